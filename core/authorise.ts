@@ -1,0 +1,84 @@
+import type { Id } from './ids.ts';
+
+/** Who is asking, as the edge established it. A source address is never an identity. */
+export type Identity =
+  | { readonly kind: 'anonymous' }
+  /** Whoever can open DIR/run/api.sock (mode 0600) or run under DIR/lock. */
+  | { readonly kind: 'local-admin' }
+  | { readonly kind: 'operator'; readonly tokenId: Id; readonly role: OperatorRole }
+  /** A server whose client certificate we issued and have not revoked. */
+  | { readonly kind: 'server'; readonly serverId: Id }
+  /** The holder of a self-made key that said hello for a boot id of this target. */
+  | { readonly kind: 'agent'; readonly targetId: Id; readonly keyId: string };
+
+export type OperatorRole = 'administrator' | 'operator' | 'viewer';
+
+/** What may be asked. Every route, upgrade and agent call names exactly one. */
+export const ACTIONS = [
+  'health.read',
+  'boot.read',
+  'first-boot.report',
+  'server.enrol',
+  'agent.hello',
+  'agent.work',
+  'content.read',
+  'sync.catalogue',
+  'sync.archive',
+  'sync.tunnel',
+  'sync.report',
+  'server.read',
+  'server.write',
+  'token.create',
+  'image.read',
+  'image.write',
+  'target.read',
+  'target.write',
+  'order.read',
+  'order.write',
+  'link.read',
+  'link.write',
+  'store.read',
+  'store.write',
+  'log.read',
+  'metrics.read',
+] as const;
+export type Action = (typeof ACTIONS)[number];
+
+/** What it is asked of. `ownerId` is the target or server that the object belongs to, where one does. */
+export type AuthObject = { readonly ownerId?: Id };
+
+const OPEN: readonly Action[] = ['health.read', 'boot.read', 'first-boot.report', 'server.enrol', 'agent.hello'];
+const AGENT: readonly Action[] = ['agent.work', 'content.read'];
+const SERVER: readonly Action[] = ['sync.catalogue', 'sync.archive', 'sync.tunnel', 'sync.report'];
+const VIEWER: readonly Action[] = ['server.read', 'image.read', 'target.read', 'order.read', 'link.read', 'store.read', 'metrics.read'];
+const OPERATOR: readonly Action[] = [...VIEWER, 'target.write', 'order.write', 'log.read'];
+const ADMINISTRATOR: readonly Action[] = [...OPERATOR, 'server.write', 'token.create', 'image.write', 'link.write', 'store.write'];
+const BY_ROLE: { readonly [Role in OperatorRole]: readonly Action[] } = {
+  viewer: VIEWER,
+  operator: OPERATOR,
+  administrator: ADMINISTRATOR,
+};
+
+/**
+ * The one place that says yes. Deny by default: what no line below allows is refused. An agent acts
+ * only on what belongs to its own target, a server only on what belongs to itself.
+ */
+export function authorise(identity: Identity, action: Action, object: AuthObject = {}): boolean {
+  if (OPEN.includes(action)) return true;
+  switch (identity.kind) {
+    case 'anonymous':
+      return false;
+    case 'local-admin':
+      return ADMINISTRATOR.includes(action);
+    case 'operator':
+      return BY_ROLE[identity.role].includes(action);
+    case 'server':
+      return SERVER.includes(action) && isOwn(identity.serverId, object);
+    case 'agent':
+      return AGENT.includes(action) && isOwn(identity.targetId, object);
+  }
+}
+
+function isOwn(selfId: Id, object: AuthObject): boolean {
+  return object.ownerId === undefined || object.ownerId === selfId;
+}

@@ -1,0 +1,84 @@
+import type { Arch, DiskFacts, ImageKind } from './image.ts';
+import type { Digest } from './ids.ts';
+import type { ArchivePart } from './sync-protocol.ts';
+
+export type OnProgress = (doneBytes: number, totalBytes: number) => void;
+
+export type Imported = {
+  /** Root of the table of contents; the image's identity. */
+  readonly manifest: Digest;
+  readonly kind: ImageKind;
+  readonly sizeBytes: number;
+  /** Bytes of data extents (not zero, not free). */
+  readonly usedBytes: number;
+  /** Bytes that this import added to the packs. */
+  readonly storedBytes: number;
+  readonly disk?: DiskFacts;
+};
+
+export type Damage = { readonly what: 'chunk' | 'frame' | 'pack' | 'index' | 'manifest'; readonly where: string; readonly digest?: Digest };
+
+export type CheckReport = {
+  readonly packs: number;
+  readonly frames: number;
+  readonly chunks: number;
+  readonly bytes: number;
+  readonly damages: readonly Damage[];
+};
+
+export type GcReport = { readonly freedBytes: number; readonly freedChunks: number; readonly rewrittenPacks: number; readonly keptBytes: number };
+export type StoreStats = { readonly packs: number; readonly frames: number; readonly chunks: number; readonly rawBytes: number; readonly storedBytes: number; readonly freeBytes: number };
+
+export type BuiltArchive = { readonly key: string; readonly directory: string; readonly parts: readonly ArchivePart[] };
+
+/**
+ * The content store as the rest of the program sees it: every call is a message to the store's own
+ * worker, so nothing here blocks the loop that answers firmware. All calls reject with AppError.
+ * `onProgress` may be called at most a few times a second. Calls may run at the same time.
+ */
+export type ContentStore = {
+  /**
+   * Takes a raw disk (or .zst, .gz, qcow2 without backing file), streaming, at most 300 MB of memory.
+   * Chunks are durable (fsync) before the manifest is, and the manifest before this returns.
+   * Errors: `bad_data` (not an image, truncated, backing file), `disk_full`.
+   */
+  importDisk(source: { path: string; sectorSize?: number }, onProgress?: OnProgress): Promise<Imported>;
+  /** Takes a directory of regular files (an engine) with `meta` kept in the root of the manifest. */
+  importTree(source: { path: string; kind: 'tree' | 'engine'; meta?: Record<string, string> }, onProgress?: OnProgress): Promise<Imported>;
+  /** Writes the image, bit-identical (free ranges as zeros), to a new file beside `path`, fsync, rename. Every chunk is checked. */
+  exportDisk(manifest: Digest, path: string, onProgress?: OnProgress): Promise<void>;
+  /** Reads and hashes every chunk of one image. */
+  verifyImage(manifest: Digest, onProgress?: OnProgress): Promise<CheckReport>;
+  /** The canonical JSON text of a manifest's root (core/content/manifest.ts `parseRoot`), checked against its digest. */
+  readRoot(manifest: Digest): Promise<string>;
+  /** One file of a tree image, every chunk checked; undefined when there is no such path. */
+  openFile(manifest: Digest, path: string): Promise<{ sizeBytes: number; stream: ReadableStream<Uint8Array> } | undefined>;
+  /**
+   * The stored frames that hold these chunks, as they lie in the packs (checked by their payload checksum, not
+   * decoded), each frame once. Errors: `not_found` names the first missing chunk; `corrupt` a damaged frame.
+   */
+  readFrames(digests: readonly Digest[]): Promise<ReadableStream<Uint8Array>>;
+  /** Which of the wanted manifests (with pages) and chunks are not here: bytes and count, for the planner. */
+  missingOf(manifests: readonly Digest[]): Promise<{ readonly chunks: number; readonly rawBytes: number; readonly complete: readonly Digest[] }>;
+  /**
+   * Builds, or finds in the cache, the archive for have → want (core/sync-protocol.ts ArchiveRequest): the same
+   * request gives the same bytes. Parts of at most 256 MiB lie in `directory` as files named by their SHA-256.
+   */
+  buildArchive(request: { have: readonly Digest[]; want: readonly Digest[]; wantChunks?: readonly Digest[] }, onProgress?: OnProgress): Promise<BuiltArchive>;
+  /**
+   * Unpacks one part whose name and size were checked already by `checkPart`: every frame verified, every
+   * chunk hashed, stored in our own packs and fsynced before this returns. Harmless to repeat.
+   */
+  unpackPart(path: string, onProgress?: OnProgress): Promise<{ readonly chunks: number; readonly rawBytes: number }>;
+  /** SHA-256 of a file, computed in the worker. */
+  hashFile(path: string): Promise<{ readonly digest: Digest; readonly sizeBytes: number }>;
+  /** Reads everything: packs, frames, chunks, index against packs. Damaged chunks are quarantined when `quarantine`. */
+  check(options?: { readonly quarantine?: boolean }, onProgress?: OnProgress): Promise<CheckReport>;
+  rebuildIndex(onProgress?: OnProgress): Promise<CheckReport>;
+  stats(): Promise<StoreStats>;
+  /** Mark and sweep; `roots` are the manifests to keep, younger content than `graceMs` is kept as well. */
+  gc(options: { roots: readonly Digest[]; graceMs: number; dryRun: boolean }, onProgress?: OnProgress): Promise<GcReport>;
+  close(): Promise<void>;
+};
+
+export type { Arch };

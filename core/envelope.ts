@@ -1,0 +1,33 @@
+import { createHash } from 'node:crypto';
+import { canonicalJson, type Json } from './canonical-json.ts';
+import { type Digest, digestFromBytes, type Id } from './ids.ts';
+
+export type ObjectKind = 'image' | 'document';
+
+/**
+ * A replicated object as it travels: made and signed by its origin, passed on unchanged by relays.
+ * A tombstone is an envelope whose body is `null`: absence deletes nothing.
+ */
+export type Envelope<Body extends Json = Json> = {
+  readonly kind: ObjectKind;
+  readonly id: Id;
+  readonly origin: Id;
+  readonly revision: number;
+  readonly body: Body;
+  /** SHA-256 of the canonical JSON of the body. */
+  readonly digest: Digest;
+  /** Which of the origin's signing keys made the signature: SHA-256 of its SPKI. */
+  readonly keyId: Digest;
+  /** Ed25519 over `signedBytes`, base64. */
+  readonly signature: string;
+};
+
+export function digestOf(value: Json): Digest {
+  return digestFromBytes(createHash('sha256').update(canonicalJson(value)).digest());
+}
+
+/** The octets that an envelope's signature covers: everything but the body (its digest stands for it) and the signature. */
+export function signedBytes(envelope: Omit<Envelope, 'body' | 'signature'>): Buffer {
+  const { kind, id, origin, revision, digest, keyId } = envelope;
+  return Buffer.from(`waystation-object-1\n${canonicalJson({ kind, id, origin, revision, digest, keyId })}`);
+}

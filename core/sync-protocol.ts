@@ -1,0 +1,109 @@
+import { z } from 'zod';
+
+/**
+ * What a child asks of its parent, over mutual TLS (the child's certificate was issued by the parent):
+ *
+ *   POST /api/v1/enrol                    EnrolRequest   -> EnrolAnswer     with a one-time token
+ *   GET  /api/v1/sync/catalogue?since=G                  -> Catalogue
+ *   POST /api/v1/sync/archives            ArchiveRequest -> ArchivePlan     build or find; poll while `building`
+ *   GET  /api/v1/sync/tunnel?archive=KEY  Upgrade: waystation-rsync         rsync daemon protocol inside credit frames
+ */
+export const SYNC_PROTOCOL = 1;
+
+const digest = z.string().regex(/^sha256:[0-9a-f]{64}$/);
+const id = z.string().regex(/^[0-9a-f-]{36}$/);
+const name = z.string().regex(/^[a-z0-9][a-z0-9._-]{0,62}$/);
+
+export const EnvelopeSchema = z.object({
+  kind: z.enum(['image', 'document']),
+  id,
+  origin: id,
+  revision: z.number().int().positive(),
+  body: z.json(),
+  digest,
+  keyId: digest,
+  signature: z.string().max(128),
+});
+
+/** A server's signing key, vouched for by that server's CA key: how a relay's reader checks an origin. */
+export const SignerRecord = z.object({
+  serverId: id,
+  keyId: digest,
+  /** SPKI, DER, base64. */
+  publicKey: z.string().max(512),
+  /** The CA certificate of that server, PEM. */
+  ca: z.string().max(8192),
+  /** ECDSA P-256/SHA-256 by the CA key over `waystation-signer-1\n` + canonical JSON of {serverId, keyId, publicKey}, base64. */
+  signature: z.string().max(256),
+});
+export type SignerRecord = z.infer<typeof SignerRecord>;
+
+export const CatalogueHead = z.object({
+  serverId: id,
+  /** A restored or rebuilt server takes a higher epoch; a lower one is refused. */
+  epoch: z.number().int().nonnegative(),
+  generation: z.number().int().nonnegative(),
+  since: z.number().int().nonnegative(),
+  issuedAt: z.number().int(),
+  expiresAt: z.number().int(),
+  /** SHA-256 of the canonical JSON of the list of object digests in this answer, in order. */
+  objectsDigest: digest,
+});
+
+export const Catalogue = z.object({
+  protocol: z.number().int(),
+  head: CatalogueHead,
+  keyId: digest,
+  /** Ed25519 by the parent over `waystation-catalogue-1\n` + canonical JSON of head, base64. */
+  signature: z.string().max(128),
+  signers: z.array(SignerRecord).max(1000),
+  objects: z.array(EnvelopeSchema),
+});
+export type Catalogue = z.infer<typeof Catalogue>;
+
+/** `have` and `want` are manifests; `wantChunks` names single chunks (repair). */
+export const ArchiveRequest = z.object({
+  protocol: z.number().int(),
+  have: z.array(digest).max(10_000),
+  want: z.array(digest).max(10_000),
+  wantChunks: z.array(digest).max(100_000).optional(),
+});
+export type ArchiveRequest = z.infer<typeof ArchiveRequest>;
+
+/** One file of an archive. `name` is the SHA-256 of its bytes, 64 hex digits, and its file name. */
+export const ArchivePart = z.object({
+  name: z.string().regex(/^[0-9a-f]{64}$/),
+  sizeBytes: z.number().int().positive(),
+  rawBytes: z.number().int().nonnegative(),
+  frames: z.number().int().nonnegative(),
+});
+export type ArchivePart = z.infer<typeof ArchivePart>;
+
+export const ArchivePlan = z.object({
+  key: z.string().regex(/^[0-9a-f]{64}$/),
+  state: z.enum(['building', 'ready']),
+  doneBytes: z.number().int().nonnegative(),
+  totalBytes: z.number().int().nonnegative(),
+  parts: z.array(ArchivePart),
+});
+export type ArchivePlan = z.infer<typeof ArchivePlan>;
+
+export const EnrolRequest = z.object({
+  protocol: z.number().int(),
+  token: z.string().max(512),
+  serverId: id,
+  name,
+  /** PKCS#10, PEM: the key of the child's TLS client certificate. */
+  csr: z.string().max(8192),
+  signer: SignerRecord,
+});
+
+export const EnrolAnswer = z.object({
+  protocol: z.number().int(),
+  serverId: id,
+  name,
+  /** The child's client certificate, issued by the parent's CA, PEM. */
+  certificate: z.string().max(8192),
+  ca: z.string().max(8192),
+  signer: SignerRecord,
+});
