@@ -46,7 +46,13 @@ export const Inventory = z.object({
 });
 export type Inventory = z.infer<typeof Inventory>;
 
-export const Hello = z.object({ protocol: z.number().int(), bootId: id, agentVersion: text, engine: digest.optional(), inventory: Inventory });
+export const Hello = z.object({
+  protocol: z.number().int(),
+  bootId: id,
+  agentVersion: text,
+  engine: digest.optional(),
+  inventory: Inventory,
+});
 export type Hello = z.infer<typeof Hello>;
 
 export const Welcome = z.object({ protocol: z.literal(1), targetId: id, targetName: text.nullable(), nowMs: z.number().int() });

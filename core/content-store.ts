@@ -1,5 +1,5 @@
-import type { Arch, DiskFacts, ImageKind } from './image.ts';
 import type { Digest } from './ids.ts';
+import type { Arch, DiskFacts, ImageKind } from './image.ts';
 import type { ArchivePart } from './sync-protocol.ts';
 
 export type OnProgress = (doneBytes: number, totalBytes: number) => void;
@@ -26,8 +26,20 @@ export type CheckReport = {
   readonly damages: readonly Damage[];
 };
 
-export type GcReport = { readonly freedBytes: number; readonly freedChunks: number; readonly rewrittenPacks: number; readonly keptBytes: number };
-export type StoreStats = { readonly packs: number; readonly frames: number; readonly chunks: number; readonly rawBytes: number; readonly storedBytes: number; readonly freeBytes: number };
+export type GcReport = {
+  readonly freedBytes: number;
+  readonly freedChunks: number;
+  readonly rewrittenPacks: number;
+  readonly keptBytes: number;
+};
+export type StoreStats = {
+  readonly packs: number;
+  readonly frames: number;
+  readonly chunks: number;
+  readonly rawBytes: number;
+  readonly storedBytes: number;
+  readonly freeBytes: number;
+};
 
 export type BuiltArchive = { readonly key: string; readonly directory: string; readonly parts: readonly ArchivePart[] };
 
@@ -59,12 +71,17 @@ export type ContentStore = {
    */
   readFrames(digests: readonly Digest[]): Promise<ReadableStream<Uint8Array>>;
   /** Which of the wanted manifests (with pages) and chunks are not here: bytes and count, for the planner. */
-  missingOf(manifests: readonly Digest[]): Promise<{ readonly chunks: number; readonly rawBytes: number; readonly complete: readonly Digest[] }>;
+  missingOf(
+    manifests: readonly Digest[],
+  ): Promise<{ readonly chunks: number; readonly rawBytes: number; readonly complete: readonly Digest[] }>;
   /**
    * Builds, or finds in the cache, the archive for have → want (core/sync-protocol.ts ArchiveRequest): the same
    * request gives the same bytes. Parts of at most 256 MiB lie in `directory` as files named by their SHA-256.
    */
-  buildArchive(request: { have: readonly Digest[]; want: readonly Digest[]; wantChunks?: readonly Digest[] }, onProgress?: OnProgress): Promise<BuiltArchive>;
+  buildArchive(
+    request: { have: readonly Digest[]; want: readonly Digest[]; wantChunks?: readonly Digest[] },
+    onProgress?: OnProgress,
+  ): Promise<BuiltArchive>;
   /**
    * Unpacks one part whose name and size were checked already by `checkPart`: every frame verified, every
    * chunk hashed, stored in our own packs and fsynced before this returns. Harmless to repeat.

@@ -35,7 +35,8 @@ export function isDigest(text: string): text is Digest {
 }
 
 export function parseDigest(text: string): Digest {
-  if (!isDigest(text)) throw new AppError('bad_data', `"${printable(text)}" is not a digest`, { hint: 'digests are sha256:<64 hex digits>' });
+  if (!isDigest(text))
+    throw new AppError('bad_data', `"${printable(text)}" is not a digest`, { hint: 'digests are sha256:<64 hex digits>' });
   return text;
 }
 
