@@ -147,10 +147,14 @@ export async function up(db: Knex): Promise<void> {
   // The first key that says hello for a target binds until its order ends (or a new boot without an order).
   await db.schema.createTable('agent_keys', (t) => {
     t.string('target_id', 36).primary();
-    t.string('key_id', 71).notNullable();
+    t.string('key_id', 71).notNullable().unique();
     t.string('boot_id', 36).notNullable();
-    t.string('order_id', 36);
+    t.string('state', 16).notNullable(); // bound | waiting (for the operator's approval)
+    t.string('order_id', 36); // the order whose task this key holds
     t.bigInteger('bound_at').notNullable();
+    t.bigInteger('seen_at').notNullable();
+    t.string('refused_key_id', 71); // the last other key that was turned away, shown on the target
+    t.bigInteger('refused_at');
   });
   await db.schema.createTable('jobs', (t) => {
     t.string('id', 36).primary();
@@ -180,6 +184,7 @@ export async function up(db: Knex): Promise<void> {
     t.string('origin', 36).notNullable();
     t.string('nonce', 64).notNullable(); // given to the bound agent only, over TLS
     t.boolean('disk_written').notNullable().defaultTo(false); // the agent's `verified` arrived
+    t.bigInteger('verified_at');
     t.text('progress');
     t.text('error');
     t.text('figures');
