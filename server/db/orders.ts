@@ -1,0 +1,159 @@
+import type { Knex } from 'knex';
+import type { Digest, Id } from '../../core/ids.ts';
+import type { OrderState } from '../../core/order.ts';
+import type { Progress } from '../../core/progress.ts';
+
+export type OrderError = { readonly code: string; readonly message: string; readonly hint?: string | undefined };
+
+/** One job applied to one target, as the database holds it. `nonce` leaves the server only towards the bound agent. */
+export type Order = {
+  readonly id: Id;
+  readonly jobId: Id;
+  readonly targetId: Id;
+  readonly imageId: Id;
+  /** `name@version`, as resolved when the order was made. */
+  readonly imageReference: string;
+  readonly manifest: Digest;
+  readonly state: OrderState;
+  readonly revision: number;
+  readonly nonce: string;
+  /** The agent read the disk back and wrote the first-boot record. */
+  readonly diskWritten: boolean;
+  readonly verifiedAt: number | null;
+  readonly progress: Progress | null;
+  readonly error: OrderError | null;
+  readonly figures: Readonly<Record<string, number>> | null;
+  readonly createdAt: number;
+  readonly updatedAt: number;
+  readonly endedAt: number | null;
+};
+
+type Row = {
+  id: Id;
+  job_id: Id;
+  target_id: Id;
+  image_id: Id;
+  image_reference: string;
+  manifest: Digest;
+  state: OrderState;
+  revision: number;
+  origin: Id;
+  nonce: string;
+  disk_written: boolean | number;
+  verified_at: number | null;
+  progress: string | null;
+  error: string | null;
+  figures: string | null;
+  created_at: number;
+  updated_at: number;
+  ended_at: number | null;
+};
+
+function fromRow(row: Row): Order {
+  return {
+    id: row.id,
+    jobId: row.job_id,
+    targetId: row.target_id,
+    imageId: row.image_id,
+    imageReference: row.image_reference,
+    manifest: row.manifest,
+    state: row.state,
+    revision: row.revision,
+    nonce: row.nonce,
+    diskWritten: Boolean(row.disk_written),
+    verifiedAt: row.verified_at === null ? null : Number(row.verified_at),
+    progress: parse<Progress>(row.progress),
+    error: parse<OrderError>(row.error),
+    figures: parse<Record<string, number>>(row.figures),
+    createdAt: Number(row.created_at),
+    updatedAt: Number(row.updated_at),
+    endedAt: row.ended_at === null ? null : Number(row.ended_at),
+  };
+}
+
+function parse<T>(text: string | null): T | null {
+  return text === null ? null : (JSON.parse(text) as T);
+}
+
+export type NewOrder = Pick<Order, 'id' | 'jobId' | 'targetId' | 'imageId' | 'imageReference' | 'manifest' | 'nonce'> & {
+  readonly origin: Id;
+  readonly now: number;
+};
+
+/** Inserts an order in the state `planned` and makes it the target's active one; a second active one breaks a key. */
+export async function insertOrder(db: Knex, order: NewOrder): Promise<void> {
+  await db('active_orders').insert({ target_id: order.targetId, order_id: order.id });
+  await db('orders').insert({
+    id: order.id,
+    job_id: order.jobId,
+    target_id: order.targetId,
+    image_id: order.imageId,
+    image_reference: order.imageReference,
+    manifest: order.manifest,
+    state: 'planned' satisfies OrderState,
+    revision: 1,
+    origin: order.origin,
+    nonce: order.nonce,
+    disk_written: false,
+    created_at: order.now,
+    updated_at: order.now,
+  });
+}
+
+export async function findOrder(db: Knex, id: string): Promise<Order | undefined> {
+  const row = await db<Row>('orders')
+    .where({ id: id as Id })
+    .first();
+  return row === undefined ? undefined : fromRow(row);
+}
+
+/** Newest first; `before` is the id of the last order of the page before. */
+export async function selectOrders(db: Knex, filter: { targetId?: Id; before?: string; limit: number }): Promise<Order[]> {
+  const query = db<Row>('orders').orderBy('id', 'desc').limit(filter.limit);
+  if (filter.targetId !== undefined) query.where('target_id', filter.targetId);
+  if (filter.before !== undefined) query.where('id', '<', filter.before);
+  return (await query).map(fromRow);
+}
+
+/** The target's order that has not ended, if there is one. */
+export async function findActiveOrder(db: Knex, targetId: Id): Promise<Order | undefined> {
+  const active = await db('active_orders').where({ target_id: targetId }).first<{ order_id: Id } | undefined>('order_id');
+  return active === undefined ? undefined : findOrder(db, active.order_id);
+}
+
+export async function listActiveOrders(db: Knex): Promise<Order[]> {
+  const rows = await db<Row>('orders').whereIn('id', db('active_orders').select('order_id')).orderBy('id');
+  return rows.map(fromRow);
+}
+
+/**
+ * Whether the target must be booted into the engine: it has an order that has not ended and whose disk is not
+ * written yet. Once the disk is verified the machine boots from it, although the order is still active.
+ */
+export async function hasActiveOrder(db: Knex, targetId: Id): Promise<boolean> {
+  const order = await findActiveOrder(db, targetId);
+  return order !== undefined && !order.diskWritten;
+}
+
+export type OrderPatch = Partial<Pick<Order, 'state' | 'diskWritten' | 'verifiedAt' | 'progress' | 'error' | 'figures' | 'endedAt'>>;
+
+/** Changes an order that is still as it was read. Returns false when somebody else changed it in between. */
+export async function updateOrder(db: Knex, was: Order, patch: OrderPatch, now: number): Promise<boolean> {
+  const fields: Partial<Row> = { revision: was.revision + 1, updated_at: now };
+  if (patch.state !== undefined) fields.state = patch.state;
+  if (patch.diskWritten !== undefined) fields.disk_written = patch.diskWritten;
+  if (patch.verifiedAt !== undefined) fields.verified_at = patch.verifiedAt;
+  if (patch.progress !== undefined) fields.progress = stored(patch.progress);
+  if (patch.error !== undefined) fields.error = stored(patch.error);
+  if (patch.figures !== undefined) fields.figures = stored(patch.figures);
+  if (patch.endedAt !== undefined) fields.ended_at = patch.endedAt;
+  return (await db<Row>('orders').where({ id: was.id, state: was.state, revision: was.revision }).update(fields)) === 1;
+}
+
+function stored(value: unknown): string | null {
+  return value === null ? null : JSON.stringify(value);
+}
+
+export async function deleteActiveOrder(db: Knex, order: Order): Promise<void> {
+  await db('active_orders').where({ target_id: order.targetId, order_id: order.id }).delete();
+}
