@@ -1,0 +1,66 @@
+/**
+ * The life of a replication run, one execution of a link. Each state says what is being done; what was done before
+ * it is durable, so that a run which was killed is entered again at its state.
+ *
+ *   waiting-parent  the parent has not answered yet
+ *   toc             its catalogue is fetched and verified
+ *   diff            what we lack is worked out; is there room for it?
+ *   archive         the parent builds, or finds, the archive for have -> want; its plan is kept
+ *   transfer        rsync brings the parts, one after the other; each is unpacked as it lands
+ *   verify          every wanted manifest is complete here, every chunk was hashed
+ *   publish         one transaction makes the new generation visible
+ *   done            published (or: there was nothing new)
+ *   partial         ended with part of the work kept; the next run goes on from it
+ *   failed          ended with words in `error`
+ *
+ * Nothing else assigns a state. `evicted` leads back: the parent no longer has the archive that the plan names.
+ */
+export const RUN_STATES = [
+  'waiting-parent',
+  'toc',
+  'diff',
+  'archive',
+  'transfer',
+  'verify',
+  'publish',
+  'done',
+  'partial',
+  'failed',
+] as const;
+export type RunState = (typeof RUN_STATES)[number];
+
+export type RunEvent =
+  | 'reached'
+  | 'listed'
+  | 'nothing-new'
+  | 'lacking'
+  | 'complete'
+  | 'planned'
+  | 'landed'
+  | 'verified'
+  | 'published'
+  | 'evicted'
+  | 'give-up'
+  | 'fail';
+
+const MOVES: { readonly [State in RunState]: { readonly [Event in RunEvent]?: RunState } } = {
+  'waiting-parent': { reached: 'toc', fail: 'failed' },
+  toc: { listed: 'diff', 'nothing-new': 'done', fail: 'failed' },
+  diff: { lacking: 'archive', complete: 'publish', fail: 'failed' },
+  archive: { planned: 'transfer', fail: 'failed' },
+  transfer: { landed: 'verify', evicted: 'archive', 'give-up': 'partial', fail: 'failed' },
+  verify: { verified: 'publish', lacking: 'archive', 'give-up': 'partial', fail: 'failed' },
+  publish: { published: 'done', fail: 'failed' },
+  done: {},
+  partial: {},
+  failed: {},
+};
+
+/** Where an event leads from a state, or undefined when it is not allowed there. */
+export function nextRunState(state: RunState, event: RunEvent): RunState | undefined {
+  return MOVES[state][event];
+}
+
+export function isRunEnded(state: RunState): boolean {
+  return state === 'done' || state === 'partial' || state === 'failed';
+}

@@ -1,0 +1,93 @@
+import type { Knex } from 'knex';
+import { type Id, newId } from '../../core/ids.ts';
+
+/** Our relation to one parent: when we pull, and how far we came. */
+export type Link = {
+  readonly id: Id;
+  readonly parentId: Id;
+  /** Cron expression of five or six fields; null: only on command. */
+  readonly schedule: string | null;
+  /** IANA name, `Europe/Berlin`. */
+  readonly timezone: string;
+  readonly heldEpoch: number;
+  readonly heldGeneration: number;
+  /** Epoch ms of the next scheduled run; in the past when it was missed. */
+  readonly dueAt: number | null;
+  readonly lastRunAt: number | null;
+};
+
+type LinkRow = {
+  id: string;
+  parent_id: string;
+  schedule: string | null;
+  timezone: string;
+  held_epoch: number | string;
+  held_generation: number | string;
+  due_at: number | string | null;
+  last_run_at: number | string | null;
+};
+
+/** Makes the link to a parent, or gives the one that is there (a server that joins again keeps what it holds). */
+export async function createLink(db: Knex, link: { parentId: Id; origin: Id; schedule?: string | null; timezone?: string }): Promise<Link> {
+  const existing = await getLinkToParent(db, link.parentId);
+  if (existing !== undefined) return existing;
+  const id = newId();
+  await db('links').insert({
+    id,
+    parent_id: link.parentId,
+    schedule: link.schedule ?? null,
+    timezone: link.timezone ?? 'UTC',
+    origin: link.origin,
+    revision: 1,
+  });
+  const made = await getLink(db, id);
+  if (made === undefined) throw new Error(`link ${id} is not there after it was made`);
+  return made;
+}
+
+export async function getLink(db: Knex, id: Id): Promise<Link | undefined> {
+  const row = await db<LinkRow>('links').where({ id }).first();
+  return row && toLink(row);
+}
+
+export async function getLinkToParent(db: Knex, parentId: Id): Promise<Link | undefined> {
+  const row = await db<LinkRow>('links').where({ parent_id: parentId }).first();
+  return row && toLink(row);
+}
+
+export async function listLinks(db: Knex): Promise<Link[]> {
+  return (await db<LinkRow>('links').orderBy('id')).map(toLink);
+}
+
+/** Sets when a link runs and when that is next. */
+export async function updateLinkSchedule(
+  db: Knex,
+  id: Id,
+  change: { schedule: string | null; timezone: string; dueAt: number | null },
+): Promise<void> {
+  await db('links')
+    .where({ id })
+    .update({ schedule: change.schedule, timezone: change.timezone, due_at: change.dueAt, revision: db.raw('revision + 1') });
+}
+
+export async function updateLinkDue(db: Knex, id: Id, dueAt: number | null): Promise<void> {
+  await db('links').where({ id }).update({ due_at: dueAt });
+}
+
+/** Records how far the parent's catalogue is complete here. Part of the transaction that publishes. */
+export async function updateLinkHeld(trx: Knex, id: Id, held: { epoch: number; generation: number; at: number }): Promise<void> {
+  await trx('links').where({ id }).update({ held_epoch: held.epoch, held_generation: held.generation, last_run_at: held.at });
+}
+
+function toLink(row: LinkRow): Link {
+  return {
+    id: row.id as Id,
+    parentId: row.parent_id as Id,
+    schedule: row.schedule,
+    timezone: row.timezone,
+    heldEpoch: Number(row.held_epoch),
+    heldGeneration: Number(row.held_generation),
+    dueAt: row.due_at === null ? null : Number(row.due_at),
+    lastRunAt: row.last_run_at === null ? null : Number(row.last_run_at),
+  };
+}

@@ -1,0 +1,85 @@
+import type { Knex } from 'knex';
+import type { Json } from '../../core/canonical-json.ts';
+import type { Envelope, ObjectKind } from '../../core/envelope.ts';
+import type { Digest, Id } from '../../core/ids.ts';
+
+type ObjectRow = {
+  id: string;
+  kind: string;
+  origin: string;
+  revision: number;
+  body: string;
+  digest: string;
+  key_id: string;
+  signature: string;
+  generation: number | string;
+  deleted: boolean | number;
+};
+
+const GENERATION = 'catalogue.generation';
+const EPOCH = 'catalogue.epoch';
+
+/** Our own catalogue's epoch and newest generation; a site that has published nothing stands at 0. */
+export async function getCatalogueNumbers(db: Knex): Promise<{ epoch: number; generation: number }> {
+  const rows = await db('settings').whereIn('key', [GENERATION, EPOCH]).select('key', 'value');
+  const numberAt = (key: string) => Number(rows.find((row) => row.key === key)?.value ?? 0);
+  return { epoch: numberAt(EPOCH), generation: numberAt(GENERATION) };
+}
+
+/**
+ * Takes the next generation of our catalogue. Call it inside the transaction that stores the objects: the
+ * row stays locked until it ends, so a reader of generation G sees everything numbered up to G.
+ */
+export async function takeGeneration(trx: Knex.Transaction): Promise<number> {
+  const row = await trx('settings').where({ key: GENERATION }).forUpdate().first('value');
+  const next = Number(row?.value ?? 0) + 1;
+  if (row === undefined) await trx('settings').insert({ key: GENERATION, value: String(next) });
+  else
+    await trx('settings')
+      .where({ key: GENERATION })
+      .update({ value: String(next) });
+  return next;
+}
+
+/** Stores an envelope, in place of an older revision of the same object. */
+export async function putObject(trx: Knex.Transaction, envelope: Envelope, generation: number): Promise<void> {
+  const row = {
+    kind: envelope.kind,
+    origin: envelope.origin,
+    revision: envelope.revision,
+    body: JSON.stringify(envelope.body),
+    digest: envelope.digest,
+    key_id: envelope.keyId,
+    signature: envelope.signature,
+    generation,
+    deleted: envelope.body === null,
+  };
+  const changed = await trx('objects').where({ id: envelope.id }).update(row);
+  if (changed === 0) await trx('objects').insert({ id: envelope.id, ...row });
+}
+
+export async function getObject(db: Knex, id: Id): Promise<Envelope | undefined> {
+  const row = await db<ObjectRow>('objects').where({ id }).first();
+  return row && toEnvelope(row);
+}
+
+/** Every object numbered above `generation`, tombstones included, in the order of their numbers. */
+export async function listObjectsSince(db: Knex, generation: number): Promise<Envelope[]> {
+  const rows = await db<ObjectRow>('objects')
+    .where('generation', '>', generation)
+    .orderBy([{ column: 'generation' }, { column: 'id' }]);
+  return rows.map(toEnvelope);
+}
+
+function toEnvelope(row: ObjectRow): Envelope {
+  return {
+    kind: row.kind as ObjectKind,
+    id: row.id as Id,
+    origin: row.origin as Id,
+    revision: Number(row.revision),
+    body: JSON.parse(row.body) as Json,
+    digest: row.digest as Digest,
+    keyId: row.key_id as Digest,
+    signature: row.signature,
+  };
+}

@@ -1,0 +1,142 @@
+import type { Knex } from 'knex';
+import type { Json } from '../../core/canonical-json.ts';
+import { AppError, type ErrorCode } from '../../core/errors.ts';
+import type { Id } from '../../core/ids.ts';
+import type { Progress } from '../../core/progress.ts';
+import { isRunEnded, RUN_STATES, type RunState } from '../../core/run.ts';
+
+export type RunTrigger = 'schedule' | 'command' | 'catch-up' | 'resume';
+
+/** One execution of a link. Byte counts are of the TLS sockets of this run, all its attempts together. */
+export type Run = {
+  readonly id: Id;
+  readonly linkId: Id;
+  readonly state: RunState;
+  readonly trigger: RunTrigger;
+  readonly fencing: number;
+  readonly epoch: number;
+  readonly generation: number;
+  /** sync's own document (sync/replicate/plan.ts). */
+  readonly plan: Json;
+  readonly bytesNeeded: number;
+  readonly bytesReceived: number;
+  readonly bytesSent: number;
+  readonly bytesRsync: number;
+  readonly requests: number;
+  readonly startedAt: number;
+  readonly endedAt: number | null;
+  readonly error: { readonly code: ErrorCode; readonly message: string; readonly hint?: string } | null;
+  readonly progress: Progress | null;
+};
+
+export type RunPatch = Partial<Omit<Run, 'id' | 'linkId' | 'trigger' | 'fencing' | 'startedAt'>>;
+
+type RunRow = Record<string, string | number | null>;
+
+const COLUMNS = {
+  state: 'state',
+  epoch: 'epoch',
+  generation: 'generation',
+  plan: 'plan',
+  bytesNeeded: 'bytes_needed',
+  bytesReceived: 'bytes_received',
+  bytesSent: 'bytes_sent',
+  bytesRsync: 'bytes_rsync',
+  requests: 'requests',
+  endedAt: 'ended_at',
+  error: 'error',
+  progress: 'progress',
+} as const satisfies { [Key in keyof RunPatch]-?: string };
+
+const DOCUMENTS: readonly string[] = ['plan', 'error', 'progress'];
+const ENDED = RUN_STATES.filter(isRunEnded);
+
+export async function insertRun(db: Knex, run: Pick<Run, 'id' | 'linkId' | 'state' | 'trigger' | 'fencing' | 'startedAt'>): Promise<void> {
+  await db('runs').insert({
+    id: run.id,
+    link_id: run.linkId,
+    state: run.state,
+    trigger: run.trigger,
+    fencing: run.fencing,
+    started_at: run.startedAt,
+  });
+}
+
+/**
+ * Takes over the unfinished run of a link under a newer fencing number, or gives undefined when there is
+ * none. From then on every update of an older holder changes no row.
+ */
+export async function adoptRun(db: Knex, linkId: Id, fencing: number): Promise<Run | undefined> {
+  const row = await db<RunRow>('runs').where({ link_id: linkId }).whereNotIn('state', ENDED).orderBy('started_at', 'desc').first();
+  if (row === undefined) return undefined;
+  const changed = await db('runs').where({ id: row.id }).where('fencing', '<', fencing).update({ fencing });
+  if (changed !== 1) throw lostRun(String(row.id));
+  return { ...toRun(row), fencing };
+}
+
+/**
+ * Changes a run that is in the state and under the fencing number that the caller expects.
+ * Throws `run_in_progress` when another process has taken the run over.
+ */
+export async function updateRun(db: Knex, expected: { id: Id; state: RunState; fencing: number }, patch: RunPatch): Promise<void> {
+  const row: RunRow = {};
+  for (const [key, column] of Object.entries(COLUMNS)) {
+    const value = patch[key as keyof RunPatch];
+    if (value !== undefined) row[column] = DOCUMENTS.includes(column) ? toDocument(value) : (value as string | number | null);
+  }
+  if (Object.keys(row).length === 0) return;
+  const changed = await db('runs').where(expected).update(row);
+  if (changed === 1) return;
+  // MySQL counts rows that changed, not rows that matched: an update to the values that are there is looked up.
+  const same = { ...expected, state: patch.state ?? expected.state };
+  if ((await db('runs').where(same).first('id')) === undefined) throw lostRun(expected.id);
+}
+
+export async function getRun(db: Knex, id: Id): Promise<Run | undefined> {
+  const row = await db<RunRow>('runs').where({ id }).first();
+  return row && toRun(row);
+}
+
+/** Runs of all links, newest first, at most `limit` (default 50); with `before` those that started earlier. */
+export async function listRuns(db: Knex, query: { linkId?: Id; before?: Id; limit?: number } = {}): Promise<Run[]> {
+  const find = db<RunRow>('runs')
+    .orderBy('id', 'desc')
+    .limit(query.limit ?? 50);
+  if (query.linkId !== undefined) find.where({ link_id: query.linkId });
+  if (query.before !== undefined) find.where('id', '<', query.before);
+  return (await find).map(toRun);
+}
+
+function toDocument(value: unknown): string | null {
+  return value === null ? null : JSON.stringify(value);
+}
+
+function toRun(row: RunRow): Run {
+  const number = (column: string) => Number(row[column] ?? 0);
+  const document = (column: string) => (row[column] === null ? null : JSON.parse(String(row[column])));
+  return {
+    id: row.id as Id,
+    linkId: row.link_id as Id,
+    state: row.state as RunState,
+    trigger: row.trigger as RunTrigger,
+    fencing: number('fencing'),
+    epoch: number('epoch'),
+    generation: number('generation'),
+    plan: document('plan'),
+    bytesNeeded: number('bytes_needed'),
+    bytesReceived: number('bytes_received'),
+    bytesSent: number('bytes_sent'),
+    bytesRsync: number('bytes_rsync'),
+    requests: number('requests'),
+    startedAt: number('started_at'),
+    endedAt: row.ended_at === null ? null : number('ended_at'),
+    error: document('error'),
+    progress: document('progress'),
+  };
+}
+
+function lostRun(id: string): AppError {
+  return new AppError('run_in_progress', `run ${id} was taken over by another process`, {
+    hint: 'waystation sync status shows who goes on',
+  });
+}
