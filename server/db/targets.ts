@@ -1,0 +1,159 @@
+import type { Knex } from 'knex';
+import type { Inventory } from '../../core/agent-protocol.ts';
+import type { Id, Mac, Name } from '../../core/ids.ts';
+import type { Arch } from '../../core/image.ts';
+
+export type Firmware = 'bios' | 'uefi';
+export type Environment = 'unknown' | 'firmware' | 'engine' | 'disk';
+export type DiscoveredBy = 'dhcp' | 'boot' | 'agent' | 'operator';
+
+/** A machine to be installed, known by UUID, then serial number, then MAC address. */
+export type Target = {
+  readonly id: Id;
+  /** Given by an operator; a discovered target has none. */
+  readonly name: Name | null;
+  readonly uuid: string | null;
+  readonly serial: string | null;
+  readonly macs: readonly Mac[];
+  readonly arch: Arch | null;
+  readonly firmware: Firmware | null;
+  readonly environment: Environment;
+  /** What it does there, for people: `waiting`, `deploying 43 %`. */
+  readonly activity: string;
+  readonly inventory: Inventory | null;
+  readonly discoveredBy: DiscoveredBy;
+  readonly createdAt: number;
+  readonly seenAt: number | null;
+  readonly revision: number;
+};
+
+type Row = {
+  id: Id;
+  name: Name | null;
+  uuid: string | null;
+  serial: string | null;
+  arch: Arch | null;
+  firmware: Firmware | null;
+  environment: Environment;
+  activity: string;
+  inventory: string | null;
+  discovered_by: DiscoveredBy;
+  created_at: number;
+  seen_at: number | null;
+  origin: Id;
+  revision: number;
+};
+
+function fromRow(row: Row, macs: readonly Mac[]): Target {
+  return {
+    id: row.id,
+    name: row.name,
+    uuid: row.uuid,
+    serial: row.serial,
+    macs,
+    arch: row.arch,
+    firmware: row.firmware,
+    environment: row.environment,
+    activity: row.activity,
+    inventory: row.inventory === null ? null : (JSON.parse(row.inventory) as Inventory),
+    discoveredBy: row.discovered_by,
+    createdAt: Number(row.created_at),
+    seenAt: row.seen_at === null ? null : Number(row.seen_at),
+    revision: row.revision,
+  };
+}
+
+async function withMacs(db: Knex, rows: readonly Row[]): Promise<Target[]> {
+  const ids = rows.map((row) => row.id);
+  const macs = await db('target_macs').whereIn('target_id', ids).orderBy('mac').select<{ mac: Mac; target_id: Id }[]>('mac', 'target_id');
+  return rows.map((row) =>
+    fromRow(
+      row,
+      macs.filter((entry) => entry.target_id === row.id).map((entry) => entry.mac),
+    ),
+  );
+}
+
+/** The target whose column has this value (or one of these); of several with one serial number, the first made. */
+export async function findTargetBy(
+  db: Knex,
+  column: 'id' | 'name' | 'uuid' | 'serial',
+  values: string | readonly string[],
+): Promise<Target | undefined> {
+  const row = await db<Row>('targets').whereIn(column, [values].flat()).orderBy('id').first();
+  return row === undefined ? undefined : (await withMacs(db, [row]))[0];
+}
+
+/** Targets that own any of these addresses, each once, the first made first. */
+export async function findTargetsByMac(db: Knex, macs: readonly Mac[]): Promise<Target[]> {
+  if (macs.length === 0) return [];
+  const owners = db('target_macs').whereIn('mac', macs).select('target_id');
+  return withMacs(db, await db<Row>('targets').whereIn('id', owners).orderBy('id'));
+}
+
+/** By id, oldest first; `after` is the id of the last target of the page before. */
+export async function selectTargets(db: Knex, page: { readonly after?: string; readonly limit: number }): Promise<Target[]> {
+  const query = db<Row>('targets').orderBy('id').limit(page.limit);
+  if (page.after !== undefined) query.where('id', '>', page.after);
+  return withMacs(db, await query);
+}
+
+export type NewTarget = Pick<Target, 'id' | 'name' | 'uuid' | 'serial' | 'macs' | 'arch' | 'firmware' | 'environment' | 'activity'> & {
+  readonly discoveredBy: DiscoveredBy;
+  readonly seenAt: number | null;
+  readonly origin: Id;
+  readonly now: number;
+};
+
+export async function insertTarget(db: Knex, target: NewTarget): Promise<void> {
+  await db('targets').insert({
+    id: target.id,
+    name: target.name,
+    uuid: target.uuid,
+    serial: target.serial,
+    arch: target.arch,
+    firmware: target.firmware,
+    environment: target.environment,
+    activity: target.activity,
+    discovered_by: target.discoveredBy,
+    created_at: target.now,
+    seen_at: target.seenAt,
+    origin: target.origin,
+    revision: 1,
+  });
+  await addMacs(db, target.id, target.macs);
+}
+
+type Changeable = Pick<Target, 'name' | 'uuid' | 'serial' | 'arch' | 'firmware' | 'environment' | 'activity' | 'inventory' | 'seenAt'>;
+
+export type TargetPatch = { -readonly [Key in keyof Changeable]?: Changeable[Key] };
+
+/** Changes a target that is still at the revision read. Returns false when somebody else changed it in between. */
+export async function updateTarget(db: Knex, was: Pick<Target, 'id' | 'revision'>, patch: TargetPatch): Promise<boolean> {
+  const { seenAt, inventory, ...plain } = patch;
+  const fields: Partial<Row> = { ...plain, revision: was.revision + 1 };
+  if (seenAt !== undefined) fields.seen_at = seenAt;
+  if (inventory !== undefined) fields.inventory = inventory === null ? null : JSON.stringify(inventory);
+  return (await db<Row>('targets').where({ id: was.id, revision: was.revision }).update(fields)) === 1;
+}
+
+export async function addMacs(db: Knex, targetId: Id, macs: readonly Mac[]): Promise<void> {
+  if (macs.length > 0) await db('target_macs').insert(macs.map((mac) => ({ mac, target_id: targetId })));
+}
+
+/** A network card was moved to another machine: its address goes along. */
+export async function moveMacs(db: Knex, targetId: Id, macs: readonly Mac[]): Promise<void> {
+  await db('target_macs').whereIn('mac', macs).update({ target_id: targetId });
+}
+
+export async function deleteTarget(db: Knex, id: Id): Promise<void> {
+  await db('target_macs').where({ target_id: id }).delete();
+  await db('agent_keys').where({ target_id: id }).delete();
+  await db('boots').where({ target_id: id }).delete();
+  await db('targets').where({ id }).delete();
+}
+
+/** Whether an order was ever made for the target. */
+export async function hasOrders(db: Knex, targetId: Id): Promise<boolean> {
+  return (await db('orders').where({ target_id: targetId }).first('id')) !== undefined;
+}
