@@ -1,0 +1,48 @@
+import { z } from 'zod';
+
+const port = z.number().int().min(0).max(65_535);
+const nonEmpty = z.string().min(1).max(4096);
+
+/** Connection settings of a MySQL-compatible database. The password is in a file or in WAYSTATION_DATABASE_PASSWORD, nowhere else. */
+export const DatabaseConnection = z.strictObject({
+  /** `host` or `host:port`, tried in order; port 3306 unless given. */
+  hosts: z.array(nonEmpty).min(1).max(16),
+  user: nonEmpty,
+  name: nonEmpty,
+  passwordFile: nonEmpty.optional(),
+  /** PEM file of the CA that signed the database's certificate; turns TLS on. */
+  ca: nonEmpty.optional(),
+});
+export type DatabaseConnection = z.infer<typeof DatabaseConnection>;
+
+export const ConfigSchema = z.strictObject({
+  name: z
+    .string()
+    .regex(/^[a-z0-9][a-z0-9._-]{0,62}$/)
+    .default('waystation'),
+  /** Boot files and scripts, plain. 0 = any free port, here and below. */
+  httpPort: port.default(80),
+  /** API, console, agents, replication. */
+  httpsPort: port.default(443),
+  tftpPort: port.default(69),
+  /** `proxy`: answer PXE clients beside someone else's DHCP server. */
+  pxe: z.enum(['off', 'proxy']).default('off'),
+  /** Interfaces for the PXE answer; none named: all that have an IPv4 address. */
+  interfaces: z.array(z.string().regex(/^[A-Za-z0-9._@-]{1,15}$/)).default([]),
+  /** `sqlite`, a data source's name, a URL with one host, or connection settings. */
+  database: z.union([nonEmpty, DatabaseConnection]).default('sqlite'),
+  /** What targets and children are told: base URLs, and the host for TFTP. Default: the address the request came in on. */
+  advertise: z.strictObject({ http: z.url().optional(), https: z.url().optional(), tftp: nonEmpty.optional() }).default({}),
+  /** Where a target without an order boots to: `engine` (it waits there) or `disk`. */
+  unknownTargets: z.enum(['engine', 'disk']).default('engine'),
+  /** Whether a machine's first key is accepted at once or waits for an operator. */
+  approve: z.enum(['auto', 'operator']).default('auto'),
+  /** How long a deployed system may take from the verified disk to its first call, before its order fails. */
+  callHomeSeconds: z.number().int().min(1).max(604_800).default(1800),
+  logLevel: z.enum(['error', 'warn', 'info', 'debug']).default('info'),
+  /** Free bytes that replication and imports leave on the store's file system. */
+  storeReserveBytes: z.number().int().min(0).default(1_073_741_824),
+});
+
+export type Config = Readonly<z.infer<typeof ConfigSchema>>;
+export type DatabaseSetting = Config['database'];

@@ -1,0 +1,111 @@
+import { createRequire } from 'node:module';
+import { Worker } from 'node:worker_threads';
+import type { Knex } from 'knex';
+
+/**
+ * knex on node:sqlite. The file lives in a worker thread of its own, because a commit waits for the disk
+ * (synchronous=FULL) and the loop that answers firmware must not. knex's own sqlite3 client writes the SQL; only
+ * connecting, running and reading results are ours. The base class has no types of its own, hence the cast.
+ */
+const SqliteClient = createRequire(import.meta.url)('knex/lib/dialects/sqlite3/index.js') as typeof Knex.Client;
+
+/** What crosses to the worker and back. `reader` says that the statement gave rows. */
+export type Answer = { readonly rows: readonly object[]; readonly reader: boolean; readonly changes: number; readonly lastId: number };
+export type Failure = { readonly message: string; readonly code?: string; readonly errcode?: number };
+export type Request = { readonly id: number; readonly sql: string; readonly bindings: readonly unknown[] };
+export type Response = { readonly id: number; readonly answer?: Answer; readonly failure?: Failure };
+
+type Query = { sql: string; bindings?: readonly unknown[]; method?: string; response?: unknown; context?: unknown };
+
+export class NodeSqliteClient extends SqliteClient {
+  _driver(): object {
+    return {};
+  }
+
+  override async acquireRawConnection(): Promise<SqliteConnection> {
+    const connection = new SqliteConnection((this.connectionSettings as { filename: string }).filename);
+    await connection.ready;
+    return connection;
+  }
+
+  override async destroyRawConnection(connection: SqliteConnection): Promise<void> {
+    await connection.close();
+  }
+
+  override async validateConnection(connection: SqliteConnection): Promise<boolean> {
+    return connection.isOpen;
+  }
+
+  async _query(connection: SqliteConnection, query: Query): Promise<Query> {
+    const answer = await connection.run(query.sql, query.bindings ?? []);
+    query.response = answer.reader ? answer.rows : answer;
+    query.context = { lastID: answer.lastId, changes: answer.changes };
+    return query;
+  }
+}
+
+/** A worker with one open database. Statements run in the order of the calls. */
+export class SqliteConnection {
+  readonly ready: Promise<void>;
+  readonly #worker: Worker;
+  readonly #waiting = new Map<number, { resolve: (answer: Answer) => void; reject: (error: Error) => void }>();
+  #lastId = 0;
+  #broken: Error | undefined;
+
+  constructor(filename: string) {
+    this.#worker = new Worker(new URL('./sqlite-worker.ts', import.meta.url), { workerData: { filename } });
+    this.#worker.on('message', (response: Response) => this.#settle(response));
+    this.#worker.on('error', (error) => this.#break(error));
+    this.#worker.on('exit', () => this.#break(new Error('the database is closed')));
+    this.ready = this.run('', []).then(() => undefined);
+  }
+
+  get isOpen(): boolean {
+    return this.#broken === undefined;
+  }
+
+  run(sql: string, bindings: readonly unknown[]): Promise<Answer> {
+    if (this.#broken !== undefined) return Promise.reject(this.#broken);
+    return new Promise((resolve, reject) => {
+      const id = ++this.#lastId;
+      this.#waiting.set(id, { resolve, reject });
+      this.#worker.ref();
+      this.#worker.postMessage({ id, sql, bindings: bindings.map(toSqlite) } satisfies Request);
+    });
+  }
+
+  async close(): Promise<void> {
+    if (this.#broken !== undefined) return;
+    const exited = new Promise((resolve) => this.#worker.once('exit', resolve));
+    this.#worker.ref();
+    this.#worker.postMessage('close');
+    await exited;
+  }
+
+  #settle(response: Response): void {
+    const waiter = this.#waiting.get(response.id);
+    this.#waiting.delete(response.id);
+    if (this.#waiting.size === 0) this.#worker.unref();
+    if (response.answer !== undefined) waiter?.resolve(response.answer);
+    else waiter?.reject(errorFrom(response.failure));
+  }
+
+  #break(error: Error): void {
+    this.#broken ??= error;
+    for (const waiter of this.#waiting.values()) waiter.reject(error);
+    this.#waiting.clear();
+  }
+}
+
+/** node:sqlite knows neither undefined nor booleans nor dates. */
+function toSqlite(value: unknown): unknown {
+  if (value === undefined) return null;
+  if (typeof value === 'boolean') return value ? 1 : 0;
+  if (value instanceof Date) return value.getTime();
+  return value;
+}
+
+function errorFrom(failure: Failure | undefined): Error {
+  const { message, ...facts } = failure ?? { message: 'the database gave no answer' };
+  return Object.assign(new Error(message), facts);
+}

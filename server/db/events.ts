@@ -1,0 +1,55 @@
+import type { Knex } from 'knex';
+import type { Json } from '../../core/canonical-json.ts';
+import type { Id } from '../../core/ids.ts';
+
+/** Something that happened. `subject` is the id of what it happened to; `actor` who did it (`operator:<id>`, `agent:<id>`, `server:<id>`, `system`). */
+export type NewEvent = {
+  readonly origin: Id;
+  /** Epoch milliseconds; for people, never for order. */
+  readonly at: number;
+  readonly actor: string;
+  readonly kind: string;
+  readonly subject: string;
+  readonly data?: Readonly<Record<string, Json | undefined>>;
+};
+
+export type StoredEvent = Required<NewEvent> & { readonly seq: number };
+
+/**
+ * Appends one event in the caller's transaction and returns its number: one more than the origin's last.
+ * The read locks the origin's last row, so that two writers get two numbers on every database.
+ */
+export async function appendEvent(db: Knex, event: NewEvent): Promise<number> {
+  const last = await db('events').where({ origin: event.origin }).orderBy('seq', 'desc').forUpdate().first('seq');
+  const seq = Number(last?.seq ?? 0) + 1;
+  await db('events').insert({
+    origin: event.origin,
+    seq,
+    at: event.at,
+    actor: event.actor.slice(0, 128),
+    kind: event.kind,
+    subject: event.subject,
+    data: JSON.stringify(event.data ?? {}),
+  });
+  return seq;
+}
+
+/** Events in order of their number, at most `limit` (default 100), after `since`, of one origin or one subject where given. */
+export async function listEvents(
+  db: Knex,
+  query: { readonly since?: number; readonly subject?: string; readonly origin?: Id; readonly limit?: number } = {},
+): Promise<readonly StoredEvent[]> {
+  const find = db('events').where('seq', '>', query.since ?? 0);
+  if (query.subject !== undefined) find.where({ subject: query.subject });
+  if (query.origin !== undefined) find.where({ origin: query.origin });
+  const rows = await find.orderBy([{ column: 'seq' }, { column: 'origin' }]).limit(query.limit ?? 100);
+  return rows.map((row) => ({
+    origin: row.origin,
+    seq: Number(row.seq),
+    at: Number(row.at),
+    actor: row.actor,
+    kind: row.kind,
+    subject: row.subject,
+    data: JSON.parse(row.data),
+  }));
+}

@@ -1,0 +1,121 @@
+import knexPackage, { type Knex } from 'knex';
+import { AppError } from '../../core/errors.ts';
+import type { Config } from '../config.ts';
+import { type Connection, resolveDatabase } from '../datasource.ts';
+import { mysqlConnection } from './dialect-mysql.ts';
+import { NodeSqliteClient } from './dialect-sqlite.ts';
+import { requireCurrentSchema } from './migrate.ts';
+
+/**
+ * Opens the database that the configuration names and checks that its schema is this program's.
+ * The caller destroys the returned handle. On SQLite there is one connection: inside a transaction
+ * work only with the transaction, or the call waits for itself.
+ *
+ * Errors: `config` (not migrated: run `waystation migrate`; sign-in refused), `version_mismatch` (newer schema),
+ * `unreachable`, `unknown_data_source`, `unreadable_secret`.
+ */
+export async function openDatabase(config: Pick<Config, 'database'>, dataDir: string): Promise<Knex> {
+  const db = await connectDatabase(config, dataDir);
+  try {
+    await requireCurrentSchema(db);
+    return db;
+  } catch (error) {
+    await db.destroy();
+    throw error;
+  }
+}
+
+/** The database as it is, whatever its schema: for `init`, `migrate` and `doctor`. It was reached once. */
+export async function connectDatabase(config: Pick<Config, 'database'>, dataDir: string): Promise<Knex> {
+  return connectTo(await resolveDatabase(config.database, { dataDir }), dataDir);
+}
+
+/** As `connectDatabase`, for settings that are resolved already. */
+export async function connectTo(connection: Connection, dataDir: string): Promise<Knex> {
+  const db = knexPackage(connection.kind === 'sqlite' ? sqliteSettings(`${dataDir}/db.sqlite`) : mysqlSettings(connection));
+  try {
+    await db.raw('select 1');
+    return db;
+  } catch (error) {
+    await db.destroy();
+    throw explainConnectFailure(error, connection, dataDir);
+  }
+}
+
+function sqliteSettings(filename: string): Knex.Config {
+  return {
+    client: NodeSqliteClient,
+    connection: { filename },
+    useNullAsDefault: true,
+    pool: { min: 1, max: 1 },
+    acquireConnectionTimeout: 30_000,
+  };
+}
+
+function mysqlSettings(connection: Connection & { kind: 'mysql' }): Knex.Config {
+  return {
+    client: 'mysql2',
+    connection: mysqlConnection(connection),
+    pool: { min: 0, max: 8 },
+    acquireConnectionTimeout: 15_000,
+  };
+}
+
+function explainConnectFailure(error: unknown, connection: Connection, dataDir: string): AppError {
+  if (error instanceof AppError) return error;
+  if (connection.kind === 'sqlite') return explainSqliteFailure(error, dataDir);
+  const { code } = error as { code?: string };
+  const where = `database "${connection.name}" at ${connection.hosts.join(', ')}`;
+  if (code?.startsWith('ER_')) {
+    return new AppError('config', `${where} refused user "${connection.user}": ${code}`, {
+      hint: 'check user, password file, database name and grants',
+      cause: error,
+    });
+  }
+  return new AppError('unreachable', `cannot reach ${where}: ${code ?? (error as Error).message}`, {
+    hint: 'check that the database runs and that the host, port and CA are right',
+    cause: error,
+  });
+}
+
+function explainSqliteFailure(error: unknown, dataDir: string): AppError {
+  const file = `${dataDir}/db.sqlite`;
+  if (isDiskFull(error)) return new AppError('disk_full', `no space left for ${file}`, { hint: 'free space and try again', cause: error });
+  return new AppError('config', `cannot open ${file}: ${(error as Error).message}`, {
+    hint: 'check the rights of the data directory and that the file is a database',
+    cause: error,
+  });
+}
+
+/** Whether a statement failed because a row with that key is there. */
+export function isUniqueViolation(error: unknown): boolean {
+  const { errcode, code } = error as { errcode?: number; code?: string };
+  return errcode === 2067 || errcode === 1555 || code === 'ER_DUP_ENTRY';
+}
+
+/** Whether the whole transaction may simply be run again: deadlock, lock wait, certification failure, busy file. */
+export function isRetryable(error: unknown): boolean {
+  const { errcode, code } = error as { errcode?: number; code?: string };
+  return (
+    code === 'ER_LOCK_DEADLOCK' ||
+    code === 'ER_LOCK_WAIT_TIMEOUT' ||
+    code === 'ER_CHECKREAD' ||
+    (errcode !== undefined && (errcode & 0xff) === 5)
+  );
+}
+
+export function isDiskFull(error: unknown): boolean {
+  const { errcode, code } = error as { errcode?: number; code?: string };
+  return errcode === 13 || code === 'ENOSPC' || code === 'EDQUOT' || code === 'ER_DISK_FULL' || code === 'ER_RECORD_FILE_FULL';
+}
+
+/** Runs `work` in one transaction, again (at most five times) when the database asks for that: so `work` has no effects but its statements. */
+export async function inTransaction<Result>(db: Knex, work: (trx: Knex.Transaction) => Promise<Result>): Promise<Result> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await db.transaction(work);
+    } catch (error) {
+      if (attempt >= 5 || !isRetryable(error)) throw error;
+    }
+  }
+}

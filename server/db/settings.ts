@@ -1,0 +1,11 @@
+import type { Knex } from 'knex';
+
+/** A setting's text, or undefined when it was never set. */
+export async function getSetting(db: Knex, key: string): Promise<string | undefined> {
+  const row = await db('settings').where({ key }).first('value');
+  return row?.value;
+}
+
+export async function setSetting(db: Knex, key: string, value: string): Promise<void> {
+  await db('settings').insert({ key, value }).onConflict('key').merge();
+}

@@ -1,0 +1,82 @@
+import { AppError } from '../core/errors.ts';
+import type { Id, Name } from '../core/ids.ts';
+import { openContentStore } from '../sync/content/open.ts';
+import { type Config, type ConfigFlags, loadConfig } from './config.ts';
+import { openDatabase } from './db/open.ts';
+import { takeLock } from './lock.ts';
+import { closeLog, createLog } from './log.ts';
+import { readServerId } from './server-id.ts';
+import type { Site } from './site.ts';
+import { openKeys } from './trust/keys.ts';
+import { Wake } from './wake.ts';
+
+export type OpenSiteOptions = {
+  readonly dataDir: string;
+  readonly flags?: ConfigFlags;
+  readonly env?: NodeJS.ProcessEnv;
+  readonly now?: () => number;
+  /** `serve` logs to its standard output as well; commands only to the files. */
+  readonly logToStdout?: boolean;
+};
+
+/**
+ * Opens a data directory for work: the lock, then configuration, log, database, keys and store. `close()` gives
+ * everything back in reverse; so does a failure half way.
+ *
+ * Errors: `not_found` (not initialised), `directory_in_use`, `config`, `unreadable_secret`, and those of `openDatabase`.
+ */
+export async function openSite(options: OpenSiteOptions): Promise<Site> {
+  const now = options.now ?? Date.now;
+  const { dataDir } = options;
+  const opened: (() => Promise<void> | void)[] = [];
+  const close = closeOnce(opened);
+  try {
+    const serverId = await readServerId(dataDir);
+    const lock = await takeLock(dataDir);
+    opened.push(() => lock.release());
+    const config = await readConfig(options);
+    const log = createLog({ dataDir, level: config.logLevel, toStdout: options.logToStdout ?? false });
+    opened.push(() => closeLog(log));
+    const db = await openDatabase(config, dataDir);
+    opened.push(() => db.destroy());
+    const keys = await openKeys(dataDir, serverId);
+    const self = await readSelf(db, serverId);
+    const store = await openContentStore(dataDir);
+    opened.push(() => store.close());
+    return { dataDir, config, self, db, store, keys, log, wake: new Wake(), now, close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+function readConfig({ dataDir, env, flags }: OpenSiteOptions): Promise<Config> {
+  return loadConfig({ dataDir, ...(env === undefined ? {} : { env }), ...(flags === undefined ? {} : { flags }) });
+}
+
+async function readSelf(db: Site['db'], serverId: Id): Promise<{ id: Id; name: Name }> {
+  const row = await db('servers').where({ id: serverId, relation: 'self' }).first('name');
+  if (row === undefined) {
+    throw new AppError('config', `the database does not know this server (${serverId})`, {
+      hint: 'check that "database:" in waystation.yaml names the database this directory was initialised with',
+    });
+  }
+  return { id: serverId, name: row.name };
+}
+
+/** Undoes in reverse order, once; a failure does not keep the rest from being given back. */
+function closeOnce(opened: (() => Promise<void> | void)[]): () => Promise<void> {
+  let closing: Promise<void> | undefined;
+  const run = async (): Promise<void> => {
+    const failures: unknown[] = [];
+    for (const undo of opened.splice(0).reverse()) {
+      try {
+        await undo();
+      } catch (error) {
+        failures.push(error);
+      }
+    }
+    if (failures.length > 0) throw failures[0];
+  };
+  return () => (closing ??= run());
+}

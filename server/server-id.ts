@@ -1,0 +1,33 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { AppError } from '../core/errors.ts';
+import { type Id, isId } from '../core/ids.ts';
+
+/** The file that makes a directory a data directory: the server's id. `init` writes it last. */
+export const SERVER_ID_FILE = 'server-id';
+
+/** The id of the server that this directory belongs to, or undefined when `init` has not (completely) run there. */
+export async function findServerId(dataDir: string): Promise<Id | undefined> {
+  const path = join(dataDir, SERVER_ID_FILE);
+  let text: string;
+  try {
+    text = (await readFile(path, 'utf8')).trim();
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'ENOENT' || code === 'ENOTDIR') return undefined;
+    throw new AppError('config', `cannot read ${path}: ${code}`, { hint: 'run as the user that owns the data directory', cause: error });
+  }
+  if (!isId(text)) throw new AppError('config', `${path} does not hold a server id`, { hint: 'restore the directory from a backup' });
+  return text;
+}
+
+/** As `findServerId`; throws `not_found` for a directory without a server. */
+export async function readServerId(dataDir: string): Promise<Id> {
+  const id = await findServerId(dataDir);
+  if (id === undefined) {
+    throw new AppError('not_found', `there is no server in ${dataDir}`, {
+      hint: `run waystation init --data ${dataDir}, or name another directory`,
+    });
+  }
+  return id;
+}
