@@ -1,0 +1,114 @@
+import type { Knex } from 'knex';
+import type { Digest, Id, Name } from '../../core/ids.ts';
+
+/** A server we know: ourselves, the parent we pull from, or a child we serve. */
+export type KnownServer = {
+  readonly id: Id;
+  readonly name: Name;
+  readonly relation: 'self' | 'parent' | 'child';
+  readonly state: 'active' | 'revoked';
+  /** Base URL of its HTTPS listener; known for parents only. */
+  readonly url: string | null;
+  readonly caPin: Digest | null;
+  /** PEM. */
+  readonly ca: string | null;
+  /** SPKI digest of the client certificate in force: the child's for a child, ours for a parent. */
+  readonly certificateKeyId: Digest | null;
+  readonly signerKeyId: Digest | null;
+  readonly createdAt: number;
+  readonly seenAt: number | null;
+};
+
+type Row = {
+  id: Id;
+  name: Name;
+  relation: KnownServer['relation'];
+  state: KnownServer['state'];
+  url: string | null;
+  ca_pin: Digest | null;
+  ca: string | null;
+  certificate_key_id: Digest | null;
+  signer_key_id: Digest | null;
+  created_at: number | string;
+  seen_at: number | string | null;
+  origin: Id;
+  revision: number;
+};
+
+function fromRow(row: Row): KnownServer {
+  return {
+    id: row.id,
+    name: row.name,
+    relation: row.relation,
+    state: row.state,
+    url: row.url,
+    caPin: row.ca_pin,
+    ca: row.ca,
+    certificateKeyId: row.certificate_key_id,
+    signerKeyId: row.signer_key_id,
+    createdAt: Number(row.created_at),
+    seenAt: row.seen_at === null ? null : Number(row.seen_at),
+  };
+}
+
+function toRow(server: KnownServer): Omit<Row, 'origin' | 'revision'> {
+  return {
+    id: server.id,
+    name: server.name,
+    relation: server.relation,
+    state: server.state,
+    url: server.url,
+    ca_pin: server.caPin,
+    ca: server.ca,
+    certificate_key_id: server.certificateKeyId,
+    signer_key_id: server.signerKeyId,
+    created_at: server.createdAt,
+    seen_at: server.seenAt,
+  };
+}
+
+/** Adds a server as `origin` (ourselves) knows it. A name or id that is there already breaks a unique key. */
+export async function createServer(db: Knex, server: KnownServer, origin: Id): Promise<void> {
+  await db<Row>('servers').insert({ ...toRow(server), origin, revision: 1 });
+}
+
+/** Replaces all that is known of a server but its creation time. */
+export async function updateServer(db: Knex, server: KnownServer): Promise<void> {
+  const { id, created_at: _createdAt, ...fields } = toRow(server);
+  await db<Row>('servers').where({ id }).update(fields).increment('revision', 1);
+}
+
+export async function getServer(db: Knex, id: Id): Promise<KnownServer | undefined> {
+  const row = await db<Row>('servers').where({ id }).first();
+  return row && fromRow(row);
+}
+
+export async function findServerByName(db: Knex, name: string): Promise<KnownServer | undefined> {
+  const row = await db<Row>('servers')
+    .where({ name: name as Name })
+    .first();
+  return row && fromRow(row);
+}
+
+/** The child whose client certificate has this key, revoked or not. */
+export async function findChildByKey(db: Knex, keyId: Digest): Promise<KnownServer | undefined> {
+  const row = await db<Row>('servers').where({ certificate_key_id: keyId, relation: 'child' }).first();
+  return row && fromRow(row);
+}
+
+export async function listServers(db: Knex): Promise<readonly KnownServer[]> {
+  return (await db<Row>('servers').orderBy('created_at').orderBy('id')).map(fromRow);
+}
+
+/** Returns false when no active child has this id. */
+export async function revokeChild(db: Knex, id: Id): Promise<boolean> {
+  const changed = await db<Row>('servers')
+    .where({ id, relation: 'child', state: 'active' })
+    .update({ state: 'revoked' })
+    .increment('revision', 1);
+  return changed === 1;
+}
+
+export async function touchServer(db: Knex, id: Id, now: number): Promise<void> {
+  await db<Row>('servers').where({ id }).update({ seen_at: now });
+}
