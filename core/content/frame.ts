@@ -1,0 +1,206 @@
+import { createHash, hash } from 'node:crypto';
+import { constants, zstdCompress, zstdDecompress } from 'node:zlib';
+import { AppError } from '../errors.ts';
+import { type Digest, digestBytes, digestFromBytes } from '../ids.ts';
+import { MAX_CHUNK_BYTES, MAX_FRAME_BASES, MAX_FRAME_CHUNKS, MAX_FRAME_RAW_BYTES } from './limits.ts';
+
+/*
+ * A frame is the unit of storage, transfer and resume: about a megabyte of neighbouring chunks. The same
+ * octets lie in packs, in archives and in the agent's answers. All numbers are little-endian.
+ *
+ *    0   4  magic `WSF1`
+ *    4   1  version 1
+ *    5   1  encoding: 0 raw, 1 zstd, 2 zstd with a dictionary of base chunks (named, not made yet)
+ *    6   2  zero
+ *    8   4  number of chunks (1..1024)
+ *   12   4  number of base chunks (only encoding 2)
+ *   16   4  raw octets, the sum of the chunks' lengths
+ *   20   4  payload octets
+ *   24   8  zero
+ *   32  32  SHA-256 of the payload
+ *   64      chunks: digest 32, length 4; then base chunks: digest 32
+ *    …  32  SHA-256 of everything before it
+ *    …      payload
+ *
+ * So each bit is covered: the header by its own sum, the payload by the one in the header, and every
+ * chunk, once decoded, by its digest.
+ */
+const MAGIC = 0x31465357;
+const VERSION = 1;
+export const FRAME_PREFIX_BYTES = 64;
+const CHUNK_ENTRY_BYTES = 36;
+const DIGEST_BYTES = 32;
+export const MAX_FRAME_HEADER_BYTES =
+  FRAME_PREFIX_BYTES + MAX_FRAME_CHUNKS * CHUNK_ENTRY_BYTES + MAX_FRAME_BASES * DIGEST_BYTES + DIGEST_BYTES;
+export const MAX_FRAME_BYTES = MAX_FRAME_HEADER_BYTES + MAX_FRAME_RAW_BYTES;
+/** `WSF1`, to look for the next frame behind a damaged one. */
+export const FRAME_MAGIC = Buffer.from('WSF1');
+
+export const FRAME_ENCODINGS = ['raw', 'zstd', 'zstd-base'] as const;
+export type FrameEncoding = (typeof FRAME_ENCODINGS)[number];
+
+export type FrameChunk = { readonly digest: Digest; readonly length: number };
+export type Chunk = { readonly digest: Digest; readonly bytes: Buffer };
+
+export type FrameHeader = {
+  readonly encoding: FrameEncoding;
+  readonly rawBytes: number;
+  readonly payloadBytes: number;
+  readonly headerBytes: number;
+  readonly chunks: readonly FrameChunk[];
+  readonly bases: readonly Digest[];
+  readonly payloadDigest: Buffer;
+};
+
+/** Who encodes: with the same identity, the same chunks give the same octets. */
+export const ENCODER = { format: 1, zstd: process.versions['zstd'] ?? 'none', level: 3 } as const;
+
+/** The header's length, from its first 64 octets. Throws `bad_data` when they cannot begin a frame of ours. */
+export function frameHeaderBytes(prefix: Buffer): number {
+  if (prefix.readUInt32LE(0) !== MAGIC) throw badFrame('has no frame magic');
+  if (prefix[4] !== VERSION) throw badFrame(`has version ${prefix[4]}, this program reads ${VERSION}`);
+  const encoding = prefix[5] ?? 255;
+  if (encoding >= FRAME_ENCODINGS.length) throw badFrame(`has the unknown encoding ${encoding}`);
+  const chunks = prefix.readUInt32LE(8);
+  const bases = prefix.readUInt32LE(12);
+  const raw = prefix.readUInt32LE(16);
+  const payload = prefix.readUInt32LE(20);
+  const isReservedZero = prefix.readUInt16LE(6) === 0 && prefix.readUInt32LE(24) === 0 && prefix.readUInt32LE(28) === 0;
+  if (!isReservedZero) throw badFrame('has reserved octets set');
+  if (chunks === 0 || chunks > MAX_FRAME_CHUNKS) throw badFrame(`claims ${chunks} chunks (1 to ${MAX_FRAME_CHUNKS})`);
+  if (bases > (encoding === 2 ? MAX_FRAME_BASES : 0)) throw badFrame(`claims ${bases} base chunks`);
+  if (raw === 0 || raw > MAX_FRAME_RAW_BYTES) throw badFrame(`claims ${raw} raw bytes (at most ${MAX_FRAME_RAW_BYTES})`);
+  if (payload === 0 || payload > raw || (encoding === 0 && payload !== raw)) throw badFrame(`claims ${payload} bytes for ${raw} raw ones`);
+  return FRAME_PREFIX_BYTES + chunks * CHUNK_ENTRY_BYTES + bases * DIGEST_BYTES + DIGEST_BYTES;
+}
+
+/**
+ * Reads a whole frame header from the start of `octets`, which may be longer.
+ * Throws `bad_data` when a length, a limit or the header's own SHA-256 does not hold.
+ */
+export function parseFrameHeader(octets: Buffer): FrameHeader {
+  if (octets.length < FRAME_PREFIX_BYTES) throw badFrame('is cut short');
+  const headerBytes = frameHeaderBytes(octets);
+  if (octets.length < headerBytes) throw badFrame('is cut short in its header');
+  const body = octets.subarray(0, headerBytes - DIGEST_BYTES);
+  if (!hash('sha256', body, 'buffer').equals(octets.subarray(headerBytes - DIGEST_BYTES, headerBytes))) {
+    throw badFrame('has a damaged header');
+  }
+  const chunks = readChunkTable(octets, octets.readUInt32LE(8));
+  const rawBytes = octets.readUInt32LE(16);
+  const total = chunks.reduce((sum, chunk) => sum + chunk.length, 0);
+  if (total !== rawBytes) throw badFrame(`lists ${total} bytes of chunks and claims ${rawBytes}`);
+  const basesAt = FRAME_PREFIX_BYTES + chunks.length * CHUNK_ENTRY_BYTES;
+  const bases = Array.from({ length: octets.readUInt32LE(12) }, (_, index) => {
+    const at = basesAt + index * DIGEST_BYTES;
+    return digestFromBytes(octets.subarray(at, at + DIGEST_BYTES));
+  });
+  return {
+    encoding: FRAME_ENCODINGS[octets[5] ?? 0] ?? 'raw',
+    rawBytes,
+    payloadBytes: octets.readUInt32LE(20),
+    headerBytes,
+    chunks,
+    bases,
+    payloadDigest: Buffer.from(octets.subarray(32, 64)),
+  };
+}
+
+function readChunkTable(octets: Buffer, count: number): FrameChunk[] {
+  return Array.from({ length: count }, (_, index) => {
+    const at = FRAME_PREFIX_BYTES + index * CHUNK_ENTRY_BYTES;
+    const length = octets.readUInt32LE(at + DIGEST_BYTES);
+    if (length === 0 || length > MAX_CHUNK_BYTES) throw badFrame(`lists a chunk of ${length} bytes (1 to ${MAX_CHUNK_BYTES})`);
+    return { digest: digestFromBytes(octets.subarray(at, at + DIGEST_BYTES)), length };
+  });
+}
+
+/** Throws `bad_data` unless the payload is the one that the header names. */
+export function checkFramePayload(header: FrameHeader, payload: Buffer): void {
+  if (payload.length !== header.payloadBytes || !hash('sha256', payload, 'buffer').equals(header.payloadDigest)) {
+    throw badFrame('has a damaged payload');
+  }
+}
+
+/**
+ * The chunks of a frame whose payload was checked; each is hashed. They share one buffer.
+ * Throws `bad_data` when the payload does not decode to exactly the chunks that the header names.
+ */
+export async function decodeFrame(header: FrameHeader, payload: Buffer): Promise<Chunk[]> {
+  const raw = await decodePayload(header, payload);
+  let offset = 0;
+  return header.chunks.map(({ digest, length }) => {
+    const bytes = raw.subarray(offset, offset + length);
+    offset += length;
+    if (chunkDigest(bytes) !== digest) throw badFrame(`holds other bytes than ${digest}`);
+    return { digest, bytes };
+  });
+}
+
+async function decodePayload(header: FrameHeader, payload: Buffer): Promise<Buffer> {
+  if (header.encoding === 'raw') return payload;
+  if (header.encoding !== 'zstd') throw badFrame(`has the encoding ${header.encoding}, which this program cannot read`);
+  const raw = await decompress(payload, header.rawBytes);
+  if (raw.length !== header.rawBytes) throw badFrame(`decodes to ${raw.length} bytes instead of ${header.rawBytes}`);
+  return raw;
+}
+
+/**
+ * One frame of these chunks (at most 2 MiB together). The digests are taken as given. The same chunks give
+ * the same octets with the same ENCODER. zlib's asynchronous form lets libuv's threads compress in parallel.
+ */
+export async function encodeFrame(chunks: readonly Chunk[]): Promise<Buffer> {
+  const raw = Buffer.concat(chunks.map((chunk) => chunk.bytes));
+  const compressed = await compress(raw);
+  const isSmaller = compressed.length < raw.length;
+  const payload = isSmaller ? compressed : raw;
+  return Buffer.concat([encodeHeader(isSmaller ? 1 : 0, chunks, raw.length, payload), payload]);
+}
+
+function encodeHeader(encoding: number, chunks: readonly Chunk[], rawBytes: number, payload: Buffer): Buffer {
+  const header = Buffer.alloc(FRAME_PREFIX_BYTES + chunks.length * CHUNK_ENTRY_BYTES + DIGEST_BYTES);
+  header.writeUInt32LE(MAGIC, 0);
+  header[4] = VERSION;
+  header[5] = encoding;
+  header.writeUInt32LE(chunks.length, 8);
+  header.writeUInt32LE(rawBytes, 16);
+  header.writeUInt32LE(payload.length, 20);
+  hash('sha256', payload, 'buffer').copy(header, 32);
+  chunks.forEach(({ digest, bytes }, index) => {
+    const at = FRAME_PREFIX_BYTES + index * CHUNK_ENTRY_BYTES;
+    digestBytes(digest).copy(header, at);
+    header.writeUInt32LE(bytes.length, at + DIGEST_BYTES);
+  });
+  const body = header.subarray(0, header.length - DIGEST_BYTES);
+  createHash('sha256')
+    .update(body)
+    .digest()
+    .copy(header, header.length - DIGEST_BYTES);
+  return header;
+}
+
+/** The name of these bytes. */
+export function chunkDigest(bytes: Uint8Array): Digest {
+  return `sha256:${hash('sha256', bytes, 'hex')}` as Digest;
+}
+
+function compress(raw: Buffer): Promise<Buffer> {
+  // One output buffer for all of it: zlib's 16 KiB steps would cross to the thread pool sixty times a frame.
+  const options = { chunkSize: raw.length + 4096, params: { [constants.ZSTD_c_compressionLevel]: ENCODER.level } };
+  return new Promise((resolve, reject) => {
+    zstdCompress(raw, options, (error, result) => (error ? reject(error) : resolve(result)));
+  });
+}
+
+function decompress(payload: Buffer, rawBytes: number): Promise<Buffer> {
+  return new Promise((resolve, reject) => {
+    zstdDecompress(payload, { chunkSize: Math.max(rawBytes, 64), maxOutputLength: rawBytes }, (error, result) => {
+      if (error) reject(new AppError('bad_data', `a frame does not decompress: ${error.message}`, { cause: error }));
+      else resolve(result);
+    });
+  });
+}
+
+function badFrame(what: string): AppError {
+  return new AppError('bad_data', `a frame ${what}`, { hint: 'its source is damaged or not ours; fetch it again' });
+}
