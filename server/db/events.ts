@@ -17,10 +17,11 @@ export type StoredEvent = Required<NewEvent> & { readonly seq: number };
 
 /**
  * Appends one event in the caller's transaction and returns its number: one more than the origin's last.
- * The read locks the origin's last row, so that two writers get two numbers on every database.
+ * The origin's row in `servers` is locked first, so that writers on one database stand in line.
  */
 export async function appendEvent(db: Knex, event: NewEvent): Promise<number> {
-  const last = await db('events').where({ origin: event.origin }).orderBy('seq', 'desc').forUpdate().first('seq');
+  await db('servers').where({ id: event.origin }).forUpdate().first('id');
+  const last = await db('events').where({ origin: event.origin }).orderBy('seq', 'desc').first('seq');
   const seq = Number(last?.seq ?? 0) + 1;
   await db('events').insert({
     origin: event.origin,

@@ -2,7 +2,7 @@ import knexPackage, { type Knex } from 'knex';
 import { AppError } from '../../core/errors.ts';
 import type { Config } from '../config.ts';
 import { type Connection, resolveDatabase } from '../datasource.ts';
-import { mysqlConnection } from './dialect-mysql.ts';
+import { mysqlSettings } from './dialect-mysql.ts';
 import { NodeSqliteClient } from './dialect-sqlite.ts';
 import { requireCurrentSchema } from './migrate.ts';
 
@@ -32,7 +32,8 @@ export async function connectDatabase(config: Pick<Config, 'database'>, dataDir:
 
 /** As `connectDatabase`, for settings that are resolved already. */
 export async function connectTo(connection: Connection, dataDir: string): Promise<Knex> {
-  const db = knexPackage(connection.kind === 'sqlite' ? sqliteSettings(`${dataDir}/db.sqlite`) : mysqlSettings(connection));
+  const settings = connection.kind === 'sqlite' ? sqliteSettings(`${dataDir}/db.sqlite`) : mysqlSettings(connection);
+  const db = knexPackage({ ...settings, log: QUIET });
   try {
     await db.raw('select 1');
     return db;
@@ -52,14 +53,9 @@ function sqliteSettings(filename: string): Knex.Config {
   };
 }
 
-function mysqlSettings(connection: Connection & { kind: 'mysql' }): Knex.Config {
-  return {
-    client: 'mysql2',
-    connection: mysqlConnection(connection),
-    pool: { min: 0, max: 8 },
-    acquireConnectionTimeout: 15_000,
-  };
-}
+/** Knex would print on the console what it also throws. */
+const QUIET = { warn: ignore, error: ignore, debug: ignore, deprecate: ignore };
+function ignore(): void {}
 
 function explainConnectFailure(error: unknown, connection: Connection, dataDir: string): AppError {
   if (error instanceof AppError) return error;

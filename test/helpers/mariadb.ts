@@ -1,0 +1,103 @@
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { type AddressInfo, createServer } from 'node:net';
+import { tmpdir, userInfo } from 'node:os';
+import { join } from 'node:path';
+
+export type Mariadb = {
+  /** Base of database URLs: `mysql://waystation@127.0.0.1:PORT/`; append a name made with `createDatabase`. */
+  readonly url: string;
+  readonly port: number;
+  readonly password: string;
+  createDatabase(name: string): void;
+  stop(): Promise<void>;
+};
+
+/** Starts a real MariaDB on a temporary directory and a free port, as an ordinary user or (as root) with --user=root. */
+export async function startMariadb(): Promise<Mariadb> {
+  const dir = await mkdtemp(join(tmpdir(), 'waystation-mariadb-'));
+  const asUser = userInfo().uid === 0 ? ['--user=root'] : [];
+  const data = join(dir, 'data');
+  const socket = join(dir, 'sock');
+  run('mariadb-install-db', [
+    '--no-defaults',
+    ...asUser,
+    `--datadir=${data}`,
+    '--auth-root-authentication-method=normal',
+    '--skip-test-db',
+  ]);
+  const port = await freePort();
+  const server = spawn(
+    program('mariadbd'),
+    [
+      '--no-defaults',
+      ...asUser,
+      `--datadir=${data}`,
+      `--socket=${socket}`,
+      '--bind-address=127.0.0.1',
+      `--port=${port}`,
+      `--pid-file=${join(dir, 'pid')}`,
+      `--log-error=${join(dir, 'error.log')}`,
+      '--innodb-buffer-pool-size=32M',
+      '--innodb-log-file-size=8M',
+      '--innodb-fast-shutdown=2',
+      '--performance-schema=off',
+      // A server's default that is not ours, so that the schema has to say what it needs.
+      '--character-set-server=latin1',
+    ],
+    { stdio: 'ignore' },
+  );
+  const exited = once(server, 'exit');
+  const sql = (text: string) => run('mariadb', ['--no-defaults', '-uroot', `--socket=${socket}`, '-e', text]);
+  await waitUntilUp(sql, server, join(dir, 'error.log'));
+  const password = 'only-for-tests';
+  sql(`create user waystation@'%' identified by '${password}'`);
+  return {
+    url: `mysql://waystation@127.0.0.1:${port}/`,
+    port,
+    password,
+    createDatabase: (name) => {
+      sql(`create database \`${name}\`; grant all on \`${name}\`.* to waystation@'%'`);
+    },
+    stop: async () => {
+      server.kill('SIGTERM');
+      await exited;
+      await rm(dir, { recursive: true, force: true });
+    },
+  };
+}
+
+async function waitUntilUp(sql: (text: string) => void, server: { exitCode: number | null }, log: string): Promise<void> {
+  for (let attempt = 0; ; attempt++) {
+    try {
+      sql('select 1');
+      return;
+    } catch (error) {
+      if (server.exitCode !== null || attempt > 300)
+        throw new Error(`MariaDB did not start: ${await readFile(log, 'utf8')}`, { cause: error });
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+  }
+}
+
+/** Debian keeps the server itself in /usr/sbin, which is not on every user's PATH. */
+function program(name: string): string {
+  const found = spawnSync('sh', ['-c', `PATH="$PATH:/usr/sbin:/usr/local/sbin" command -v ${name}`], { encoding: 'utf8' }).stdout.trim();
+  if (found === '') throw new Error(`${name} is not installed (Debian: mariadb-server)`);
+  return found;
+}
+
+function run(name: string, args: readonly string[]): void {
+  const { status, stderr, error } = spawnSync(program(name), args, { encoding: 'utf8', stdio: ['ignore', 'ignore', 'pipe'] });
+  if (status !== 0) throw new Error(`${name} failed: ${error?.message ?? stderr}`);
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, 'close');
+  return port;
+}

@@ -1,0 +1,55 @@
+import assert from 'node:assert/strict';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, it } from 'node:test';
+import { connectDatabase, openDatabase } from '../../../server/db/open.ts';
+import { type Mariadb, startMariadb } from '../../helpers/mariadb.ts';
+import { databaseContract } from './contract.ts';
+
+let mariadb: Mariadb;
+let dir: string;
+const urlOf = (name: string) => `${mariadb.url}${name}?passwordFile=${join(dir, 'password')}`;
+
+before(async () => {
+  dir = await mkdtemp(join(tmpdir(), 'waystation-mariadb-test-'));
+  mariadb = await startMariadb();
+  await writeFile(join(dir, 'password'), `${mariadb.password}\n`, { mode: 0o600 });
+});
+after(async () => {
+  await mariadb.stop();
+  await rm(dir, { recursive: true, force: true });
+});
+
+databaseContract('MariaDB', async () => {
+  mariadb.createDatabase('contract');
+  return connectDatabase({ database: urlOf('contract') }, dir);
+});
+
+it('refuses an unmigrated database with words', async () => {
+  mariadb.createDatabase('fresh');
+  await assert.rejects(openDatabase({ database: urlOf('fresh') }, dir), { code: 'config', hint: 'run waystation migrate' });
+});
+
+it('goes on to the next host when one is down', async () => {
+  mariadb.createDatabase('hosts');
+  const passwordFile = join(dir, 'password');
+  const hosts = ['127.0.0.1:1', `127.0.0.1:${mariadb.port}`];
+  const db = await connectDatabase({ database: { hosts, user: 'waystation', name: 'hosts', passwordFile } }, dir);
+  await db.destroy();
+});
+
+it('says that the database refused the user, without the password', async () => {
+  await writeFile(join(dir, 'wrong'), 'canary-password');
+  const database = `${mariadb.url}nowhere?passwordFile=${join(dir, 'wrong')}`;
+  await assert.rejects(connectDatabase({ database }, dir), (error: Error & { code: string }) => {
+    assert.equal(error.code, 'config');
+    assert.match(error.message, /refused user "waystation"/);
+    assert.doesNotMatch(error.message, /canary/);
+    return true;
+  });
+});
+
+it('says that nothing listens there', async () => {
+  await assert.rejects(connectDatabase({ database: 'mysql://u@127.0.0.1:1/x' }, dir), { code: 'unreachable', message: /127\.0\.0\.1:1/ });
+});

@@ -1,0 +1,72 @@
+import assert from 'node:assert/strict';
+import { mkdtemp, rm, stat } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, it } from 'node:test';
+import { migrateDatabase } from '../../../server/db/migrate.ts';
+import { connectDatabase, openDatabase } from '../../../server/db/open.ts';
+import { getSetting, setSetting } from '../../../server/db/settings.ts';
+import { databaseContract } from './contract.ts';
+
+const directories: string[] = [];
+async function directory(): Promise<string> {
+  const dir = await mkdtemp(join(tmpdir(), 'waystation-db-'));
+  directories.push(dir);
+  return dir;
+}
+after(() => Promise.all(directories.map((dir) => rm(dir, { recursive: true, force: true }))));
+
+databaseContract('SQLite', async () => connectDatabase({ database: 'sqlite' }, await directory()));
+
+it('opens durable: write-ahead log, full synchronisation, foreign keys', async () => {
+  const db = await connectDatabase({ database: 'sqlite' }, await directory());
+  const pragma = async (name: string) => Object.values((await db.raw(`pragma ${name}`))[0])[0];
+  assert.deepEqual(await Promise.all(['journal_mode', 'synchronous', 'foreign_keys'].map(pragma)), ['wal', 2, 1]);
+  await db.destroy();
+});
+
+it('keeps what was written when it is opened again', async () => {
+  const dir = await directory();
+  const first = await connectDatabase({ database: 'sqlite' }, dir);
+  await migrateDatabase(first);
+  await setSetting(first, 'kept', 'yes');
+  await first.destroy();
+  const second = await openDatabase({ database: 'sqlite' }, dir);
+  assert.equal(await getSetting(second, 'kept'), 'yes');
+  await second.destroy();
+});
+
+it('frees the lock of a migration that was killed', async () => {
+  const db = await connectDatabase({ database: 'sqlite' }, await directory());
+  await db.schema.createTable('knex_migrations_lock', (t) => {
+    t.increments('index').primary();
+    t.integer('is_locked');
+  });
+  await db('knex_migrations_lock').insert({ is_locked: 1 });
+  assert.deepEqual(await migrateDatabase(db), ['0001-foundation']);
+  await db.destroy();
+});
+
+it('refuses a file that is not a database, with its path', async () => {
+  const dir = await directory();
+  const { writeFile } = await import('node:fs/promises');
+  await writeFile(join(dir, 'db.sqlite'), 'not a database'.repeat(1000));
+  await assert.rejects(openDatabase({ database: 'sqlite' }, dir), { code: 'config', message: /db\.sqlite/ });
+  assert.equal((await stat(join(dir, 'db.sqlite'))).size, 14_000);
+});
+
+it('does not keep the loop waiting while it commits', async () => {
+  const db = await connectDatabase({ database: 'sqlite' }, await directory());
+  await migrateDatabase(db);
+  let turns = 0;
+  let running = true;
+  const count = () => {
+    turns++;
+    if (running) setImmediate(count);
+  };
+  count();
+  for (let n = 0; n < 20; n++) await setSetting(db, 'n', String(n));
+  running = false;
+  await db.destroy();
+  assert.ok(turns > 100, `the loop turned ${turns} times during 20 commits`);
+});
