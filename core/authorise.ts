@@ -26,6 +26,7 @@ export const ACTIONS = [
   'sync.archive',
   'sync.tunnel',
   'sync.report',
+  'sync.renew',
   'server.read',
   'server.write',
   'token.create',
@@ -49,7 +50,7 @@ export type AuthObject = { readonly ownerId?: Id };
 
 const OPEN: readonly Action[] = ['health.read', 'boot.read', 'first-boot.report', 'server.enrol', 'agent.hello'];
 const AGENT: readonly Action[] = ['agent.work', 'content.read'];
-const SERVER: readonly Action[] = ['sync.catalogue', 'sync.archive', 'sync.tunnel', 'sync.report'];
+const SERVER: readonly Action[] = ['sync.catalogue', 'sync.archive', 'sync.tunnel', 'sync.report', 'sync.renew'];
 const VIEWER: readonly Action[] = ['server.read', 'image.read', 'target.read', 'order.read', 'link.read', 'store.read', 'metrics.read'];
 const OPERATOR: readonly Action[] = [...VIEWER, 'target.write', 'order.write', 'log.read'];
 const ADMINISTRATOR: readonly Action[] = [...OPERATOR, 'server.write', 'token.create', 'image.write', 'link.write', 'store.write'];
