@@ -4,6 +4,7 @@ import type { Id } from '../../core/ids.ts';
 import { isOrderEnded, nextOrderState, type OrderEvent } from '../../core/order.ts';
 import { setAgentOrder } from '../db/agent-keys.ts';
 import { appendEvent } from '../db/events.ts';
+import { inTransaction } from '../db/open.ts';
 import { deleteActiveOrder, findOrder, type Order, type OrderPatch, updateOrder } from '../db/orders.ts';
 import type { Site } from '../site.ts';
 
@@ -68,7 +69,7 @@ export async function inOrderTransaction<Result>(
 ): Promise<Result> {
   for (let attempt = 1; ; attempt += 1) {
     try {
-      const result = await site.db.transaction(work);
+      const result = await inTransaction(site.db, work);
       const targetId = targetOf(result);
       if (targetId !== undefined) wakeTarget(site, targetId);
       return result;

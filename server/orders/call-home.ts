@@ -16,14 +16,14 @@ const MAX_REFUSALS_KEPT = 20;
  * The call of the deployed system: with the order's nonce, and only after the agent verified the disk, it
  * makes the order `current`. Calling again is harmless.
  *
- * Errors: `denied` for a wrong nonce or an unknown order (the same words for both); `wrong_state` when the
+ * Errors: `token_wrong` (which the frame counts against the caller) for a wrong nonce or an unknown order (the same words for both); `wrong_state` when the
  * order ended otherwise or its disk is not reported as written yet.
  */
 export async function callHome(site: Site, call: { orderId: string; nonce: string; from: string }): Promise<{ state: OrderState }> {
   const order = await findOrder(site.db, call.orderId);
   if (order === undefined || !sameNonce(order.nonce, call.nonce)) {
     if (order !== undefined) await site.db.transaction((trx) => noteRefusal(site, trx, order, call.from));
-    throw new AppError('denied', 'no order waits for this call', { hint: 'deploy the machine again' });
+    throw new AppError('token_wrong', 'no order waits for this call', { hint: 'deploy the machine again' });
   }
   if (order.state !== 'current' && !order.diskWritten) {
     throw new AppError('wrong_state', `order ${order.id} is ${order.state}: its disk is not verified yet`);

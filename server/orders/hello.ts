@@ -96,5 +96,9 @@ async function noteArrival(site: Site, trx: Knex.Transaction, target: Target, he
 export async function noteActivity(site: Site, db: Knex, targetId: Id, activity: string, environment?: 'engine' | 'disk'): Promise<void> {
   const target = await findTargetBy(db, 'id', targetId);
   if (target === undefined) return;
-  await updateTarget(db, target, { activity, seenAt: site.now(), ...(environment === undefined ? {} : { environment }) });
+  await updateTarget(db, target, {
+    activity: activity.slice(0, 64),
+    seenAt: site.now(),
+    ...(environment === undefined ? {} : { environment }),
+  });
 }

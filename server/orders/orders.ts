@@ -5,9 +5,9 @@ import { newId, printable } from '../../core/ids.ts';
 import { insertDeployJob } from '../db/jobs.ts';
 import { findActiveOrder, findOrder, insertOrder, type Order, selectOrders } from '../db/orders.ts';
 import type { Site } from '../site.ts';
+import { getTarget, type Target } from '../targets.ts';
 import { advanceOrder, inOrderTransaction } from './advance.ts';
 import { type DeployImage, findDeployImage } from './find-image.ts';
-import { findTarget, type OrderTarget } from './find-target.ts';
 
 /** What the caller of `createOrder` gives. `disk` is a kernel name; without it the agent chooses. */
 export type OrderRequest = {
@@ -25,7 +25,7 @@ export type OrderRequest = {
  * `wrong_state` (the target has an order that has not ended).
  */
 export async function createOrder(site: Site, request: OrderRequest): Promise<Order> {
-  const target = await findTarget(site.db, request.targetRef);
+  const target = await getTarget(site, request.targetRef);
   const image = await findDeployImage(site.db, request.imageRef);
   refuseMisfit(target, image);
   const make = async (trx: Knex.Transaction): Promise<Order> => {
@@ -47,7 +47,7 @@ export async function createOrder(site: Site, request: OrderRequest): Promise<Or
   }
 }
 
-function refuseMisfit(target: OrderTarget, image: DeployImage): void {
+function refuseMisfit(target: Target, image: DeployImage): void {
   const { arch, bootType } = image.params;
   if (target.arch !== null && target.arch !== arch) {
     throw misfit(`image ${image.reference} is for ${arch}, target ${nameOf(target)} is ${target.arch}`);
@@ -61,7 +61,7 @@ function misfit(message: string): AppError {
   return new AppError('does_not_fit', message, { hint: 'choose an image made for this machine' });
 }
 
-async function refuseSecondOrder(db: Knex, target: OrderTarget): Promise<void> {
+async function refuseSecondOrder(db: Knex, target: Target): Promise<void> {
   const active = await findActiveOrder(db, target.id);
   if (active === undefined) return;
   throw new AppError('wrong_state', `target ${nameOf(target)} already has order ${active.id}, which is ${active.state}`, {
@@ -69,7 +69,7 @@ async function refuseSecondOrder(db: Knex, target: OrderTarget): Promise<void> {
   });
 }
 
-function nameOf(target: OrderTarget): string {
+function nameOf(target: Target): string {
   return target.name ?? target.id;
 }
 
@@ -86,7 +86,7 @@ export async function listOrders(
   query: { targetRef?: string | undefined; before?: string | undefined; limit?: number | undefined } = {},
 ): Promise<{ items: Order[]; next: string | null }> {
   const limit = query.limit ?? 100;
-  const targetId = query.targetRef === undefined ? undefined : (await findTarget(site.db, query.targetRef)).id;
+  const targetId = query.targetRef === undefined ? undefined : (await getTarget(site, query.targetRef)).id;
   const filter = { limit: limit + 1, ...(targetId ? { targetId } : {}), ...(query.before ? { before: query.before } : {}) };
   const found = await selectOrders(site.db, filter);
   const items = found.slice(0, limit);

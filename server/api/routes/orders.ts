@@ -1,0 +1,116 @@
+import { z } from 'zod';
+import type { Identity } from '../../../core/authorise.ts';
+import { AppError } from '../../../core/errors.ts';
+import { parseDigest } from '../../../core/ids.ts';
+import { isOrderEnded } from '../../../core/order.ts';
+import { approveAgent } from '../../orders/approve.ts';
+import { createOrder, getOrder, listOrders, stopOrder } from '../../orders/orders.ts';
+import { viewOrder } from '../../orders/view.ts';
+import type { Site } from '../../site.ts';
+import { type Route, type RouteContext, route } from '../route.ts';
+
+const reference = z.string().min(1).max(128);
+
+const NewOrderInput = z.strictObject({
+  target: reference,
+  image: reference,
+  /** Kernel name of the disk; without it the agent takes the smallest fixed disk that fits. */
+  disk: z
+    .string()
+    .regex(/^[a-zA-Z0-9!._-]{1,32}$/)
+    .optional(),
+});
+
+const ListInput = z.object({
+  target: reference.optional(),
+  before: z.string().max(36).optional(),
+  limit: z.coerce.number().int().min(1).max(1000).optional(),
+});
+
+/** `after`: answer when the order's revision is another one, or after 25 s. */
+const ShowInput = z.object({ after: z.coerce.number().int().nonnegative().optional() });
+
+const FOLLOW_MS = 25_000;
+
+/** Who asked, for the event log. */
+function actorOf(identity: Identity): string {
+  return identity.kind === 'operator' ? `operator:${identity.tokenId}` : identity.kind;
+}
+
+async function showOrder({ site, params, signal }: RouteContext, after: number | undefined): Promise<unknown> {
+  const id = params['id'] ?? '';
+  const order = after === undefined ? await getOrder(site, id) : await followOrder(site, id, after, signal);
+  return viewOrder(site, order);
+}
+
+async function followOrder(site: Site, id: string, after: number, signal: AbortSignal) {
+  const deadline = performance.now() + FOLLOW_MS;
+  for (;;) {
+    const { targetId } = await getOrder(site, id);
+    const answered = new AbortController();
+    const remaining = Math.max(0, deadline - performance.now());
+    const woken = site.wake.wait(`target:${targetId}`, remaining, AbortSignal.any([signal, answered.signal]));
+    const order = await getOrder(site, id);
+    if (order.revision !== after || isOrderEnded(order.state) || remaining === 0 || signal.aborted) {
+      answered.abort();
+      return order;
+    }
+    await woken;
+  }
+}
+
+export const ORDER_ROUTES: readonly Route[] = [
+  route({
+    method: 'POST',
+    path: '/api/v1/orders',
+    listener: 'api',
+    action: 'order.write',
+    summary: 'Deploy an image to a target',
+    input: NewOrderInput,
+    handle: async ({ site, identity }, input) => {
+      const request = { targetRef: input.target, imageRef: input.image, disk: input.disk, actor: actorOf(identity) };
+      return viewOrder(site, await createOrder(site, request));
+    },
+  }),
+  route({
+    method: 'GET',
+    path: '/api/v1/orders',
+    listener: 'api',
+    action: 'order.read',
+    summary: 'Orders, newest first',
+    input: ListInput,
+    handle: async ({ site }, input) => {
+      const { items, next } = await listOrders(site, { targetRef: input.target, before: input.before, limit: input.limit });
+      return { items: await Promise.all(items.map((order) => viewOrder(site, order))), next };
+    },
+  }),
+  route({
+    method: 'GET',
+    path: '/api/v1/orders/:id',
+    listener: 'api',
+    action: 'order.read',
+    summary: 'One order; with ?after=REVISION as soon as it changed',
+    input: ShowInput,
+    handle: (context, input) => showOrder(context, input.after),
+  }),
+  route({
+    method: 'POST',
+    path: '/api/v1/orders/:id/stop',
+    listener: 'api',
+    action: 'order.write',
+    summary: 'Stop an order',
+    handle: async ({ site, params, identity }) => viewOrder(site, await stopOrder(site, params['id'] ?? '', actorOf(identity))),
+  }),
+  route({
+    method: 'POST',
+    path: '/api/v1/targets/:id/approve',
+    listener: 'api',
+    action: 'target.write',
+    summary: 'Let the agent key that waits speak for its machine',
+    input: z.strictObject({ keyId: z.string().max(71) }),
+    handle: async ({ site, params, identity }, { keyId }) => {
+      if (params['id'] === undefined) throw new AppError('not_found', 'no target was named');
+      return approveAgent(site, params['id'], parseDigest(keyId), actorOf(identity));
+    },
+  }),
+];
