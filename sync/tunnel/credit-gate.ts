@@ -1,0 +1,31 @@
+/** How many octets the sender may still put on the link; it waits here when there are none. */
+export type CreditGate = {
+  /** Takes between 1 and `wanted` octets of credit as soon as there are any; 0 after `close`. One taker at a time. */
+  take(wanted: number): Promise<number>;
+  grant(bytes: number): void;
+  close(): void;
+};
+
+/** A gate that starts with `credit` octets. */
+export function openCreditGate(credit: number): CreditGate {
+  let left = credit;
+  let closed = false;
+  let wake: () => void = () => undefined;
+  return {
+    async take(wanted) {
+      while (left === 0 && !closed) await new Promise<void>((resolve) => (wake = resolve));
+      if (closed) return 0;
+      const taken = Math.min(wanted, left);
+      left -= taken;
+      return taken;
+    },
+    grant(bytes) {
+      left += bytes;
+      wake();
+    },
+    close() {
+      closed = true;
+      wake();
+    },
+  };
+}

@@ -1,0 +1,23 @@
+import { connect } from 'node:net';
+
+/**
+ * The program that rsync starts as its remote shell: it joins rsync's standard streams with `serve`, which holds
+ * the TLS connection to the parent. It knows nothing but a local socket and a ticket that is good for one
+ * connection, both from the environment, where no other user can read them. When either side goes, it goes.
+ */
+const { WAYSTATION_PIPE_SOCKET: path, WAYSTATION_PIPE_TICKET: ticket } = process.env;
+if (path === undefined || ticket === undefined) {
+  process.stderr.write('this program is started by rsync, not by people\n');
+  process.exit(64);
+}
+
+const socket = connect({ path, allowHalfOpen: true });
+socket.write(`${ticket}\n`);
+process.stdin.pipe(socket);
+socket.pipe(process.stdout);
+process.stdout.on('error', () => process.exit(0));
+socket.on('error', (error) => {
+  process.stderr.write(`the server that holds the link is gone: ${error.message}\n`);
+  process.exit(1);
+});
+socket.on('close', () => process.exit(0));

@@ -1,0 +1,111 @@
+import type { Duplex, Readable, Writable } from 'node:stream';
+import { AppError } from '../../core/errors.ts';
+import { type CreditGate, openCreditGate } from './credit-gate.ts';
+import { decodeFrames, encodeFrame, type Frame, MAX_DATA_BYTES, WINDOW_BYTES } from './frames.ts';
+
+/**
+ * Joins a local byte stream (rsync's, or our pipe's) with the link to the other site. What comes from `input` goes
+ * out as DATA, never more than the window ahead of the other side's CREDIT; what arrives as DATA goes to `output`,
+ * and its CREDIT is sent when `output` has taken it, not when TLS has received it. So the kernel's megabytes of
+ * socket buffers on a slow link stay empty, and a kill loses no more than the window.
+ *
+ * DATA is handed on without waiting, so that CREDIT behind it is seen: the window bounds what can pile up.
+ */
+export type TunnelOptions = {
+  readonly link: Duplex;
+  readonly input: Readable;
+  readonly output: Writable;
+  /** Octets that came on the link together with the upgrade's answer. */
+  readonly head?: Buffer;
+  /** Payload that went either way, for counters. */
+  readonly onData?: (bytes: { readonly received: number; readonly sent: number }) => void;
+  /** Waits until `bytes` may go out (a cap); without it there is none. */
+  readonly pace?: (bytes: number) => Promise<void>;
+};
+
+/**
+ * Resolves when both sides have said END. Rejects with `unreachable` when the link breaks before, `bad_packet` when
+ * the peer breaks the rules. Either way both ends are closed then: the death of one side is the death of the other.
+ */
+export async function runTunnel(options: TunnelOptions): Promise<void> {
+  const { link, input, output } = options;
+  const gate = openCreditGate(WINDOW_BYTES);
+  try {
+    await Promise.all([sendInput(options, gate), receiveLink(options, gate)]);
+  } catch (error) {
+    input.destroy();
+    throw error;
+  } finally {
+    gate.close();
+    output.destroy();
+    link.destroy();
+  }
+}
+
+async function sendInput({ link, input, onData, pace }: TunnelOptions, gate: CreditGate): Promise<void> {
+  for await (const chunk of input as AsyncIterable<Buffer>) {
+    for (let at = 0; at < chunk.length; ) {
+      const granted = await gate.take(Math.min(MAX_DATA_BYTES, chunk.length - at));
+      if (granted === 0) return;
+      await pace?.(granted);
+      await send(link, { type: 'data', payload: chunk.subarray(at, at + granted) });
+      onData?.({ received: 0, sent: granted });
+      at += granted;
+    }
+  }
+  await send(link, { type: 'end' });
+  link.end();
+}
+
+/** Ends when the peer has said END and all its DATA was taken, or when the local side takes no more. */
+function receiveLink({ link, output, head, onData }: TunnelOptions, gate: CreditGate): Promise<void> {
+  return new Promise((resolve, reject) => {
+    let rest: Buffer = Buffer.alloc(0);
+    let untaken = 0;
+    let ended = false;
+    const take = (payload: Buffer) => {
+      untaken += payload.length;
+      if (untaken > WINDOW_BYTES) throw new AppError('bad_packet', 'the tunnel got more bytes than it gave credit for');
+      onData?.({ received: payload.length, sent: 0 });
+      output.write(payload, (error) => {
+        untaken -= payload.length;
+        if (!error && link.writable) link.write(encodeFrame({ type: 'credit', bytes: payload.length }));
+      });
+    };
+    const handle = (frame: Frame) => {
+      if (frame.type === 'credit') gate.grant(frame.bytes);
+      if (frame.type === 'data') take(frame.payload);
+      if (frame.type === 'end') {
+        ended = true;
+        output.end(() => resolve());
+      }
+    };
+    const read = (chunk: Buffer) => {
+      try {
+        const decoded = decodeFrames(rest.length === 0 ? chunk : Buffer.concat([rest, chunk]));
+        rest = Buffer.from(decoded.rest);
+        decoded.frames.forEach(handle);
+      } catch (error) {
+        reject(error);
+      }
+    };
+    const broken = (cause?: unknown) => {
+      if (!ended) reject(new AppError('unreachable', 'the link broke while rsync was working', { cause }));
+      resolve();
+    };
+    // rsync may close its end before the other side has finished talking: its exit status tells, not this.
+    output.on('error', () => resolve());
+    link.on('error', broken).on('close', () => broken());
+    if (head !== undefined && head.length > 0) read(head);
+    link.on('data', read);
+  });
+}
+
+function send(link: Duplex, frame: Frame): Promise<void> {
+  return new Promise((resolve, reject) => {
+    link.write(encodeFrame(frame), (error) => {
+      if (error) reject(new AppError('unreachable', 'the link broke while rsync was working', { cause: error }));
+      else resolve();
+    });
+  });
+}
