@@ -1,0 +1,55 @@
+import { existsSync, globSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { closingLines, sumOutcomes, writtenSummary } from './closing.ts';
+import { countFile } from './count.ts';
+import { GROUPS, groupOf, SUITES } from './groups.ts';
+import { type Outcome, runGroup } from './run-group.ts';
+import { PROGRAMS, runProgram } from './run-program.ts';
+
+// CI stops a run after 90 minutes; stopping it ourselves before that says which group was at work.
+const DEADLINE_MS = Number(process.env['TEST_DEADLINE_MINUTES'] ?? 80) * 60_000;
+
+async function main(words: readonly string[]): Promise<number> {
+  const names = words.flatMap((word) => SUITES[word] ?? [word]);
+  const unknown = names.find((name) => !(name in PROGRAMS) && !GROUPS.some((group) => group.name === name));
+  if (names.length === 0 || unknown !== undefined) return usage(unknown);
+  const deadline = new AbortController();
+  const timer = names.includes('soak') ? undefined : setTimeout(() => deadline.abort(), DEADLINE_MS);
+  const outcomes: Outcome[] = [];
+  for (const name of names) outcomes.push(await runOne(name, deadline.signal));
+  clearTimeout(timer);
+  const summary = sumOutcomes(outcomes, deadline.signal.aborted);
+  mkdirSync('.cache', { recursive: true });
+  writeFileSync(writtenSummary, JSON.stringify({ words, ...summary }));
+  if (words.includes('all') && summary.ok) raiseCount(summary.counts.passed);
+  for (const line of closingLines(summary)) console.log(line);
+  return summary.ok ? 0 : 1;
+}
+
+/** Keeps test/count.txt up with the tests; CI compares, it does not write. */
+function raiseCount(passed: number): void {
+  const before = existsSync(countFile) ? Number(readFileSync(countFile, 'utf8')) : 0;
+  if (process.env['CI'] || passed <= before) return;
+  writeFileSync(countFile, `${passed}\n`);
+  console.log(`\n${countFile}: ${before} -> ${passed}; commit it`);
+}
+
+async function runOne(name: string, deadline: AbortSignal): Promise<Outcome> {
+  const group = GROUPS.find((candidate) => candidate.name === name);
+  const files = group ? testFiles().filter((file) => groupOf(file) === group) : [];
+  console.log(`\n── ${name}${group ? `: ${files.length} files` : ''}`);
+  const outcome = group ? await runGroup(group, files, deadline) : await runProgram(name, deadline);
+  console.log(`── ${name}: ${outcome.counts.passed} passed, ${(outcome.ms / 1000).toFixed(1)} s`);
+  return outcome;
+}
+
+function testFiles(): string[] {
+  return globSync('test/**/*.test.ts').sort();
+}
+
+function usage(unknown: string | undefined): number {
+  const known = [...Object.keys(SUITES), ...Object.keys(PROGRAMS), ...GROUPS.map((group) => group.name)].join(' | ');
+  console.error(`test/run: ${unknown === undefined ? 'say what to run' : `"${unknown}" is no group`}: ${known}`);
+  return 64;
+}
+
+process.exitCode = await main(process.argv.slice(2));

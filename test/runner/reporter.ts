@@ -1,0 +1,65 @@
+import { inspect } from 'node:util';
+
+/**
+ * A reporter for `node --test` that writes one JSON document per line, for the parent in main.ts: failures
+ * and oddities with their words, one line per finished file, and the runner's own closing counts.
+ */
+type Event = { readonly type: string; readonly data: Record<string, unknown> };
+
+export type Counts = {
+  readonly tests: number;
+  readonly suites: number;
+  readonly passed: number;
+  readonly failed: number;
+  readonly cancelled: number;
+  readonly skipped: number;
+  readonly todo: number;
+};
+
+export type Line =
+  | { readonly kind: 'failure' | 'skip' | 'todo'; readonly name: string; readonly where: string; readonly text: string }
+  | { readonly kind: 'file'; readonly path: string; readonly passed: number; readonly failed: number; readonly ms: number }
+  | { readonly kind: 'output'; readonly path: string; readonly text: string }
+  | { readonly kind: 'total'; readonly counts: Counts };
+
+const ERROR_LIMIT = 6_000;
+
+export default async function* report(source: AsyncIterable<Event>): AsyncGenerator<string> {
+  for await (const event of source) {
+    for (const line of linesOf(event)) yield `${JSON.stringify(line)}\n`;
+  }
+}
+
+function* linesOf({ type, data }: Event): Generator<Line> {
+  if (type === 'test:summary') yield summaryLine(data);
+  if (type === 'test:stdout' || type === 'test:stderr') yield { kind: 'output', path: text(data['file']), text: text(data['message']) };
+  if (type !== 'test:pass' && type !== 'test:fail') return;
+  const name = text(data['name']);
+  const where = `${text(data['file'])}:${text(data['line'])}`;
+  if (data['skip'] !== undefined) yield { kind: 'skip', name, where, text: text(data['skip']) };
+  else if (data['todo'] !== undefined) yield { kind: 'todo', name, where, text: text(data['todo']) };
+  else if (type === 'test:fail' && !isOnlyItsChildren(data)) yield { kind: 'failure', name, where, text: errorText(data) };
+}
+
+function summaryLine(data: Record<string, unknown>): Line {
+  const counts = data['counts'] as Counts;
+  if (typeof data['file'] !== 'string') return { kind: 'total', counts };
+  const failed = counts.failed + counts.cancelled;
+  return { kind: 'file', path: data['file'], passed: counts.passed, failed, ms: Math.round(Number(data['duration_ms'])) };
+}
+
+/** A suite or file that failed because a test in it did: that test speaks for itself. */
+function isOnlyItsChildren(data: Record<string, unknown>): boolean {
+  const error = (data['details'] as { error?: { failureType?: string } } | undefined)?.error;
+  return error?.failureType === 'subtestsFailed';
+}
+
+function errorText(data: Record<string, unknown>): string {
+  const error = (data['details'] as { error?: { cause?: unknown } } | undefined)?.error;
+  const words = inspect(error?.cause ?? error, { depth: 4, maxArrayLength: 20, maxStringLength: 2_000 });
+  return words.length > ERROR_LIMIT ? `${words.slice(0, ERROR_LIMIT)}\n… ${words.length - ERROR_LIMIT} characters more` : words;
+}
+
+function text(value: unknown): string {
+  return value === undefined || value === null ? '' : String(value);
+}
