@@ -1,0 +1,24 @@
+import { readFileSync } from 'node:fs';
+import type { Command } from 'commander';
+import { AGENT_PROTOCOL } from '../../core/agent-protocol.ts';
+import { SYNC_PROTOCOL } from '../../core/sync-protocol.ts';
+import { MIGRATIONS } from '../../migrations/index.ts';
+import type { Frame } from '../frame.ts';
+import { details } from '../output.ts';
+
+export function register(program: Command, frame: Frame): void {
+  program
+    .command('version')
+    .description('the release, and what it speaks')
+    .action(() => {
+      const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string };
+      const facts = {
+        version,
+        node: process.versions.node,
+        syncProtocol: SYNC_PROTOCOL,
+        agentProtocol: AGENT_PROTOCOL,
+        schema: MIGRATIONS.at(-1)?.name ?? '',
+      };
+      frame.print(facts, () => details(Object.entries(facts)));
+    });
+}
