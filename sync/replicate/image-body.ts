@@ -1,0 +1,56 @@
+import { z } from 'zod';
+import type { Envelope } from '../../core/envelope.ts';
+import { AppError } from '../../core/errors.ts';
+import type { Digest } from '../../core/ids.ts';
+import type { ImageBody } from '../../core/image.ts';
+
+const digest = z.string().regex(/^sha256:[0-9a-f]{64}$/);
+const bytes = z.number().int().nonnegative();
+
+const PartitionTable = z.object({
+  scheme: z.enum(['gpt', 'mbr', 'none']),
+  partitions: z.array(
+    z.object({
+      number: z.number().int(),
+      startBytes: bytes,
+      sizeBytes: bytes,
+      type: z.string().max(64),
+      name: z.string().max(256).optional(),
+      bootable: z.boolean().optional(),
+    }),
+  ),
+});
+
+const Body = z.object({
+  kind: z.enum(['disk', 'tree', 'engine']),
+  name: z.string().regex(/^[a-z0-9][a-z0-9._-]{0,62}$/),
+  version: z.string().min(1).max(63),
+  manifest: digest,
+  arch: z.enum(['amd64', 'arm64']),
+  sizeBytes: bytes,
+  usedBytes: bytes,
+  createdAt: z.number().int(),
+  disk: z
+    .object({
+      sizeBytes: bytes,
+      sectorSize: z.number().int().positive(),
+      partitionTable: PartitionTable,
+      bootType: z.enum(['bios', 'uefi', 'both', 'none']),
+    })
+    .optional(),
+});
+
+/** The body of an image object that came from another server. Throws `bad_data`: signed, but not what this release reads. */
+export function parseImageBody(envelope: Envelope): ImageBody {
+  const parsed = Body.safeParse(envelope.body);
+  if (parsed.success) return parsed.data as unknown as ImageBody;
+  throw new AppError('bad_data', `image object ${envelope.id} of server ${envelope.origin} is not one that this release can read`, {
+    hint: 'upgrade this server',
+  });
+}
+
+/** The manifests that the image objects of a catalogue name, tombstones left out, each once. */
+export function manifestsOf(objects: readonly Envelope[]): Digest[] {
+  const bodies = objects.filter((object) => object.kind === 'image' && object.body !== null).map(parseImageBody);
+  return [...new Set(bodies.map((body) => body.manifest))];
+}

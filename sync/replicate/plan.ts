@@ -1,0 +1,50 @@
+import { z } from 'zod';
+import type { Digest } from '../../core/ids.ts';
+import { ArchivePart, EnvelopeSchema } from '../../core/sync-protocol.ts';
+import type { VerifiedCatalogue } from './ports.ts';
+
+/**
+ * What a run has decided so far, kept in `runs.plan` so that the next process goes on where a killed one stood.
+ * Each part of it is written by one state and only read by later ones; the objects were verified before they came in.
+ */
+export type RunPlan = {
+  /** By `toc`: what is new at the parent. */
+  readonly catalogue: VerifiedCatalogue | null;
+  /** By `diff`: manifests to make complete, and complete ones of the same images that the archive may build on. */
+  readonly want: readonly Digest[];
+  readonly have: readonly Digest[];
+  /** By `archive`. */
+  readonly archive: { readonly key: string; readonly parts: readonly ArchivePart[] } | null;
+  /** By `transfer`: names of parts that are unpacked into our own packs. */
+  readonly unpacked: readonly string[];
+  /** How many archives were asked for: content that stays incomplete must not ask for ever. */
+  readonly rounds: number;
+};
+
+const digest = z.string().regex(/^sha256:[0-9a-f]{64}$/);
+
+const StoredPlan = z.object({
+  catalogue: z.object({ epoch: z.number(), generation: z.number(), objects: z.array(EnvelopeSchema) }).nullable(),
+  want: z.array(digest),
+  have: z.array(digest),
+  archive: z.object({ key: z.string(), parts: z.array(ArchivePart) }).nullable(),
+  unpacked: z.array(z.string()),
+  rounds: z.number().int(),
+});
+
+export const EMPTY_PLAN: RunPlan = { catalogue: null, want: [], have: [], archive: null, unpacked: [], rounds: 0 };
+
+/** Reads a stored plan; undefined when there is none, or it is another release's. */
+export function parsePlan(stored: unknown): RunPlan | undefined {
+  const parsed = StoredPlan.safeParse(stored);
+  return parsed.success ? (parsed.data as unknown as RunPlan) : undefined;
+}
+
+/** The parts that are still to come, in the order of the archive. */
+export function partsLeft(plan: RunPlan): readonly ArchivePart[] {
+  return (plan.archive?.parts ?? []).filter((part) => !plan.unpacked.includes(part.name));
+}
+
+export function sumBytes(parts: readonly { readonly sizeBytes: number }[]): number {
+  return parts.reduce((sum, part) => sum + part.sizeBytes, 0);
+}

@@ -1,0 +1,71 @@
+import type { Duplex } from 'node:stream';
+import type { ContentStore } from '../../core/content-store.ts';
+import type { Envelope } from '../../core/envelope.ts';
+import type { AppError } from '../../core/errors.ts';
+import type { Digest } from '../../core/ids.ts';
+import type { Progress } from '../../core/progress.ts';
+import type { RunState } from '../../core/run.ts';
+import type { ArchivePlan } from '../../core/sync-protocol.ts';
+import type { PipeListener } from '../tunnel/pipe-listener.ts';
+import type { RunPlan } from './plan.ts';
+
+/** What is new at the parent, every signature checked. */
+export type VerifiedCatalogue = { readonly epoch: number; readonly generation: number; readonly objects: readonly Envelope[] };
+
+/**
+ * Where the catalogue comes from. Pull replication asks the parent over TLS; a shared database reads its own tables.
+ * Errors name what is wrong: `unreachable`, `denied`, `revoked`, `version_mismatch`, `bad_signature`, `expired`.
+ */
+export type CatalogueSource = {
+  /** Whether the parent answers; the answer is kept for the next `read`. */
+  reach(): Promise<void>;
+  /** Verified against the signers we trust and what we hold. */
+  read(): Promise<VerifiedCatalogue>;
+};
+
+/** Where content comes from: the parent, in both modes. */
+export type ContentSource = {
+  requestArchive(request: { readonly have: readonly Digest[]; readonly want: readonly Digest[] }): Promise<ArchivePlan>;
+  /** An upgraded connection to the rsync daemon over this archive's parts. Throws `not_found` when the archive is gone. */
+  openTunnel(archiveKey: string): Promise<{ readonly link: Duplex; readonly head: Buffer }>;
+};
+
+/** What a run writes down; every update repeats run, state and fencing number and throws `run_in_progress` when they were lost. */
+export type RunRecords = {
+  save(change: RunChange): Promise<void>;
+  /** Complete published manifests of the images that these objects are versions of. */
+  relatedManifests(objects: readonly Envelope[]): Promise<readonly Digest[]>;
+  /** One transaction: objects and images visible, the generation held, the run in its last state. */
+  publish(catalogue: VerifiedCatalogue): Promise<void>;
+};
+
+export type RunChange = {
+  readonly state?: RunState;
+  readonly plan?: RunPlan;
+  readonly generation?: number;
+  readonly epoch?: number;
+  readonly bytesNeeded?: number;
+  readonly progress?: Progress | null;
+  readonly error?: AppError;
+};
+
+/** Everything a run works with. */
+export type RunTools = {
+  readonly catalogue: CatalogueSource;
+  readonly content: ContentSource;
+  readonly records: RunRecords;
+  readonly store: ContentStore;
+  readonly pipes: PipeListener;
+  /** DIR/store/incoming. */
+  readonly incoming: string;
+  readonly freeBytes: () => Promise<number>;
+  /** How many bytes must stay free whatever happens. */
+  readonly reserveBytes: number;
+  /** Counts payload that rsync carried. */
+  readonly onRsyncBytes: (bytes: number) => void;
+  readonly monotonicMs: () => number;
+  readonly sleep: (ms: number) => Promise<void>;
+  readonly signal: AbortSignal;
+  /** How often an unreachable parent is tried before the run gives up. */
+  readonly patience: number;
+};

@@ -1,0 +1,99 @@
+import { AppError, describeError } from '../../core/errors.ts';
+import { isRunEnded, nextRunState, type RunEvent, type RunState } from '../../core/run.ts';
+import { requestArchive } from './archive.ts';
+import { findLacking } from './diff.ts';
+import { partsLeft, type RunPlan } from './plan.ts';
+import type { RunTools } from './ports.ts';
+import { retryUnreachable } from './retry.ts';
+import { fetchCatalogue } from './toc.ts';
+import { transferParts } from './transfer.ts';
+import { checkComplete } from './verify.ts';
+
+/** What a state's work led to: the event, and the plan as it stands then. */
+export type Outcome = { readonly event: RunEvent; readonly plan: RunPlan };
+
+type Work = (tools: RunTools, plan: RunPlan) => Promise<Outcome>;
+
+/** What is done in each state that is not an end (core/run.ts tells the story). Each may be repeated from its beginning. */
+const WORK: { readonly [State in RunState]?: Work } = {
+  'waiting-parent': async (tools, plan) => {
+    await retryUnreachable(tools, () => tools.catalogue.reach());
+    return { event: 'reached', plan };
+  },
+  toc: fetchCatalogue,
+  diff: findLacking,
+  archive: requestArchive,
+  transfer: transferParts,
+  verify: checkComplete,
+};
+
+/**
+ * Takes a run from the state it is in to an end, writing every step down before the next begins. Resolves with the
+ * end state; work that failed is an end state too, with its words in the records. Rejects only when the records
+ * themselves cannot be written (`run_in_progress`: somebody else has taken the run over).
+ */
+export async function executeRun(given: RunTools, from: { readonly state: RunState; readonly plan: RunPlan }): Promise<RunState> {
+  let { state, plan } = from;
+  const tools = followPlan(given, (saved) => {
+    plan = saved;
+  });
+  while (!isRunEnded(state)) {
+    try {
+      tools.signal.throwIfAborted();
+      if (state === 'publish') {
+        await tools.records.publish(catalogueOf(plan));
+        return 'done';
+      }
+      const outcome = await workOf(state)(tools, plan);
+      plan = outcome.plan;
+      state = move(state, outcome.event);
+      await tools.records.save({ state, plan });
+    } catch (error) {
+      if (tools.signal.aborted || isLost(error)) throw error;
+      state = move(state, endOf(state, plan));
+      await tools.records.save({ state, error: asAppError(error), progress: null });
+    }
+  }
+  return state;
+}
+
+/** Work may write its plan down half way: the newest one counts when it fails after that. */
+function followPlan(tools: RunTools, follow: (plan: RunPlan) => void): RunTools {
+  const save: RunTools['records']['save'] = async (change) => {
+    await tools.records.save(change);
+    if (change.plan !== undefined) follow(change.plan);
+  };
+  return { ...tools, records: { ...tools.records, save } };
+}
+
+function workOf(state: RunState): Work {
+  const work = WORK[state];
+  if (work === undefined) throw new Error(`a run has no work in state ${state}`);
+  return work;
+}
+
+function move(state: RunState, event: RunEvent): RunState {
+  const next = nextRunState(state, event);
+  if (next === undefined) throw new Error(`a run in state ${state} cannot take ${event}`);
+  return next;
+}
+
+/** A run that already unpacked something ends `partial`: the next one goes on from what is kept. */
+function endOf(state: RunState, plan: RunPlan): RunEvent {
+  const isUnderWay = state === 'transfer' || state === 'verify';
+  return isUnderWay && plan.archive !== null && partsLeft(plan).length < plan.archive.parts.length ? 'give-up' : 'fail';
+}
+
+function catalogueOf(plan: RunPlan) {
+  if (plan.catalogue === null) throw new Error('a run came to publish without a catalogue');
+  return plan.catalogue;
+}
+
+function isLost(error: unknown): boolean {
+  return error instanceof AppError && error.code === 'run_in_progress';
+}
+
+function asAppError(error: unknown): AppError {
+  if (error instanceof AppError) return error;
+  return new AppError('failed', describeError(error).message, { cause: error });
+}

@@ -1,0 +1,82 @@
+import { AppError } from '../../core/errors.ts';
+import { progressOf } from '../../core/progress.ts';
+import type { ArchivePart } from '../../core/sync-protocol.ts';
+import { fetchPart } from './fetch-part.ts';
+import { type LockedPart, lockPart, removeOtherParts } from './incoming.ts';
+import { partsLeft, type RunPlan, sumBytes } from './plan.ts';
+import type { RunTools } from './ports.ts';
+import type { Outcome } from './run.ts';
+
+const PROGRESS_EVERY_MS = 500;
+
+/**
+ * Brings the parts one after the other; while one arrives, the one before is unpacked. A part is recorded when its
+ * content is durable in our packs, and only then deleted: killed in between, it is unpacked again, not fetched again.
+ */
+export async function transferParts(tools: RunTools, from: RunPlan): Promise<Outcome> {
+  let plan = from;
+  const report = progressReporter(tools, from);
+  await removeOtherParts(
+    tools.incoming,
+    partsLeft(from).map((part) => part.name),
+  );
+  const finish = async (part: ArchivePart, locked: LockedPart) => {
+    try {
+      await tools.store.unpackPart(locked.path);
+      plan = { ...plan, unpacked: [...plan.unpacked, part.name] };
+      await tools.records.save({ plan });
+      await locked.remove();
+    } finally {
+      await locked.release();
+    }
+  };
+  let unpacking: Promise<void> = Promise.resolve();
+  try {
+    for (const part of partsLeft(from)) {
+      const locked = await lockPart(tools.incoming, part.name);
+      await fetchOrRelease(tools, { key: keyOf(from), part, locked, onBytes: report(part) });
+      await unpacking;
+      unpacking = finish(part, locked);
+    }
+    await unpacking;
+  } catch (error) {
+    await Promise.allSettled([unpacking]);
+    if (error instanceof AppError && error.code === 'not_found') return { event: 'evicted', plan };
+    throw error;
+  }
+  return { event: 'landed', plan };
+}
+
+async function fetchOrRelease(tools: RunTools, wish: Parameters<typeof fetchPart>[1]): Promise<void> {
+  try {
+    await fetchPart(tools, wish);
+  } catch (error) {
+    await wish.locked.release();
+    throw error;
+  }
+}
+
+function keyOf(plan: RunPlan): string {
+  if (plan.archive === null) throw new Error('a run came to transfer without an archive');
+  return plan.archive.key;
+}
+
+/** Writes progress down now and then. Lost updates do no harm: the next one tells more. */
+function progressReporter(tools: RunTools, plan: RunPlan): (part: ArchivePart) => (heldBytes: number) => void {
+  const parts = plan.archive?.parts ?? [];
+  const totalBytes = sumBytes(parts);
+  const atStart = totalBytes - sumBytes(partsLeft(plan));
+  const startedMs = tools.monotonicMs();
+  let reportedMs = Number.NEGATIVE_INFINITY;
+  return (part) => {
+    const before = sumBytes(parts.slice(0, parts.indexOf(part)));
+    return (heldBytes) => {
+      const now = tools.monotonicMs();
+      if (now - reportedMs < PROGRESS_EVERY_MS) return;
+      reportedMs = now;
+      const { etaSeconds } = progressOf('transfer', before + heldBytes - atStart, totalBytes - atStart, now - startedMs);
+      const progress = { ...progressOf('transfer', before + heldBytes, totalBytes, now - startedMs), etaSeconds };
+      tools.records.save({ progress }).catch(() => undefined);
+    };
+  };
+}
