@@ -1,3 +1,4 @@
+import { closeSync, existsSync, openSync } from 'node:fs';
 import { DatabaseSync, type SQLInputValue } from 'node:sqlite';
 import { parentPort, workerData } from 'node:worker_threads';
 import type { Answer, Failure, Request, Response } from './dialect-sqlite.ts';
@@ -22,6 +23,8 @@ port.on('message', (message: Request | 'close') => {
 
 function open(filename: string): DatabaseSync | Failure {
   try {
+    // SQLite itself would make it readable to all, and its -wal and -shm take the mode from it.
+    if (!existsSync(filename)) closeSync(openSync(filename, 'a', 0o600));
     const db = new DatabaseSync(filename, { timeout: 5000, enableForeignKeyConstraints: true });
     db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY;');
     return db;

@@ -1,0 +1,201 @@
+import { createHash, randomBytes } from 'node:crypto';
+import { chmod, mkdir, readdir, rename, rm, statfs } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import type { Knex } from 'knex';
+import { stringify } from 'yaml';
+import { AppError } from '../core/errors.ts';
+import { type Digest, digestFromBytes, type Id, type Name, newId, parseName } from '../core/ids.ts';
+import { buildConfig, CONFIG_FILE, type Config, type ConfigFlags, type DatabaseSetting } from './config.ts';
+import { type Connection, DEFAULT_SOURCE, findDataSource, resolveDatabase } from './datasource.ts';
+import { appendEvent } from './db/events.ts';
+import { migrateDatabase } from './db/migrate.ts';
+import { connectTo, inTransaction, isDiskFull, isUniqueViolation } from './db/open.ts';
+import { createOperatorToken } from './db/operator-tokens.ts';
+import { createServer } from './db/servers.ts';
+import { takeLock } from './lock.ts';
+import { findServerId, SERVER_ID_FILE } from './server-id.ts';
+import { writeSecretFile } from './trust/key-files.ts';
+import { createKeys, type SiteKeys } from './trust/keys.ts';
+
+export type Initialised = {
+  readonly serverId: Id;
+  /** SHA-256 of the CA's SPKI: what others pin. */
+  readonly fingerprint: Digest;
+  /** The first operator's token (administrator). Only its hash is kept. */
+  readonly token: string;
+  readonly name: Name;
+  readonly database: DatabaseSetting;
+  /** Whether the data source `waystation` was taken because it is defined. */
+  readonly isDefaultSource: boolean;
+};
+
+export type InitOptions = {
+  readonly dataDir: string;
+  readonly flags: ConfigFlags;
+  readonly env?: NodeJS.ProcessEnv;
+  readonly now?: () => number;
+};
+
+const STAGING = '.init';
+/** What may stand in a directory that is to become a data directory. */
+const HARMLESS = new Set(['lost+found', 'datasources.d', 'lock', 'run', STAGING]);
+const NEEDED_BYTES = 4 * 1024 * 1024;
+
+/**
+ * Makes a data directory: keys, configuration, database, our own row, the first operator token. All is built in
+ * DIR/.init and moved into place, the server's id last: without that file the directory is nobody's. A failure
+ * takes away what was made.
+ *
+ * Errors: `name_taken` (there is a server in DIR, or the database knows one of that name), `unknown_data_source`,
+ * `config`, `unreadable_secret`, `disk_full`, `directory_in_use`, `unreachable`.
+ */
+export async function initialise(options: InitOptions): Promise<Initialised> {
+  const dataDir = resolve(options.dataDir);
+  const env = options.env ?? process.env;
+  const settings = await chooseSettings(dataDir, options.flags, env);
+  const connection = await resolveDatabase(settings.config.database, { dataDir, env });
+  const firstCreated = await claimDirectory(dataDir);
+  try {
+    return await fill(dataDir, { ...settings, connection, now: options.now ?? Date.now });
+  } catch (error) {
+    if (firstCreated !== undefined) await rm(firstCreated, { recursive: true, force: true });
+    throw isDiskFull(error) ? diskFull(dataDir, error) : error;
+  }
+}
+
+type Settings = { readonly config: Config; readonly written: ConfigFlags; readonly isDefaultSource: boolean };
+type Plan = Settings & { readonly connection: Connection; readonly now: () => number };
+
+async function chooseSettings(dataDir: string, flags: ConfigFlags, env: NodeJS.ProcessEnv): Promise<Settings> {
+  if (flags.name !== undefined) parseName(flags.name);
+  const asked = flags.database ?? env['WAYSTATION_DATABASE'];
+  const source = asked === undefined ? await findDataSource(DEFAULT_SOURCE, { dataDir, env }) : undefined;
+  const database = source === undefined ? (asked ?? 'sqlite') : DEFAULT_SOURCE;
+  const given = Object.fromEntries(Object.entries({ ...flags, database }).filter(([, value]) => value !== undefined)) as ConfigFlags;
+  const config = buildConfig([given]);
+  return { config, written: { ...given, name: config.name }, isDefaultSource: source !== undefined };
+}
+
+/** Makes the directory if need be and returns the topmost one that was made. Refuses one that holds anything. */
+async function claimDirectory(dataDir: string): Promise<string | undefined> {
+  if ((await findServerId(dataDir)) !== undefined) {
+    throw new AppError('name_taken', `there is a server in ${dataDir} already`, { hint: 'name another directory with --data' });
+  }
+  const created = await makeDirectory(dataDir);
+  const foreign = (await readdir(dataDir)).find((name) => !HARMLESS.has(name));
+  if (foreign === undefined) {
+    await chmod(dataDir, 0o700);
+    return created;
+  }
+  throw new AppError('config', `${dataDir} is not empty (it holds "${foreign}")`, { hint: 'name an empty or new directory with --data' });
+}
+
+async function makeDirectory(dataDir: string): Promise<string | undefined> {
+  try {
+    return await mkdir(dataDir, { recursive: true, mode: 0o700 });
+  } catch (error) {
+    if (isDiskFull(error)) throw diskFull(dataDir, error);
+    throw new AppError('config', `cannot make ${dataDir}: ${(error as NodeJS.ErrnoException).code}`, {
+      hint: 'run as a user that may, or name another directory with --data',
+      cause: error,
+    });
+  }
+}
+
+async function fill(dataDir: string, plan: Plan): Promise<Initialised> {
+  const before = new Set(await readdir(dataDir));
+  const space = await statfs(dataDir);
+  if (space.bavail * space.bsize < NEEDED_BYTES) throw diskFull(dataDir);
+  const lock = await takeLock(dataDir);
+  try {
+    const staging = join(dataDir, STAGING);
+    await rm(staging, { recursive: true, force: true });
+    await mkdir(staging, { mode: 0o700 });
+    const made = await build(staging, plan);
+    await publish(staging, dataDir, made.serverId);
+    return made;
+  } catch (error) {
+    await removeNew(dataDir, before);
+    throw error;
+  } finally {
+    lock.release();
+  }
+}
+
+async function build(staging: string, plan: Plan): Promise<Initialised> {
+  const now = plan.now();
+  const serverId = newId(now);
+  const keys = await createKeys(staging, serverId, now);
+  await writeSecretFile(
+    join(staging, CONFIG_FILE),
+    `# Settings of this server; what is not here has its default.\n${stringify(plan.written)}`,
+  );
+  const token = `wst_${randomBytes(32).toString('base64url')}`;
+  const db = await connectTo(plan.connection, staging);
+  try {
+    await migrateDatabase(db);
+    await inTransaction(db, (trx) => writeFirstRows(trx, { keys, name: plan.config.name as Name, token, now }));
+  } finally {
+    await db.destroy();
+  }
+  const { name, database } = plan.config;
+  return { serverId, fingerprint: keys.caPin, token, name: name as Name, database, isDefaultSource: plan.isDefaultSource };
+}
+
+type First = { readonly keys: SiteKeys; readonly name: Name; readonly token: string; readonly now: number };
+
+async function writeFirstRows(trx: Knex.Transaction, { keys, name, token, now }: First): Promise<void> {
+  const id = keys.serverId;
+  await createSelf(trx, { keys, name, now });
+  const tokenId = newId(now);
+  const hash = digestFromBytes(createHash('sha256').update(token).digest());
+  await createOperatorToken(trx, { id: tokenId, name: 'first', hash, role: 'administrator', createdAt: now, expiresAt: null });
+  await appendEvent(trx, { origin: id, at: now, actor: 'local-admin', kind: 'server.initialised', subject: id, data: { name } });
+  await appendEvent(trx, {
+    origin: id,
+    at: now,
+    actor: 'local-admin',
+    kind: 'token.created',
+    subject: tokenId,
+    data: { role: 'administrator' },
+  });
+}
+
+async function createSelf(trx: Knex.Transaction, { keys, name, now }: Omit<First, 'token'>): Promise<void> {
+  try {
+    await createServer(
+      trx,
+      {
+        ...{ id: keys.serverId, name, relation: 'self', state: 'active', url: null },
+        ...{ caPin: keys.caPin, ca: keys.caPem, certificateKeyId: null, signerKeyId: keys.signerKeyId },
+        ...{ createdAt: now, seenAt: null },
+      },
+      keys.serverId,
+    );
+  } catch (error) {
+    if (!isUniqueViolation(error)) throw error;
+    throw new AppError('name_taken', `the database knows a server called "${name}" already`, {
+      hint: 'choose another name with --name',
+      cause: error,
+    });
+  }
+}
+
+async function publish(staging: string, dataDir: string, serverId: Id): Promise<void> {
+  for (const name of await readdir(staging)) await rename(join(staging, name), join(dataDir, name));
+  await rm(staging, { recursive: true });
+  await writeSecretFile(join(dataDir, SERVER_ID_FILE), `${serverId}\n`);
+}
+
+async function removeNew(dataDir: string, before: ReadonlySet<string>): Promise<void> {
+  for (const name of await readdir(dataDir)) {
+    if (!before.has(name)) await rm(join(dataDir, name), { recursive: true, force: true });
+  }
+}
+
+function diskFull(dataDir: string, cause?: unknown): AppError {
+  return new AppError('disk_full', `no space left for a data directory in ${dataDir}`, {
+    hint: 'free space or name another directory',
+    cause,
+  });
+}
