@@ -4,6 +4,7 @@ import { authorise } from '../../core/authorise.ts';
 import { AppError } from '../../core/errors.ts';
 import type { Id } from '../../core/ids.ts';
 import type { Site } from '../site.ts';
+import { actorOf } from './actor.ts';
 import { makeContext } from './context.ts';
 import { problem, problemOf, refusalProblem } from './errors.ts';
 import { type FindAgent, type Identified, identify, type ListenerKind } from './identity.ts';
@@ -78,7 +79,7 @@ async function answer(
   response: Response,
 ): Promise<void> {
   const identified = await identifyFor(frame, route, request);
-  response.locals['actor'] = actorOf(identified);
+  response.locals['actor'] = actorOf(identified.identity);
   // The role is asked before the object and the body, so that a stranger costs and learns nothing.
   if (!authorise(identified.identity, route.action)) return refuse(throttle, request, response, identified);
   const context = makeContext(request, {
@@ -148,19 +149,6 @@ function isAborted(error: unknown): boolean {
 
 function hasBody(request: Request): boolean {
   return request.headers['transfer-encoding'] !== undefined || Number(request.headers['content-length'] ?? 0) > 0;
-}
-
-function actorOf({ identity }: Identified): string {
-  switch (identity.kind) {
-    case 'operator':
-      return `operator:${identity.tokenId}`;
-    case 'server':
-      return `server:${identity.serverId}`;
-    case 'agent':
-      return `agent:${identity.targetId}`;
-    default:
-      return identity.kind;
-  }
 }
 
 function logAnswers(frame: Frame) {

@@ -58,8 +58,18 @@ export async function issueClientLeaf(ca: CertifiedKey, csrPem: string, subjectI
 /** A new key and the PKCS#10 request for it (RFC 2986), both PEM. */
 export async function createRequest(serverId: Id): Promise<{ readonly keyPem: string; readonly csrPem: string }> {
   const keys = await newKeyPair();
+  return { keyPem: await exportKey(keys.privateKey), csrPem: await signRequest(serverId, keys) };
+}
+
+/** A request for a key that we have, with the certificate that is to be replaced. */
+export async function requestForKey(serverId: Id, keyPem: string, certificatePem: string): Promise<string> {
+  const publicKey = await new x509.X509Certificate(certificatePem).publicKey.export(EC, ['verify'], webcrypto);
+  return signRequest(serverId, { privateKey: await importKey(keyPem), publicKey });
+}
+
+async function signRequest(serverId: Id, keys: webcrypto.CryptoKeyPair): Promise<string> {
   const request = await x509.Pkcs10CertificateRequestGenerator.create({ name: `CN=${serverId}`, keys, signingAlgorithm: EC }, webcrypto);
-  return { keyPem: await exportKey(keys.privateKey), csrPem: request.toString('pem') };
+  return request.toString('pem');
 }
 
 type Issue = {

@@ -1,0 +1,16 @@
+import type { Identity } from '../../core/authorise.ts';
+
+/** Who did it, as events and the request log say it: `operator:<id>`, `server:<id>`, `agent:<target id>`, `local-admin`, `anonymous`. */
+export function actorOf(identity: Identity): string {
+  switch (identity.kind) {
+    case 'operator':
+      return `operator:${identity.tokenId}`;
+    case 'server':
+      return `server:${identity.serverId}`;
+    case 'agent':
+      return `agent:${identity.targetId}`;
+    case 'anonymous':
+    case 'local-admin':
+      return identity.kind;
+  }
+}

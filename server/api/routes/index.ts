@@ -1,0 +1,28 @@
+import type { Metrics } from '../metrics.ts';
+import type { Route } from '../route.ts';
+import type { UpgradeRoute } from '../upgrade.ts';
+import { AGENT_ROUTES } from './agent.ts';
+import { ENROL_ROUTES } from './enrol.ts';
+import { FIRST_BOOT_ROUTES } from './first-boot.ts';
+import { healthRoutes } from './health.ts';
+import { openApiRoute } from './openapi.ts';
+import { ORDER_ROUTES } from './orders.ts';
+import { SERVER_ROUTES } from './servers.ts';
+import { TOKEN_ROUTES } from './tokens.ts';
+
+/** Every route of the program, on every listener. A new list of routes gets its line here and nowhere else. */
+export function allRoutes(metrics: Metrics): readonly Route[] {
+  const routes: readonly Route[] = [
+    ...healthRoutes(metrics),
+    ...ENROL_ROUTES,
+    ...SERVER_ROUTES,
+    ...TOKEN_ROUTES,
+    ...ORDER_ROUTES,
+    ...AGENT_ROUTES,
+    ...FIRST_BOOT_ROUTES,
+  ];
+  return [...routes, openApiRoute(routes)];
+}
+
+/** Every protocol that a client may switch to. */
+export const UPGRADES: readonly UpgradeRoute[] = [];

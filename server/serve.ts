@@ -1,0 +1,71 @@
+import { join } from 'node:path';
+import type { FindAgent } from './api/identity.ts';
+import { type Listeners, startListeners } from './api/start.ts';
+import { startBootServices } from './boot/start.ts';
+import { findAgentKey } from './db/agent-keys.ts';
+import { startOrderExpiry } from './orders/expiry.ts';
+import type { Site } from './site.ts';
+import { startRenewal } from './trust/renewal.ts';
+
+export type Serving = {
+  readonly httpUrl: string;
+  readonly httpsUrl: string;
+  readonly tftpPort: number;
+  /** Stops everything in at most 10 seconds; may be called twice. The site stays open. */
+  close(): Promise<void>;
+};
+
+/** Requests that run when serve is told to stop get this long to end. */
+const GRACE_MS = 5000;
+
+/**
+ * The running server: listeners, boot services, schedules. What was started is stopped again when a later part fails.
+ * Errors: `port_in_use` and `config` name the port and the setting to change.
+ */
+export async function startServe(site: Site): Promise<Serving> {
+  const stops: (() => Promise<void> | void)[] = [];
+  const close = closer(site, stops);
+  try {
+    const findAgent: FindAgent = (keyId) => findAgentKey(site.db, keyId);
+    const listeners = await startListeners(site, { findAgent, socketPath: join(site.dataDir, 'run', 'api.sock'), graceMs: GRACE_MS });
+    stops.push(listeners.close);
+    const bound = listeners.site;
+    const boot = await startBootServices(bound, { httpPort: bound.config.httpPort, httpsPort: bound.config.httpsPort });
+    stops.push(boot.close);
+    stops.push(startOrderExpiry(bound));
+    stops.push(startRenewal(bound, { onLeaf: listeners.swapLeaf }));
+    const urls = addresses(site, listeners);
+    site.log.info('serving', { ...urls, tftpPort: boot.tftpPort });
+    return { ...urls, tftpPort: boot.tftpPort, close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+/** What targets and children are told, when the configuration says it; else this machine. */
+function addresses(site: Site, { site: bound }: Listeners): { httpUrl: string; httpsUrl: string } {
+  const { advertise } = site.config;
+  return {
+    httpUrl: advertise.http ?? `http://127.0.0.1:${bound.config.httpPort}`,
+    httpsUrl: advertise.https ?? `https://127.0.0.1:${bound.config.httpsPort}`,
+  };
+}
+
+/** Stops in reverse order, all of it, once; what fails to stop is logged and does not keep the rest running. */
+function closer(site: Site, stops: (() => Promise<void> | void)[]): () => Promise<void> {
+  let closing: Promise<void> | undefined;
+  const run = async () => {
+    for (const stop of stops.splice(0).reverse()) {
+      try {
+        await stop();
+      } catch (error) {
+        site.log.error('a part of serve did not stop cleanly', { error: String(error) });
+      }
+    }
+  };
+  return () => {
+    closing ??= run();
+    return closing;
+  };
+}

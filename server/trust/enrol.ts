@@ -1,0 +1,137 @@
+import { X509Certificate } from 'node:crypto';
+import type { Knex } from 'knex';
+import type { z } from 'zod';
+import { AppError } from '../../core/errors.ts';
+import { type Digest, type Name, parseId } from '../../core/ids.ts';
+import { spkiDigest } from '../../core/pin.ts';
+import { type EnrolAnswer, type EnrolRequest, type SignerRecord, SYNC_PROTOCOL } from '../../core/sync-protocol.ts';
+import { hashToken } from '../api/identity.ts';
+import { type EnrolTokenRow, findEnrolToken, useEnrolToken } from '../db/enrol-tokens.ts';
+import { appendEvent } from '../db/events.ts';
+import { inTransaction } from '../db/open.ts';
+import { createServer, findServerByName, getServer, type KnownServer, updateServer } from '../db/servers.ts';
+import { saveSigner } from '../db/signers.ts';
+import type { Site } from '../site.ts';
+import { verifySigner } from './signatures.ts';
+
+type Request = z.infer<typeof EnrolRequest>;
+
+/**
+ * The parent's side of an enrolment: one token makes one child. Token, name and row change in one transaction, so of
+ * any number of redeems at the same time exactly one gets a certificate.
+ *
+ * Errors: `version_mismatch`, `token_wrong`, `token_expired` (also: used), `name_taken`, `bad_data` (request), `bad_signature` (signer).
+ */
+export async function enrolChild(site: Site, request: Request): Promise<z.infer<typeof EnrolAnswer>> {
+  if (request.protocol !== SYNC_PROTOCOL) throw otherProtocol(request.protocol);
+  // A look before the work: a stranger must not make us sign certificates.
+  await readToken(site, site.db, request);
+  const child = readChild(site, request);
+  const issued = await site.keys.issueClientCertificate(request.csr, child.id, site.now());
+  await inTransaction(site.db, (trx) => redeem(site, trx, request, { ...child, certificateKeyId: issued.keyId }));
+  site.log.info('server enrolled', { server: child.id, name: child.name });
+  return {
+    protocol: SYNC_PROTOCOL,
+    serverId: site.self.id,
+    name: site.self.name,
+    certificate: issued.pem,
+    ca: site.keys.caPem,
+    signer: site.keys.signer,
+  };
+}
+
+async function redeem(site: Site, trx: Knex.Transaction, request: Request, child: KnownServer): Promise<void> {
+  const token = await readToken(site, trx, request);
+  const known = await getServer(trx, child.id);
+  checkIdentity(known, child);
+  const holder = await findServerByName(trx, child.name);
+  if (holder && holder.id !== child.id)
+    throw nameTaken(`the name ${child.name} belongs to another server here`, 'choose another with init --name');
+  if (!(await useEnrolToken(trx, token.id, child.id, site.now()))) throw usedToken();
+  if (known) await updateServer(trx, child);
+  else await createServer(trx, child, site.self.id);
+  await saveSigner(trx, request.signer, site.now());
+  await appendEvent(trx, {
+    origin: site.self.id,
+    at: site.now(),
+    actor: `server:${child.id}`,
+    kind: 'server.enrolled',
+    subject: child.id,
+    data: { name: child.name, again: known !== undefined },
+  });
+}
+
+async function readToken(site: Site, db: Knex, request: Request): Promise<EnrolTokenRow> {
+  const token = await findEnrolToken(db, hashToken(request.token));
+  if (!token)
+    throw new AppError('token_wrong', 'this server did not issue the enrolment token', { hint: 'check the address and the token' });
+  if (token.usedAt !== null) throw usedToken();
+  if (token.expiresAt <= site.now()) {
+    const at = new Date(token.expiresAt).toISOString();
+    throw new AppError('token_expired', `the enrolment token expired at ${at}`, { hint: 'get a new one: waystation server token' });
+  }
+  if (token.name !== null && token.name !== request.name) {
+    throw new AppError('token_wrong', `the enrolment token is for a server called ${token.name}, not ${request.name}`, {
+      hint: 'get a token for this name, or one without a name',
+    });
+  }
+  return token;
+}
+
+/** The child as the request describes it; its signer must be vouched for by the CA that it shows. */
+function readChild(site: Site, request: Request): KnownServer {
+  const id = parseId(request.serverId);
+  if (request.signer.serverId !== id) throw new AppError('bad_signature', 'the signer in the request belongs to another server');
+  const caPin = pinOf(request.signer);
+  verifySigner(request.signer, caPin);
+  return {
+    id,
+    name: request.name as Name,
+    relation: 'child',
+    state: 'active',
+    url: null,
+    caPin,
+    ca: request.signer.ca,
+    certificateKeyId: null,
+    signerKeyId: request.signer.keyId as Digest,
+    createdAt: site.now(),
+    seenAt: site.now(),
+  };
+}
+
+/** A token must not be a way to take the place of ourselves, of our parent, or of a child with other keys. */
+function checkIdentity(known: KnownServer | undefined, child: KnownServer): void {
+  if (!known) return;
+  if (known.relation === 'self') throw new AppError('usage', 'a server cannot join itself', { hint: 'use the URL of the parent' });
+  if (known.relation === 'parent') {
+    throw new AppError('wrong_state', `server ${known.name} is our parent and cannot be our child`, { hint: 'servers form a tree' });
+  }
+  if (known.state === 'active' && known.caPin !== child.caPin) {
+    throw nameTaken(
+      `server ${known.name} (${known.id}) enrolled with other keys`,
+      `if it was rebuilt: waystation server revoke ${known.name}, then join again`,
+    );
+  }
+}
+
+export function pinOf(signer: SignerRecord): Digest {
+  try {
+    return spkiDigest(new X509Certificate(signer.ca).publicKey);
+  } catch (cause) {
+    throw new AppError('bad_data', 'the CA certificate in the request cannot be read', { cause });
+  }
+}
+
+export function otherProtocol(theirs: number): AppError {
+  return new AppError('version_mismatch', `the other server speaks sync protocol ${theirs}, this one ${SYNC_PROTOCOL}`, {
+    hint: 'update the older of the two',
+  });
+}
+
+function nameTaken(message: string, hint: string): AppError {
+  return new AppError('name_taken', message, { hint });
+}
+
+function usedToken(): AppError {
+  return new AppError('token_expired', 'the enrolment token was used before', { hint: 'get a new one: waystation server token' });
+}

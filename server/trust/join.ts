@@ -1,0 +1,147 @@
+import { createPrivateKey, X509Certificate } from 'node:crypto';
+import type { z } from 'zod';
+import { AppError } from '../../core/errors.ts';
+import { type Digest, type Id, type Name, parseId, printable } from '../../core/ids.ts';
+import { spkiDigest } from '../../core/pin.ts';
+import { EnrolAnswer, type EnrolRequest, SYNC_PROTOCOL } from '../../core/sync-protocol.ts';
+import { appendEvent } from '../db/events.ts';
+import { createLink, type Link } from '../db/links.ts';
+import { inTransaction } from '../db/open.ts';
+import { createServer, findServerByName, getServer, type KnownServer, updateServer } from '../db/servers.ts';
+import { saveSigner } from '../db/signers.ts';
+import type { Site } from '../site.ts';
+import { createRequest } from './certificates.ts';
+import { otherProtocol } from './enrol.ts';
+import { type EnrolToken, parseEnrolToken } from './enrol-token.ts';
+import { pinnedJson } from './pinned-request.ts';
+import { pinnedAgent } from './pinned-tls.ts';
+import { verifySigner } from './signatures.ts';
+
+export type Joined = { readonly parent: KnownServer; readonly link: Link };
+
+/**
+ * The child's side of an enrolment. The token says whom to trust: the TLS connection is pinned to its CA before the
+ * token is shown. Joining the same parent again refreshes certificate, URL and keys and keeps what was replicated.
+ *
+ * Errors: `token_wrong`, `token_expired`, `name_taken`, `unreachable`, `denied` (another server answers), `usage` (URL, ourselves).
+ */
+export async function joinParent(
+  site: Site,
+  join: { readonly url: string; readonly token: string; readonly actor: string },
+): Promise<Joined> {
+  const url = parseServerUrl(join.url);
+  const token = parseEnrolToken(join.token);
+  if (token.caPin === site.keys.caPin) {
+    throw new AppError('usage', 'the token is of this very server', { hint: 'make the token at the parent and use it at the child' });
+  }
+  const { keyPem, csrPem } = await createRequest(site.self.id);
+  const answer = checkAnswer(await postRequest(site, url, token, csrPem), token, keyPem);
+  const parentId = parseId(answer.serverId);
+  await checkName(site, parentId, answer.name);
+  await site.keys.storeParentCredentials(parentId, { keyPem, certPem: answer.certificate, caPem: answer.ca });
+  const joined = await inTransaction(site.db, async (trx) => {
+    const known = await getServer(trx, parentId);
+    const parent = parentRow(site, { url, token, answer, known });
+    if (known) await updateServer(trx, parent);
+    else await createServer(trx, parent, site.self.id);
+    await saveSigner(trx, answer.signer, site.now());
+    const link = await createLink(trx, { parentId, origin: site.self.id });
+    const event = { kind: 'server.joined', subject: parentId, data: { name: parent.name, url, again: known !== undefined } };
+    await appendEvent(trx, { origin: site.self.id, at: site.now(), actor: join.actor, ...event });
+    return { parent, link };
+  });
+  site.log.info('joined a parent', { server: parentId, name: joined.parent.name, url });
+  site.wake.notify('links');
+  return joined;
+}
+
+/** The base URL of another server: https, no path, no credentials. Throws `usage`. */
+export function parseServerUrl(text: string): string {
+  const url = URL.parse(text);
+  if (url?.protocol !== 'https:' || url.username !== '' || url.password !== '' || url.search !== '' || url.pathname !== '/') {
+    throw new AppError('usage', `"${printable(text)}" is not the URL of a server`, {
+      hint: 'give https://HOST[:PORT], as serve prints it',
+    });
+  }
+  return url.origin;
+}
+
+async function postRequest(site: Site, url: string, token: EnrolToken, csr: string): Promise<z.infer<typeof EnrolAnswer>> {
+  const request: z.infer<typeof EnrolRequest> = {
+    protocol: SYNC_PROTOCOL,
+    token: token.text,
+    serverId: site.self.id,
+    name: site.self.name,
+    csr,
+    signer: site.keys.signer,
+  };
+  const agent = pinnedAgent({ pin: token.caPin, now: site.now });
+  try {
+    const parsed = EnrolAnswer.safeParse(await pinnedJson(agent, { url: `${url}/api/v1/enrol`, json: request }));
+    if (parsed.success) return parsed.data;
+    throw new AppError('version_mismatch', `${url} answered the enrolment in a form we do not know`, {
+      hint: 'update the older of the two servers',
+    });
+  } finally {
+    agent.destroy();
+  }
+}
+
+/** The pin vouches for the connection; what came over it must fit the token and our key all the same. */
+function checkAnswer(answer: z.infer<typeof EnrolAnswer>, token: EnrolToken, keyPem: string): z.infer<typeof EnrolAnswer> {
+  if (answer.protocol !== SYNC_PROTOCOL) throw otherProtocol(answer.protocol);
+  verifySigner(answer.signer, token.caPin);
+  const ca = readCertificate(answer.ca);
+  const ours = readCertificate(answer.certificate);
+  const isSound =
+    spkiDigest(ca.publicKey) === token.caPin &&
+    answer.signer.keyId === token.signerKeyId &&
+    answer.signer.serverId === answer.serverId &&
+    ours.checkIssued(ca) &&
+    ours.verify(ca.publicKey) &&
+    ours.checkPrivateKey(createPrivateKey(keyPem));
+  if (!isSound)
+    throw new AppError('bad_signature', 'the parent answered with keys that do not fit the token', {
+      hint: 'get a new token from the parent',
+    });
+  return answer;
+}
+
+function readCertificate(pem: string): X509Certificate {
+  try {
+    return new X509Certificate(pem);
+  } catch (cause) {
+    throw new AppError('bad_signature', 'the parent answered with a certificate that cannot be read', { cause });
+  }
+}
+
+async function checkName(site: Site, parentId: Id, name: string): Promise<void> {
+  const holder = await findServerByName(site.db, name);
+  if (!holder || holder.id === parentId) return;
+  throw new AppError('name_taken', `the parent is called ${name}, and so is another server known here (${holder.id})`, {
+    hint: 'server names must differ; rename one of them',
+  });
+}
+
+type ParentFacts = {
+  readonly url: string;
+  readonly token: EnrolToken;
+  readonly answer: z.infer<typeof EnrolAnswer>;
+  readonly known: KnownServer | undefined;
+};
+
+function parentRow(site: Site, { url, token, answer, known }: ParentFacts): KnownServer {
+  return {
+    id: answer.serverId as Id,
+    name: answer.name as Name,
+    relation: 'parent',
+    state: 'active',
+    url,
+    caPin: token.caPin,
+    ca: answer.ca,
+    certificateKeyId: spkiDigest(readCertificate(answer.certificate).publicKey),
+    signerKeyId: answer.signer.keyId as Digest,
+    createdAt: known?.createdAt ?? site.now(),
+    seenAt: site.now(),
+  };
+}
