@@ -1,0 +1,129 @@
+import type { Knex } from 'knex';
+import type { Digest, Id, Name } from '../../core/ids.ts';
+import type { Image, ImageBody } from '../../core/image.ts';
+
+type Row = {
+  id: Id;
+  origin: Id;
+  name: Name;
+  version: string;
+  kind: Image['kind'];
+  arch: Image['arch'];
+  manifest: Digest;
+  state: Image['state'];
+  size_bytes: number | string;
+  used_bytes: number | string;
+  stored_bytes: number | string;
+  created_at: number | string;
+  published_at: number | string | null;
+  verified_at: number | string | null;
+};
+
+/** What of an image object is here; `body` is the object's own. */
+export type NewImage = {
+  readonly id: Id;
+  readonly origin: Id;
+  readonly body: ImageBody;
+  readonly state: Image['state'];
+  readonly storedBytes: number;
+  /** Epoch milliseconds, when the image is published here; null while it is incoming. */
+  readonly publishedAt: number | null;
+};
+
+/** Adds an image. A name and version that are taken, also by a deleted image, break a unique key. */
+export async function insertImage(db: Knex, { id, origin, body, state, storedBytes, publishedAt }: NewImage): Promise<void> {
+  await db('images').insert({
+    id,
+    origin,
+    name: body.name,
+    version: body.version,
+    kind: body.kind,
+    arch: body.arch,
+    manifest: body.manifest,
+    state,
+    size_bytes: body.sizeBytes,
+    used_bytes: body.usedBytes,
+    stored_bytes: storedBytes,
+    created_at: body.createdAt,
+    published_at: publishedAt,
+    // What we chunked ourselves was read while it was hashed; what arrived was checked chunk by chunk.
+    verified_at: publishedAt,
+  });
+}
+
+export async function getImage(db: Knex, id: Id): Promise<Image | undefined> {
+  return (await selectImages(db, (rows) => rows.where({ 'images.id': id })))[0];
+}
+
+/** The image of that name and version, whatever its state but deleted. */
+export async function findImageVersion(db: Knex, name: string, version: string): Promise<Image | undefined> {
+  return (await selectImages(db, (rows) => rows.where({ 'images.name': name, 'images.version': version })))[0];
+}
+
+/** The newest published image of that name, by creation. */
+export async function findNewestImage(db: Knex, name: string): Promise<Image | undefined> {
+  const newest = (rows: Knex.QueryBuilder) => rows.where({ 'images.name': name, 'images.state': 'published' }).limit(1);
+  return (await selectImages(db, newest))[0];
+}
+
+/** All images but the deleted ones, newest first. */
+export async function listImages(db: Knex): Promise<readonly Image[]> {
+  return selectImages(db, (rows) => rows);
+}
+
+/** Every version that was ever given to this name here, deleted ones included. */
+export async function listVersions(db: Knex, name: string): Promise<readonly string[]> {
+  const rows = await db<Row>('images')
+    .where({ name: name as Name })
+    .select('version');
+  return rows.map(({ version }) => version);
+}
+
+/** Manifests that must stay in the store: of every image that is here or arriving, and of every active order. */
+export async function listKeptManifests(db: Knex): Promise<readonly Digest[]> {
+  const images = await db<Row>('images').whereNot({ state: 'deleted' }).select('manifest');
+  const orders = await db('orders').whereIn('id', db('active_orders').select('order_id')).select<{ manifest: Digest }[]>('manifest');
+  return [...new Set([...images, ...orders].map(({ manifest }) => manifest))];
+}
+
+/** Active orders that deploy this image. */
+export async function listOrdersOfImage(db: Knex, id: Id): Promise<readonly Id[]> {
+  const orders = await db('orders')
+    .where({ image_id: id })
+    .whereIn('id', db('active_orders').select('order_id'))
+    .select<{ id: Id }[]>('id');
+  return orders.map((order) => order.id);
+}
+
+/** Marks an image deleted; its name and version stay taken. Returns false when it was so already. */
+export async function markImageDeleted(db: Knex, id: Id): Promise<boolean> {
+  return (await db<Row>('images').where({ id }).whereNot({ state: 'deleted' }).update({ state: 'deleted' })) === 1;
+}
+
+export async function markImageVerified(db: Knex, id: Id, now: number): Promise<void> {
+  await db<Row>('images').where({ id }).update({ verified_at: now });
+}
+
+async function selectImages(db: Knex, narrow: (rows: Knex.QueryBuilder) => Knex.QueryBuilder): Promise<Image[]> {
+  const rows = db('images')
+    .join('objects', 'objects.id', 'images.id')
+    .whereNot({ 'images.state': 'deleted' })
+    .orderBy([
+      { column: 'images.created_at', order: 'desc' },
+      { column: 'images.id', order: 'desc' },
+    ])
+    .select('images.*', 'objects.body as body');
+  return ((await narrow(rows)) as (Row & { body: string })[]).map(toImage);
+}
+
+function toImage(row: Row & { body: string }): Image {
+  const body = JSON.parse(row.body) as ImageBody;
+  return {
+    ...body,
+    id: row.id,
+    origin: row.origin,
+    state: row.state,
+    storedBytes: Number(row.stored_bytes),
+    verifiedAt: row.verified_at === null ? null : Number(row.verified_at),
+  };
+}

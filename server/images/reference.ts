@@ -1,0 +1,45 @@
+import type { Knex } from 'knex';
+import { AppError } from '../../core/errors.ts';
+import { parseName, printable } from '../../core/ids.ts';
+import type { Image, ImageReference } from '../../core/image.ts';
+import { findImageVersion, findNewestImage } from '../db/images.ts';
+
+/** What a version may look like: 1, 2, 3 … or free text that fits a reference and a file name. */
+export function isVersion(text: string): boolean {
+  return /^[A-Za-z0-9][A-Za-z0-9._+-]{0,62}$/.test(text);
+}
+
+/** Throws `usage` for a text that is no version. */
+export function parseVersion(text: string): string {
+  if (isVersion(text)) return text;
+  throw new AppError('usage', `"${printable(text)}" is not a version`, {
+    hint: 'versions have 1 to 63 characters A-Z a-z 0-9 . _ + - and start with a letter or digit',
+  });
+}
+
+/** Reads `NAME[@VERSION]`. Throws `usage`. */
+export function parseImageReference(text: string): ImageReference {
+  const at = text.indexOf('@');
+  if (at < 0) return { name: parseName(text) };
+  return { name: parseName(text.slice(0, at)), version: parseVersion(text.slice(at + 1)) };
+}
+
+/**
+ * The published image that `NAME[@VERSION]` stands for; without a version the newest by creation.
+ * Throws `not_found`, also for an image that is still arriving, and `usage` for a text that is no reference.
+ */
+export async function resolveImage(db: Knex, reference: string): Promise<Image> {
+  const { name, version } = parseImageReference(reference);
+  const image = version === undefined ? await findNewestImage(db, name) : await findImageVersion(db, name, version);
+  if (image?.state === 'published') return image;
+  if (image) {
+    throw new AppError('not_found', `image ${reference} is still arriving`, { hint: 'see "sync status"' });
+  }
+  throw new AppError('not_found', `there is no published image "${printable(reference)}"`, { hint: 'see "image list"' });
+}
+
+/** One more than the highest whole number among the versions of a name; 1 for a new name. */
+export function nextVersion(versions: readonly string[]): string {
+  const numbers = versions.filter((version) => /^[1-9][0-9]{0,14}$/.test(version)).map(Number);
+  return String(Math.max(0, ...numbers) + 1);
+}
