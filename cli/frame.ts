@@ -3,7 +3,7 @@ import { createInterface } from 'node:readline/promises';
 import type { Readable } from 'node:stream';
 import type { Command } from 'commander';
 import type { Json } from '../core/canonical-json.ts';
-import { AppError } from '../core/errors.ts';
+import { AppError, type ErrorCode } from '../core/errors.ts';
 import type { Site } from '../server/site.ts';
 import { type Client, connectLocal, connectUrl, isListening } from './client.ts';
 import { createBar, type ProgressBar } from './progress-bar.ts';
@@ -49,6 +49,8 @@ export type Frame = {
   reach(): Promise<Reached>;
   /** The command's one result: `value` under --json, else `human` (nothing when it is empty). */
   print(value: Json, human?: string | (() => string)): void;
+  /** For a result that is printed and yet no success (a mismatch, a partial run): the exit code is this code's. */
+  setOutcome(code: ErrorCode): void;
   /** A line for people that is not the result; on stderr, silent under --json. */
   say(line: string): void;
   /** A bar on a terminal's stderr, nothing elsewhere. */
@@ -63,7 +65,7 @@ type Globals = { data?: string; url?: string; json?: boolean; tokenFile?: string
 
 export const DEFAULT_DATA_DIR = '/var/lib/waystation';
 
-export function createFrame(program: Command, world: World): Frame {
+export function createFrame(program: Command, world: World, setOutcome: (code: ErrorCode) => void): Frame {
   const globals = (): Globals => program.opts<Globals>();
   const { env, stdout, stderr } = world;
   const frame: Frame = {
@@ -97,6 +99,7 @@ export function createFrame(program: Command, world: World): Frame {
       if (frame.json) stdout.write(`${JSON.stringify(value)}\n`);
       else stdout.write(withLineEnd(typeof human === 'function' ? human() : (human ?? '')));
     },
+    setOutcome,
     say: (line) => {
       if (!frame.json) stderr.write(`${line}\n`);
     },

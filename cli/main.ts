@@ -32,11 +32,14 @@ export async function runCommand(argv: readonly string[], overrides: Partial<Wor
   };
   const isJson = argv.includes('--json');
   const program = createProgram(world);
+  let exitCode = 0;
   try {
-    const frame = createFrame(program, world);
+    const frame = createFrame(program, world, (code) => {
+      exitCode = EXIT_CODES[code];
+    });
     await registerCommands(program, frame, argv);
     await program.parseAsync([...argv], { from: 'user' });
-    return 0;
+    return exitCode;
   } catch (error) {
     if (error instanceof CommanderError && error.exitCode === 0) return 0;
     return report(world, isJson, error);

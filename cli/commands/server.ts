@@ -1,0 +1,153 @@
+import { type Command, InvalidArgumentError } from 'commander';
+import type { Json } from '../../core/canonical-json.ts';
+import { AppError } from '../../core/errors.ts';
+import { viewServer } from '../../server/api/routes/servers.ts';
+import { listServers } from '../../server/db/servers.ts';
+import { findServer, revokeServer } from '../../server/servers.ts';
+import type { Site } from '../../server/site.ts';
+import { issueEnrolToken } from '../../server/trust/enrol-token.ts';
+import { joinParent } from '../../server/trust/join.ts';
+import type { Client } from '../client.ts';
+import type { Frame } from '../frame.ts';
+import { details, table } from '../output.ts';
+
+type ServerView = ReturnType<typeof viewServer>;
+
+const EXITS = '\nExit codes: 0 done, 64 usage, 65 name taken, 66 not found, 69 not reachable, 77 wrong, used or expired token, revoked';
+
+export function register(program: Command, frame: Frame): void {
+  const server = program
+    .command('server')
+    .description('the servers known here: this one, its parent, its children')
+    .addHelpText('after', EXITS);
+  server
+    .command('list')
+    .description('list servers')
+    .action(() => list(frame));
+  server
+    .command('show <server>')
+    .description('show one server, by name or id')
+    .action((reference: string) => show(frame, reference));
+  server
+    .command('token')
+    .description('make a one-time token with which another server enrols here')
+    .option('--name <name>', 'the only name it may be used for')
+    .option('--ttl <time>', 'how long it is valid: 30m, 24h, 7d (default 24h, at most 30d)', seconds)
+    .action((options: { name?: string; ttl?: number }) => token(frame, options));
+  server
+    .command('join <url>')
+    .description('become the child of the server at this HTTPS address (again: refresh keys and address)')
+    .option('--enrol-file <file>', 'the token that "server token" printed there, - for standard input (or WAYSTATION_ENROL_TOKEN)')
+    .addHelpText('after', EXITS)
+    .action((url: string, options: { enrolFile?: string }) => join(frame, url, options));
+  server
+    .command('revoke <server>')
+    .description("take a child's rights away, at once")
+    .option('--yes', 'do not ask')
+    .action((reference: string, options: { yes?: boolean }) => revoke(frame, reference, options.yes ?? false));
+}
+
+async function list(frame: Frame): Promise<void> {
+  const items = await work(frame, {
+    client: async (client) => (await client.get<{ items: ServerView[] }>('/api/v1/servers')).items,
+    site: async (site) => (await listServers(site.db)).map(viewServer),
+  });
+  frame.print({ items, next: null } as unknown as Json, () =>
+    table(
+      ['NAME', 'RELATION', 'STATE', 'URL', 'ID'],
+      items.map((item) => [item.name, item.relation, item.state, item.url, item.id]),
+    ),
+  );
+}
+
+async function show(frame: Frame, reference: string): Promise<void> {
+  printServer(
+    frame,
+    await work(frame, {
+      client: (client) => client.get<ServerView>(`/api/v1/servers/${encodeURIComponent(reference)}`),
+      site: async (site) => viewServer(await findServer(site, reference)),
+    }),
+  );
+}
+
+async function token(frame: Frame, { name, ttl }: { name?: string; ttl?: number }): Promise<void> {
+  const wanted = name === undefined ? {} : { name };
+  const made = await work(frame, {
+    client: (client) =>
+      client.post<{ token: string; expiresAt: string }>('/api/v1/enrol-tokens', {
+        ...wanted,
+        ...(ttl === undefined ? {} : { ttlSeconds: ttl }),
+      }),
+    site: async (site) => {
+      const issued = await issueEnrolToken(site, { ...wanted, ...(ttl === undefined ? {} : { ttlMs: ttl * 1000 }) });
+      return { token: issued.token, expiresAt: new Date(issued.expiresAt).toISOString() };
+    },
+  });
+  frame.print(made, made.token);
+  frame.say(`It enrols one server, until ${made.expiresAt}. At the child: waystation server join URL --enrol-file FILE`);
+}
+
+async function join(frame: Frame, url: string, options: { enrolFile?: string }): Promise<void> {
+  const text =
+    options.enrolFile === undefined
+      ? frame.env['WAYSTATION_ENROL_TOKEN']
+      : await frame.readSecret(options.enrolFile, 'the enrolment token');
+  if (!text) {
+    throw new AppError('usage', 'no enrolment token was given', { hint: 'give --enrol-file FILE, or - and the token on standard input' });
+  }
+  printServer(
+    frame,
+    await work(frame, {
+      client: (client) => client.post<ServerView>('/api/v1/servers/join', { url, token: text }),
+      site: async (site) => viewServer((await joinParent(site, { url, token: text, actor: 'local-admin' })).parent),
+    }),
+  );
+}
+
+async function revoke(frame: Frame, reference: string, isAgreed: boolean): Promise<void> {
+  await frame.confirm(`Revoke server ${reference}? It can replicate nothing from here until it joins again.`, isAgreed);
+  printServer(
+    frame,
+    await work(frame, {
+      client: (client) => client.post<ServerView>(`/api/v1/servers/${encodeURIComponent(reference)}/revoke`),
+      site: async (site) => viewServer(await revokeServer(site, reference, 'local-admin')),
+    }),
+  );
+}
+
+/** Works through the running server, or on the directory itself when none runs. */
+async function work<Result>(
+  frame: Frame,
+  how: { client: (client: Client) => Promise<Result>; site: (site: Site) => Promise<Result> },
+): Promise<Result> {
+  const reached = await frame.reach();
+  if (reached.kind === 'client') return how.client(reached.client);
+  try {
+    return await how.site(reached.site);
+  } finally {
+    await reached.site.close();
+  }
+}
+
+function printServer(frame: Frame, server: ServerView): void {
+  frame.print(server, () =>
+    details([
+      ['name', server.name],
+      ['id', server.id],
+      ['relation', server.relation],
+      ['state', server.state],
+      ['url', server.url],
+      ['fingerprint', server.fingerprint],
+      ['seen', server.seenAt],
+    ]),
+  );
+}
+
+/** `90`, `90s`, `30m`, `24h`, `7d` as seconds. */
+function seconds(text: string): number {
+  const match = /^(\d{1,7})([smhd]?)$/.exec(text);
+  const unit = { '': 1, s: 1, m: 60, h: 3600, d: 86_400 }[match?.[2] ?? ''] ?? 1;
+  const value = Number(match?.[1] ?? 0) * unit;
+  if (value < 1 || value > 30 * 86_400) throw new InvalidArgumentError('It must be a time like 30m, 24h or 7d, at most 30d.');
+  return value;
+}
