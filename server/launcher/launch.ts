@@ -33,3 +33,10 @@ export function pxeInterfaces(config: Pick<Config, 'interfaces'>, interfaces: In
 export function socketSpecs(interfaces: readonly string[]): readonly string[] {
   return interfaces.flatMap((name) => [`dhcp.${name}=udp:0.0.0.0:67%${name}`, `pxe.${name}=udp:0.0.0.0:4011%${name}`]);
 }
+
+/** The error of a server that was to answer PXE clients and was not given the sockets. */
+export function missingSockets(): AppError {
+  return new AppError('config', 'pxe is "proxy", but no sockets for it were passed to this process', {
+    hint: 'start "waystation serve" as root (it goes through its launcher) or from systemd sockets (docs/examples), or set pxe: off',
+  });
+}

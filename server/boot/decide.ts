@@ -1,0 +1,87 @@
+import { AppError } from '../../core/errors.ts';
+import type { Arch } from '../../core/image.ts';
+import { findNewestEngine } from '../db/engines.ts';
+import { hasActiveOrder } from '../db/orders.ts';
+import { hasOrders } from '../db/targets.ts';
+import type { Site } from '../site.ts';
+import { createBoot, noteTarget, seeTarget, type Target } from '../targets.ts';
+import type { Machine } from './machine.ts';
+import { targetUrls } from './ports.ts';
+import { diskScript, engineScript } from './script.ts';
+
+/**
+ * Says what a machine boots, from its work at this moment:
+ *
+ *   an order whose disk is not written yet   the engine, also when it asks again in the middle (it resumes)
+ *   an order whose disk is written           its disk: a second deployment must never follow from a reboot
+ *   unknown to the operators                 the engine or its disk, as `unknownTargets` says; it is written down
+ *   no order                                 its disk
+ *
+ * A machine that says nothing about itself boots its disk: there is nobody to make an order for.
+ */
+export async function bootScriptFor(site: Site, machine: Machine, origin: string): Promise<string> {
+  const target = await meet(site, machine);
+  if (target === undefined) return diskScript(machine.firmware, 'this machine shows no MAC address, UUID or serial number');
+  const wantsEngine = await isForEngine(site, target);
+  return wantsEngine ? engineFor(site, target, machine, origin) : diskFor(site, target, machine);
+}
+
+async function meet(site: Site, machine: Machine): Promise<Target | undefined> {
+  const { uuid, serial, macs, arch, firmware } = machine;
+  try {
+    return await seeTarget(site, { uuid, serial, macs, arch, firmware, environment: 'firmware', discoveredBy: 'boot' });
+  } catch (error) {
+    if (error instanceof AppError && error.code === 'bad_data') return undefined;
+    throw error;
+  }
+}
+
+async function isForEngine(site: Site, target: Target): Promise<boolean> {
+  if (await hasActiveOrder(site.db, target.id)) return true;
+  return site.config.unknownTargets === 'engine' && (await isUnknown(site, target));
+}
+
+/** Nobody named it, wrote it down or made an order for it. */
+async function isUnknown(site: Site, target: Target): Promise<boolean> {
+  return target.name === null && target.discoveredBy !== 'operator' && !(await hasOrders(site.db, target.id));
+}
+
+async function engineFor(site: Site, target: Target, machine: Machine, origin: string): Promise<string> {
+  const engine = await findNewestEngine(site.db, machine.arch);
+  if (engine === undefined) return diskFor(site, target, machine, withoutEngine(machine.arch));
+  const bootId = await createBoot(site, target.id, 'engine');
+  await noteTarget(site, target.id, { environment: 'firmware', activity: 'starting the engine' });
+  site.log.info('boot script', {
+    targetId: target.id,
+    mac: machine.macs[0],
+    what: 'engine',
+    bootId,
+    engine: `${engine.name}@${engine.version}`,
+  });
+  const { http, https } = targetUrls(site, origin);
+  const mac = machine.macs[0];
+  return engineScript({
+    arch: machine.arch,
+    manifest: engine.manifest,
+    httpUrl: http,
+    httpsUrl: https,
+    caPin: site.keys.caPin,
+    bootId,
+    mac,
+  });
+}
+
+async function diskFor(site: Site, target: Target, machine: Machine, why?: string): Promise<string> {
+  const bootId = await createBoot(site, target.id, 'disk');
+  await noteTarget(site, target.id, {
+    environment: 'disk',
+    activity: why === undefined ? 'booting its disk' : 'no engine here; booting its disk',
+  });
+  const level = why === undefined ? 'info' : 'warn';
+  site.log.log(level, 'boot script', { targetId: target.id, mac: machine.macs[0], what: 'disk', bootId, ...(why ? { why } : {}) });
+  return diskScript(machine.firmware, why);
+}
+
+function withoutEngine(arch: Arch): string {
+  return `this server holds no engine for ${arch}; make one with: waystation engine build (or replicate one)`;
+}
