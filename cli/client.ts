@@ -151,7 +151,9 @@ async function exchange(transport: Transport, method: string, path: string, body
   const isStream = typeof (body as Readable | undefined)?.pipe === 'function';
   const payload = body === undefined || isStream ? undefined : Buffer.from(JSON.stringify(body));
   const headers = { ...transport.headers, accept: 'application/json', ...(isStream ? {} : jsonHeaders(payload)) };
-  const outgoing = request({ ...dialled, agent: false, method, path, headers });
+  // Node uses createConnection only when no agent is named, and needs one told off for a socket path.
+  const agent = 'socketPath' in dialled ? ({ agent: false } as const) : {};
+  const outgoing = request({ ...dialled, ...agent, method, path, headers });
   if (isStream) (body as Readable).pipe(outgoing);
   else outgoing.end(payload);
   const answer = await answerOf(outgoing, transport.where);

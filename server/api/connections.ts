@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net';
 import type { Id } from '../../core/ids.ts';
-import { getServer } from '../db/servers.ts';
+import { getServer, touchServer } from '../db/servers.ts';
 import type { Site } from '../site.ts';
 
 /** How often the row is looked at although nobody called: another process may have revoked the server. */
@@ -28,6 +28,7 @@ async function closeWhenRevoked(site: Site, serverId: Id, socket: Socket): Promi
   const gone = new AbortController();
   socket.once('close', () => gone.abort());
   try {
+    await touchServer(site.db, serverId, site.now());
     while (!socket.destroyed) {
       // Sleep first, look then: a revocation between the look and the sleep would be missed.
       const woken = site.wake.wait(serverTopic(serverId), RECHECK_MS, gone.signal);
