@@ -30,7 +30,7 @@ export async function startServe(site: Site): Promise<Serving> {
     const listeners = await startListeners(site, { findAgent, socketPath: join(site.dataDir, 'run', 'api.sock'), graceMs: GRACE_MS });
     stops.push(listeners.close);
     const bound = listeners.site;
-    const boot = await startBootServices(bound, { httpPort: bound.config.httpPort, httpsPort: bound.config.httpsPort });
+    const boot = await startBootServices(bound);
     stops.push(boot.close);
     stops.push(startOrderExpiry(bound));
     stops.push(startRenewal(bound, { onLeaf: listeners.swapLeaf }));

@@ -4,6 +4,8 @@ import { type Id, type Mac, type Name, newId, parseMac, printable } from '../cor
 import type { Arch } from '../core/image.ts';
 import { type Boot, findBoot, insertBoot } from './db/boots.ts';
 import { appendEvent } from './db/events.ts';
+import { inTransaction, isUniqueViolation } from './db/open.ts';
+import { findActiveOrder } from './db/orders.ts';
 import {
   addMacs,
   deleteTarget,
@@ -41,7 +43,7 @@ export async function seeTarget(site: Who, sighting: Sighting): Promise<Target> 
       hint: 'it needs a MAC address, UUID or serial number',
     });
   }
-  const seen = await retried(() => site.db.transaction((trx) => see(site, trx, said, sighting)));
+  const seen = await retried(() => inTransaction(site.db, (trx) => see(site, trx, said, sighting)));
   if (seen.isNew) site.wake.notify('events');
   return seen.target;
 }
@@ -163,7 +165,7 @@ export type AddedTarget = {
 /** Writes down a machine before it was ever seen, or names one that was. Errors: `name_taken`, `bad_data`. */
 export async function addTarget(site: Who, added: AddedTarget, actor: string): Promise<Target> {
   const known = await seeTarget(site, { ...added, discoveredBy: 'operator' });
-  const target = await site.db.transaction(async (trx) => {
+  const target = await inTransaction(site.db, async (trx) => {
     const was = await reread(trx, known.id);
     if (added.name !== null) await claimName(trx, was, added.name);
     const now = site.now();
@@ -192,11 +194,11 @@ async function claimName(trx: Knex, target: Target, name: Name): Promise<void> {
 
 /** Forgets a target. Errors: `wrong_state` while an order for it has not ended. */
 export async function removeTarget(site: Who, target: Target, actor: string): Promise<void> {
-  await site.db.transaction(async (trx) => {
-    const active = await trx('active_orders').where({ target_id: target.id }).first('order_id');
+  await inTransaction(site.db, async (trx) => {
+    const active = await findActiveOrder(trx, target.id);
     if (active !== undefined) {
       throw new AppError('wrong_state', `target ${target.name ?? target.id} has an order that has not ended`, {
-        hint: `stop it first: waystation order stop ${active.order_id}`,
+        hint: `stop it first: waystation order stop ${active.id}`,
       });
     }
     await deleteTarget(trx, target.id);
@@ -240,9 +242,7 @@ async function retried<Value>(work: () => Promise<Value>): Promise<Value> {
 }
 
 function isLostRace(error: unknown): boolean {
-  if (error instanceof AppError) return error.code === 'busy';
-  const text = error instanceof Error ? `${(error as NodeJS.ErrnoException).code ?? ''} ${error.message}` : '';
-  return /ER_DUP_ENTRY|ER_LOCK_DEADLOCK|UNIQUE constraint failed/.test(text);
+  return isUniqueViolation(error) || (error instanceof AppError && error.code === 'busy');
 }
 
 function noSuchTarget(reference: string): AppError {

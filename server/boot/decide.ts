@@ -6,8 +6,8 @@ import { hasOrders } from '../db/targets.ts';
 import type { Site } from '../site.ts';
 import { createBoot, noteTarget, seeTarget, type Target } from '../targets.ts';
 import type { Machine } from './machine.ts';
-import { targetUrls } from './ports.ts';
 import { diskScript, engineScript } from './script.ts';
+import { targetUrls } from './urls.ts';
 
 /**
  * Says what a machine boots, from its work at this moment:

@@ -10,9 +10,7 @@ import { seeTarget } from '../targets.ts';
 import { startTftp } from '../tftp/listener.ts';
 import { mtuLookup } from '../tftp/mtu.ts';
 import { loaderFiles } from './loaders.ts';
-import { announcePorts, type BoundPorts, baseUrl, portsOf } from './ports.ts';
-
-export type { BoundPorts } from './ports.ts';
+import { baseUrl } from './urls.ts';
 
 export type BootServices = {
   readonly tftpPort: number;
@@ -26,13 +24,12 @@ const MAX_URL = 110;
 type Closer = () => Promise<void>;
 
 /**
- * Starts what firmware talks to before HTTP: TFTP always, proxyDHCP when `pxe` is `proxy`. Call it after
- * the HTTP listeners are up, because answers and scripts name their ports.
+ * Starts what firmware talks to before HTTP: TFTP always, proxyDHCP when `pxe` is `proxy`. The
+ * configuration must hold the ports that the HTTP listeners really have, because answers name them.
  *
  * Errors: `port_in_use`, `denied` (TFTP); `config` when `pxe` is `proxy` and nobody passed the sockets.
  */
-export async function startBootServices(site: Site, ports: BoundPorts, env: NodeJS.ProcessEnv = process.env): Promise<BootServices> {
-  announcePorts(site, ports);
+export async function startBootServices(site: Site, env: NodeJS.ProcessEnv = process.env): Promise<BootServices> {
   const closers: Closer[] = [];
   const close = async () => {
     await Promise.all(closers.splice(0).map((closer) => closer()));
@@ -80,8 +77,7 @@ async function adoptAll(passed: PassedSockets): Promise<PxeSocket[]> {
 /** What each interface tells: its own address, unless the configuration advertises another. */
 function offers(site: Site): (interfaceName: string) => PxeOffer | undefined {
   const addressOf = addressLookup();
-  const { advertise } = site.config;
-  const { httpPort } = portsOf(site);
+  const { advertise, httpPort } = site.config;
   if ((advertise.http?.length ?? 0) > MAX_URL) throw longUrl();
   return (interfaceName) => {
     const address = addressOf(interfaceName);
