@@ -65,7 +65,7 @@ async function follow(world: World, instruction: Instruction): Promise<boolean> 
       await world.patience.pause(1, world.signal);
       return false;
     case 'stop':
-      await world.client.report({ orderId: instruction.orderId, event: 'released' });
+      await persist(world, 'report', isRetried, () => world.client.report({ orderId: instruction.orderId, event: 'released' }));
       return false;
     case 'reboot':
       world.say(`rebooting: ${instruction.reason}`);
