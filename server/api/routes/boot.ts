@@ -46,7 +46,7 @@ function rangeHeaders({ first, last }: ByteRange, sizeBytes: number): Record<str
   return { 'content-range': `bytes ${first}-${last}/${sizeBytes}`, 'content-length': String(last - first + 1) };
 }
 
-export const bootRoutes: readonly Route[] = [
+export const BOOT_ROUTES: readonly Route[] = [
   route({
     method: 'GET',
     path: '/boot.ipxe',

@@ -2,12 +2,14 @@ import type { Metrics } from '../metrics.ts';
 import type { Route } from '../route.ts';
 import type { UpgradeRoute } from '../upgrade.ts';
 import { AGENT_ROUTES } from './agent.ts';
+import { BOOT_ROUTES } from './boot.ts';
 import { ENROL_ROUTES } from './enrol.ts';
 import { FIRST_BOOT_ROUTES } from './first-boot.ts';
 import { healthRoutes } from './health.ts';
 import { openApiRoute } from './openapi.ts';
 import { ORDER_ROUTES } from './orders.ts';
 import { SERVER_ROUTES } from './servers.ts';
+import { TARGET_ROUTES } from './targets.ts';
 import { TOKEN_ROUTES } from './tokens.ts';
 
 /** Every route of the program, on every listener. A new list of routes gets its line here and nowhere else. */
@@ -20,6 +22,8 @@ export function allRoutes(metrics: Metrics): readonly Route[] {
     ...ORDER_ROUTES,
     ...AGENT_ROUTES,
     ...FIRST_BOOT_ROUTES,
+    ...BOOT_ROUTES,
+    ...TARGET_ROUTES,
   ];
   return [...routes, openApiRoute(routes)];
 }

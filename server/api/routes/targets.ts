@@ -1,0 +1,84 @@
+import { z } from 'zod';
+import type { Identity } from '../../../core/authorise.ts';
+import { type Mac, type Name, parseMac } from '../../../core/ids.ts';
+import { viewTarget } from '../../targets/view.ts';
+import { addTarget, getTarget, listTargets, removeTarget } from '../../targets.ts';
+import { type Route, route } from '../route.ts';
+
+const ListInput = z.object({
+  after: z.string().max(36).optional(),
+  limit: z.coerce.number().int().min(1).max(1000).optional(),
+});
+
+const AddInput = z
+  .strictObject({
+    name: z
+      .string()
+      .regex(/^[a-z0-9][a-z0-9._-]{0,62}$/, 'names have 1 to 63 characters a-z 0-9 . _ - and start with a letter or digit')
+      .optional(),
+    uuid: z.guid('is not a UUID').optional(),
+    serial: z.string().min(1).max(80).optional(),
+    macs: z
+      .array(z.string().regex(/^[0-9a-f]{2}([:-]?[0-9a-f]{2}){5}$/i, 'is not a MAC address'))
+      .max(64)
+      .default([]),
+    arch: z.enum(['amd64', 'arm64']).optional(),
+    firmware: z.enum(['bios', 'uefi']).optional(),
+  })
+  .refine(
+    (input) => input.uuid !== undefined || input.serial !== undefined || input.macs.length > 0,
+    'a target needs a MAC address, UUID or serial number',
+  );
+
+/** Who asked, for the event log. */
+function actorOf(identity: Identity): string {
+  return identity.kind === 'operator' ? `operator:${identity.tokenId}` : identity.kind;
+}
+
+export const TARGET_ROUTES: readonly Route[] = [
+  route({
+    method: 'GET',
+    path: '/api/v1/targets',
+    listener: 'api',
+    action: 'target.read',
+    summary: 'Targets, in the order they became known',
+    input: ListInput,
+    handle: async ({ site }, input) => {
+      const { items, next } = await listTargets(site, input);
+      return { items: await Promise.all(items.map((target) => viewTarget(site, target))), next };
+    },
+  }),
+  route({
+    method: 'POST',
+    path: '/api/v1/targets',
+    listener: 'api',
+    action: 'target.write',
+    summary: 'Write a target down, or name one that was discovered',
+    input: AddInput,
+    handle: async ({ site, identity }, { name, macs, ...facts }) => {
+      const parsed: readonly Mac[] = macs.map(parseMac);
+      return viewTarget(site, await addTarget(site, { ...facts, name: (name ?? null) as Name | null, macs: parsed }, actorOf(identity)));
+    },
+  }),
+  route({
+    method: 'GET',
+    path: '/api/v1/targets/:reference',
+    listener: 'api',
+    action: 'target.read',
+    summary: 'One target, by id, name, UUID or MAC address',
+    handle: async ({ site, params }) => viewTarget(site, await getTarget(site, params['reference'] ?? '')),
+  }),
+  route({
+    method: 'DELETE',
+    path: '/api/v1/targets/:reference',
+    listener: 'api',
+    action: 'target.write',
+    summary: 'Forget a target',
+    handle: async ({ site, params, identity }) => {
+      const target = await getTarget(site, params['reference'] ?? '');
+      const view = await viewTarget(site, target);
+      await removeTarget(site, target, actorOf(identity));
+      return view;
+    },
+  }),
+];
