@@ -6,6 +6,7 @@ import { BOOT_ROUTES } from './boot.ts';
 import { ENROL_ROUTES } from './enrol.ts';
 import { FIRST_BOOT_ROUTES } from './first-boot.ts';
 import { healthRoutes } from './health.ts';
+import { LOG_ROUTES } from './logs.ts';
 import { openApiRoute } from './openapi.ts';
 import { ORDER_ROUTES } from './orders.ts';
 import { SERVER_ROUTES } from './servers.ts';
@@ -22,6 +23,7 @@ export function allRoutes(metrics: Metrics): readonly Route[] {
     ...ORDER_ROUTES,
     ...AGENT_ROUTES,
     ...FIRST_BOOT_ROUTES,
+    ...LOG_ROUTES,
     ...BOOT_ROUTES,
     ...TARGET_ROUTES,
   ];

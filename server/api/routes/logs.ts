@@ -12,7 +12,7 @@ const Query = z.object({
 });
 
 /** The log of this server, newest lines, oldest first; filtered by the ids that lines carry. */
-export const logRoutes: readonly Route[] = [
+export const LOG_ROUTES: readonly Route[] = [
   route({
     method: 'GET',
     path: '/api/v1/logs',
