@@ -1,5 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Command } from 'commander';
+import { loadConfig } from '../../server/config.ts';
+import { needsLauncher } from '../../server/launcher/launch.ts';
+import { reexecUnderLauncher } from '../../server/launcher/launch-process.ts';
 import { openSite } from '../../server/open-site.ts';
 import { type Serving, startServe } from '../../server/serve.ts';
 import type { Site } from '../../server/site.ts';
@@ -30,6 +33,9 @@ Exit codes: 0 stopped as told, 1 the stop was given up, 66 not initialised, 75 p
 }
 
 async function run(frame: Frame, options: Options): Promise<void> {
+  // Before anything is opened or locked: the launcher replaces this process and starts the same command again.
+  const config = await loadConfig({ dataDir: frame.dataDir, env: frame.env, flags: options });
+  if (needsLauncher(config, frame.env)) reexecUnderLauncher(config, { json: frame.json });
   const { signal } = frame;
   const site = await openSite({ dataDir: frame.dataDir, env: frame.env, flags: options, logToStdout: !frame.json });
   try {

@@ -94,7 +94,7 @@ function printTarget(frame: Frame, target: TargetView): void {
       ['machine', [inventory?.manufacturer, inventory?.product].filter(Boolean).join(' ') || null],
       ['boots by', [target.firmware, target.arch].filter(Boolean).join(', ') || null],
       ['memory', inventory && formatBytes(inventory.memoryBytes)],
-      ['disks', inventory && inventory.disks.map((disk) => `${disk.name} ${formatBytes(disk.sizeBytes)}`).join(', ')],
+      ['disks', inventory?.disks.map((disk) => `${disk.name} ${formatBytes(disk.sizeBytes)}`).join(', ')],
       ['discovered by', target.discoveredBy],
       ['seen', target.seenAt],
     ]),
