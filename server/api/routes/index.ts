@@ -6,8 +6,10 @@ import { BOOT_ROUTES } from './boot.ts';
 import { ENROL_ROUTES } from './enrol.ts';
 import { FIRST_BOOT_ROUTES } from './first-boot.ts';
 import { healthRoutes } from './health.ts';
+import { IMAGE_ROUTES, STORE_ROUTES } from './images.ts';
 import { LOG_ROUTES } from './logs.ts';
 import { openApiRoute } from './openapi.ts';
+import { OPERATION_ROUTES } from './operations.ts';
 import { ORDER_ROUTES } from './orders.ts';
 import { SERVER_ROUTES } from './servers.ts';
 import { TARGET_ROUTES } from './targets.ts';
@@ -20,6 +22,9 @@ export function allRoutes(metrics: Metrics): readonly Route[] {
     ...ENROL_ROUTES,
     ...SERVER_ROUTES,
     ...TOKEN_ROUTES,
+    ...IMAGE_ROUTES,
+    ...STORE_ROUTES,
+    ...OPERATION_ROUTES,
     ...ORDER_ROUTES,
     ...AGENT_ROUTES,
     ...FIRST_BOOT_ROUTES,

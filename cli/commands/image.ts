@@ -1,0 +1,142 @@
+import { resolve } from 'node:path';
+import type { Command } from 'commander';
+import type { Json } from '../../core/canonical-json.ts';
+import { AppError } from '../../core/errors.ts';
+import type { Site } from '../../server/site.ts';
+import type { Frame } from '../frame.ts';
+import { runLongWork } from '../long-work.ts';
+import { details, formatBytes, table } from '../output.ts';
+import { printReport, type ReportView } from '../report.ts';
+
+type ImageView = {
+  readonly [key: string]: Json;
+  readonly name: string;
+  readonly version: string;
+  readonly kind: string;
+  readonly arch: string;
+  readonly state: string;
+  readonly manifest: string;
+  readonly sizeBytes: number;
+  readonly usedBytes: number;
+  readonly storedBytes: number;
+  readonly createdAt: string;
+  readonly verifiedAt: string | null;
+};
+
+type ImportOptions = { name: string; version?: string; arch?: string; sectorSize?: string };
+
+/** `waystation image …`: import and export read and write files of the machine the server runs on. */
+export function register(program: Command, frame: Frame): void {
+  const image = program.command('image').description('disk images: import, look at, verify, export, delete');
+  image
+    .command('import <file>')
+    .description('take a raw disk, also .gz or .zst, or a qcow2 without a backing file; exit 65: not an image, name taken')
+    .requiredOption('--name <name>', 'name of the image')
+    .option('--version <version>', 'version (default: the next whole number)')
+    .option('--arch <arch>', 'amd64 or arm64 (default amd64)')
+    .option('--sector-size <bytes>', '512 or 4096 (default: as the partition table says)')
+    .action((file: string, options: ImportOptions) => importFile(frame, file, options));
+  image
+    .command('list')
+    .description('all images, newest first')
+    .action(() => list(frame));
+  image
+    .command('show <ref>')
+    .description('one image by NAME[@VERSION]')
+    .action((reference: string) => show(frame, reference));
+  image
+    .command('verify <ref>')
+    .description('read and hash every chunk; exit 1 when something is damaged')
+    .action((reference: string) => verify(frame, reference));
+  image
+    .command('export <ref>')
+    .description('write the disk to a file, bit-identical')
+    .requiredOption('--out <file>', 'the file to write; it appears when it is whole')
+    .action((reference: string, options: { out: string }) => exportTo(frame, reference, options.out));
+  image
+    .command('delete <ref>')
+    .description('delete an image of this server, here and at its children; "store gc" frees the space')
+    .option('--yes', 'do not ask')
+    .action((reference: string, options: { yes?: boolean }) => remove(frame, reference, options.yes ?? false));
+}
+
+async function importFile(frame: Frame, file: string, options: ImportOptions): Promise<void> {
+  const { name, version, arch, sectorSize } = options;
+  const sector = sectorSize === undefined ? undefined : parseNumber(sectorSize, '--sector-size');
+  const work = { kind: 'import', path: resolve(file), name, version, arch, sectorSize: sector } as const;
+  const image = await runLongWork<ImageView>(frame, 'import', work);
+  frame.print(image, () => `${image.name}@${image.version}\n${describe(image)}`);
+}
+
+async function list(frame: Frame): Promise<void> {
+  const reached = await frame.reach();
+  try {
+    const items =
+      reached.kind === 'client'
+        ? (await reached.client.get<{ items: ImageView[] }>('/api/v1/images')).items
+        : await listOffline(reached.site);
+    frame.print({ items, next: null }, () => listing(items));
+  } finally {
+    if (reached.kind === 'site') await reached.site.close();
+  }
+}
+
+async function listOffline(site: Site): Promise<ImageView[]> {
+  const [{ listImages }, { viewImage }] = await Promise.all([import('../../server/db/images.ts'), import('../../server/images/view.ts')]);
+  return (await listImages(site.db)).map(viewImage) as ImageView[];
+}
+
+async function show(frame: Frame, reference: string): Promise<void> {
+  const image = await (await frame.connect()).get<ImageView>(`/api/v1/images/${encodeURIComponent(reference)}`);
+  frame.print(image, () => describe(image));
+}
+
+async function verify(frame: Frame, reference: string): Promise<void> {
+  const report = await runLongWork<ReportView>(frame, 'verify', { kind: 'verify', reference });
+  printReport(frame, report);
+}
+
+async function exportTo(frame: Frame, reference: string, out: string): Promise<void> {
+  const done = await runLongWork<{ image: ImageView; path: string }>(frame, 'export', { kind: 'export', reference, path: resolve(out) });
+  frame.print(done, () => `${done.path}: ${formatBytes(done.image.sizeBytes)}`);
+}
+
+async function remove(frame: Frame, reference: string, isAgreed: boolean): Promise<void> {
+  const client = await frame.connect();
+  const path = `/api/v1/images/${encodeURIComponent(reference)}`;
+  const { name, version } = await client.get<ImageView>(path);
+  // The version is named in the question and in the request: "the newest" may be another one by then.
+  const exact = `${name}@${version}`;
+  await frame.confirm(`Delete image ${exact} here and on every server that copies from here?`, isAgreed);
+  const deleted = await client.delete<ImageView>(`/api/v1/images/${encodeURIComponent(exact)}`);
+  frame.print(deleted, `${exact} deleted`);
+}
+
+function listing(items: readonly ImageView[]): string {
+  if (items.length === 0) return 'no images';
+  const head = ['NAME', 'VERSION', 'KIND', 'ARCH', 'STATE', 'SIZE', 'USED', 'CREATED'];
+  const rows = items.map((one) => {
+    const { name, version, kind, arch, state, sizeBytes, usedBytes, createdAt } = one;
+    return [name, version, kind, arch, state, formatBytes(sizeBytes), formatBytes(usedBytes), createdAt];
+  });
+  return table(head, rows);
+}
+
+function describe(image: ImageView): string {
+  return details([
+    ['image', `${image.name}@${image.version}`],
+    ['kind', `${image.kind}, ${image.arch}`],
+    ['state', image.state],
+    ['manifest', image.manifest],
+    ['size', formatBytes(image.sizeBytes)],
+    ['used', formatBytes(image.usedBytes)],
+    ['stored', formatBytes(image.storedBytes)],
+    ['created', image.createdAt],
+    ['verified', image.verifiedAt],
+  ]);
+}
+
+function parseNumber(text: string, flag: string): number {
+  if (/^\d{1,9}$/.test(text)) return Number(text);
+  throw new AppError('usage', `${flag} takes a whole number, not "${text.slice(0, 20)}"`, { hint: 'see waystation image import --help' });
+}

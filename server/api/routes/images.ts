@@ -1,0 +1,120 @@
+import { z } from 'zod';
+import type { Identity } from '../../../core/authorise.ts';
+import { AppError } from '../../../core/errors.ts';
+import { listImages } from '../../db/images.ts';
+import { deleteImage } from '../../images/delete.ts';
+import { doWork, type Work } from '../../images/long-work.ts';
+import { resolveImage } from '../../images/reference.ts';
+import { viewImage } from '../../images/view.ts';
+import { type Operation, startOperation } from '../../operations.ts';
+import { type Route, type RouteContext, route } from '../route.ts';
+
+const path = z.string().min(1).max(4096);
+const ImportInput = z.strictObject({
+  path,
+  name: z.string().max(64),
+  version: z.string().max(64).optional(),
+  arch: z.string().max(16).optional(),
+  sectorSize: z.number().int().optional(),
+});
+const GcInput = z.strictObject({ dryRun: z.boolean().default(false), graceMs: z.number().int().nonnegative().optional() });
+
+/** Images of this server. Long work answers with an operation (routes/operations.ts). */
+export const IMAGE_ROUTES: readonly Route[] = [
+  route({
+    method: 'GET',
+    path: '/api/v1/images',
+    listener: 'api',
+    action: 'image.read',
+    summary: 'Images, newest first',
+    handle: async ({ site }) => ({ items: (await listImages(site.db)).map(viewImage), next: null }),
+  }),
+  route({
+    method: 'POST',
+    path: '/api/v1/images',
+    listener: 'api',
+    action: 'image.write',
+    summary: 'Import a disk image from a file on this machine (unix socket only)',
+    input: ImportInput,
+    handle: async (context, input) => start(context, { kind: 'import', ...input }),
+  }),
+  route({
+    method: 'GET',
+    path: '/api/v1/images/:reference',
+    listener: 'api',
+    action: 'image.read',
+    summary: 'One image by NAME[@VERSION]',
+    handle: async ({ site, params }) => viewImage(await resolveImage(site.db, params['reference'] ?? '')),
+  }),
+  route({
+    method: 'DELETE',
+    path: '/api/v1/images/:reference',
+    listener: 'api',
+    action: 'image.write',
+    summary: 'Delete an image of our own, here and at the children',
+    handle: async ({ site, params, identity }) => viewImage(await deleteImage(site, params['reference'] ?? '', actorOf(identity))),
+  }),
+  route({
+    method: 'POST',
+    path: '/api/v1/images/:reference/verify',
+    listener: 'api',
+    action: 'store.write',
+    summary: 'Read and hash every chunk of an image',
+    handle: async (context) => start(context, { kind: 'verify', reference: context.params['reference'] ?? '' }),
+  }),
+  route({
+    method: 'POST',
+    path: '/api/v1/images/:reference/export',
+    listener: 'api',
+    action: 'image.write',
+    summary: 'Write the disk of an image to a file on this machine (unix socket only)',
+    input: z.strictObject({ path }),
+    handle: async (context, input) => start(context, { kind: 'export', reference: context.params['reference'] ?? '', ...input }),
+  }),
+];
+
+/** The content store. */
+export const STORE_ROUTES: readonly Route[] = [
+  route({
+    method: 'GET',
+    path: '/api/v1/store',
+    listener: 'api',
+    action: 'store.read',
+    summary: 'What the content store holds, and the free space beside it',
+    handle: async ({ site }) => site.store.stats(),
+  }),
+  route({
+    method: 'POST',
+    path: '/api/v1/store/check',
+    listener: 'api',
+    action: 'store.write',
+    summary: 'Read everything in the store and hold it against its digests',
+    handle: async (context) => start(context, { kind: 'check' }),
+  }),
+  route({
+    method: 'POST',
+    path: '/api/v1/store/gc',
+    listener: 'api',
+    action: 'store.write',
+    summary: 'Free what no image and no active order needs',
+    input: GcInput,
+    handle: async (context, input) => start(context, { kind: 'gc', ...input }),
+  }),
+];
+
+function start({ site, identity }: RouteContext, work: Work): Operation {
+  if ('path' in work) refusePathsFromAfar(identity);
+  return startOperation(site, work.kind, (report) => doWork(site, work, actorOf(identity), report));
+}
+
+/** A path is opened with the server's rights: only who has them already (the unix socket) may name one. */
+function refusePathsFromAfar(identity: Identity): void {
+  if (identity.kind === 'local-admin') return;
+  throw new AppError('not_permitted', "files are read and written on the server's own machine, not through --url", {
+    hint: 'run this command there, with --data',
+  });
+}
+
+function actorOf(identity: Identity): string {
+  return identity.kind === 'operator' ? `operator:${identity.tokenId}` : identity.kind;
+}

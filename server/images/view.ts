@@ -1,0 +1,19 @@
+import type { Json } from '../../core/canonical-json.ts';
+import type { CheckReport } from '../../core/content-store.ts';
+import type { Image } from '../../core/image.ts';
+
+/** An image as the API and `--json` show it: times ISO 8601, sizes in bytes. */
+export function viewImage(image: Image): { readonly [key: string]: Json } {
+  const { id, name, version, kind, arch, state, origin, manifest, sizeBytes, usedBytes, storedBytes, disk } = image;
+  return {
+    ...{ id, name, version, kind, arch, state, origin, manifest, sizeBytes, usedBytes, storedBytes },
+    createdAt: new Date(image.createdAt).toISOString(),
+    verifiedAt: image.verifiedAt === null ? null : new Date(image.verifiedAt).toISOString(),
+    disk: disk ?? null,
+  };
+}
+
+/** A report on the store's health; `clean` says that nothing is damaged. */
+export function viewReport(report: CheckReport): { readonly [key: string]: Json } {
+  return { ...report, damages: report.damages.map((damage) => ({ ...damage })), clean: report.damages.length === 0 };
+}
