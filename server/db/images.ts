@@ -122,6 +122,8 @@ function toImage(row: Row & { body: string }): Image {
     ...body,
     id: row.id,
     origin: row.origin,
+    // A copy whose name was taken here goes by another version than its signed body says.
+    version: row.version,
     state: row.state,
     storedBytes: Number(row.stored_bytes),
     verifiedAt: row.verified_at === null ? null : Number(row.verified_at),
