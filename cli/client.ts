@@ -1,11 +1,11 @@
-import { type ClientRequest, type IncomingMessage, request } from 'node:http';
+import { type ClientRequest, type IncomingMessage, request as requestPlain } from 'node:http';
+import { type RequestOptions, request as requestTls } from 'node:https';
 import { connect as connectSocket } from 'node:net';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
-import { connect as connectTls, type TLSSocket } from 'node:tls';
 import { AppError, errorFromPlain } from '../core/errors.ts';
-import { type Digest, parseDigest } from '../core/ids.ts';
-import { checkPinnedChain } from '../core/pin.ts';
+import { parseDigest } from '../core/ids.ts';
+import { PinnedAgent } from '../server/trust/pinned-tls.ts';
 
 /**
  * The API of a server. Paths begin with `/api/v1/`; bodies and answers are JSON; a problem+json answer is thrown as
@@ -24,8 +24,7 @@ export type Client = {
 type Transport = {
   readonly where: string;
   readonly headers: Readonly<Record<string, string>>;
-  /** A connection that is ready for a request. */
-  dial(): Promise<{ createConnection: () => ReturnType<typeof connectSocket> } | { socketPath: string }>;
+  readonly start: (options: RequestOptions) => ClientRequest;
 };
 
 export function socketPath(dataDir: string): string {
@@ -59,7 +58,7 @@ export async function connectLocal(dataDir: string): Promise<Client> {
   return createClient({
     where: dataDir,
     headers: { host: 'localhost' },
-    dial: async () => ({ socketPath: socketPath(dataDir) }),
+    start: (options) => requestPlain({ ...options, agent: false, socketPath: socketPath(dataDir) }),
   });
 }
 
@@ -67,65 +66,26 @@ export async function connectLocal(dataDir: string): Promise<Client> {
 export function connectUrl(url: string, options: { readonly token?: string; readonly caPin?: string } = {}): Client {
   const base = URL.parse(url);
   if (base?.protocol !== 'https:') throw new AppError('usage', 'the URL of a server begins with https://', { hint: 'correct --url' });
-  const pin = options.caPin === undefined ? undefined : parseDigest(options.caPin);
+  const agent = options.caPin === undefined ? false : new PinnedAgent({ pin: parseDigest(options.caPin) });
   return createClient({
     where: base.origin,
-    headers: { host: base.host, ...(options.token === undefined ? {} : { authorization: `Bearer ${options.token}` }) },
-    dial: async () => {
-      const socket = await dialTls(base, pin);
-      return { createConnection: () => socket };
-    },
+    // A command makes few requests: no connection outlives its answer.
+    headers: { host: base.host, connection: 'close', ...(options.token === undefined ? {} : { authorization: `Bearer ${options.token}` }) },
+    start: (request) =>
+      requestTls({ ...request, agent, host: base.hostname.replace(/^\[|\]$/g, ''), port: base.port || 443, minVersion: 'TLSv1.3' }),
   });
 }
 
-function dialTls(base: URL, pin: Digest | undefined): Promise<TLSSocket> {
-  const host = base.hostname.replace(/^\[|\]$/g, '');
-  return new Promise((resolve, reject) => {
-    const socket = connectTls({
-      host,
-      port: Number(base.port || 443),
-      minVersion: 'TLSv1.3',
-      rejectUnauthorized: pin === undefined,
-      ...(/^[\d.]+$|:/.test(host) ? {} : { servername: host }),
-    });
-    socket.once('error', (error) => reject(tlsFailure(base, error)));
-    // Nothing, and above all no token, is sent before the peer has been checked.
-    socket.once('secureConnect', () => {
-      try {
-        if (pin !== undefined) checkPinnedChain(peerChain(socket), pin, { now: Date.now() });
-        resolve(socket);
-      } catch (error) {
-        socket.destroy();
-        reject(error);
-      }
-    });
-  });
-}
-
-function peerChain(socket: TLSSocket): Uint8Array[] {
-  const chain: Uint8Array[] = [];
-  let certificate = socket.getPeerCertificate(true);
-  while (certificate?.raw !== undefined) {
-    chain.push(certificate.raw);
-    if (certificate.issuerCertificate === undefined || certificate.issuerCertificate === certificate) break;
-    certificate = certificate.issuerCertificate;
-  }
-  return chain;
-}
-
-function tlsFailure(base: URL, error: Error): AppError {
-  const code = (error as NodeJS.ErrnoException).code ?? '';
+function connectFailure(where: string, error: Error): AppError {
+  if (error instanceof AppError) return error;
+  const code = (error as NodeJS.ErrnoException).code ?? error.message;
   if (/CERT|SELF_SIGNED|UNABLE_TO_/.test(code)) {
-    return new AppError('denied', `the certificate of ${base.origin} is not vouched for by this system's CAs (${code})`, {
+    return new AppError('denied', `the certificate of ${where} is not vouched for by this system's CAs (${code})`, {
       hint: 'give the fingerprint that its "init" printed with --ca-pin or WAYSTATION_CA_PIN',
       cause: error,
     });
   }
-  return unreachable(base.origin, error);
-}
-
-function unreachable(where: string, error: Error): AppError {
-  return new AppError('unreachable', `cannot reach the server of ${where}: ${(error as NodeJS.ErrnoException).code ?? error.message}`, {
+  return new AppError('unreachable', `cannot reach the server of ${where}: ${code}`, {
     hint: 'check that it runs and that the address is right',
     cause: error,
   });
@@ -147,13 +107,12 @@ function createClient(transport: Transport): Client {
 }
 
 async function exchange(transport: Transport, method: string, path: string, body: unknown): Promise<IncomingMessage> {
-  const dialled = await transport.dial();
   const isStream = typeof (body as Readable | undefined)?.pipe === 'function';
   const payload = body === undefined || isStream ? undefined : Buffer.from(JSON.stringify(body));
   const headers = { ...transport.headers, accept: 'application/json', ...(isStream ? {} : jsonHeaders(payload)) };
   // Node uses createConnection only when no agent is named, and needs one told off for a socket path.
   const agent = 'socketPath' in dialled ? ({ agent: false } as const) : {};
-  const outgoing = request({ ...dialled, ...agent, method, path, headers });
+  const outgoing = transport.start({ method, path, headers });
   if (isStream) (body as Readable).pipe(outgoing);
   else outgoing.end(payload);
   const answer = await answerOf(outgoing, transport.where);
@@ -168,7 +127,7 @@ function jsonHeaders(payload: Buffer | undefined): Record<string, string> {
 function answerOf(outgoing: ClientRequest, where: string): Promise<IncomingMessage> {
   return new Promise((resolve, reject) => {
     outgoing.once('response', resolve);
-    outgoing.once('error', (error) => reject(unreachable(where, error)));
+    outgoing.once('error', (error) => reject(connectFailure(where, error)));
   });
 }
 

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import type { Command } from 'commander';
 import { AGENT_PROTOCOL } from '../../core/agent-protocol.ts';
 import { SYNC_PROTOCOL } from '../../core/sync-protocol.ts';
-import { MIGRATIONS } from '../../migrations/index.ts';
+import { NEWEST_SCHEMA } from '../../server/db/migrate.ts';
 import type { Frame } from '../frame.ts';
 import { details } from '../output.ts';
 
@@ -17,7 +17,7 @@ export function register(program: Command, frame: Frame): void {
         node: process.versions.node,
         syncProtocol: SYNC_PROTOCOL,
         agentProtocol: AGENT_PROTOCOL,
-        schema: MIGRATIONS.at(-1)?.name ?? '',
+        schema: NEWEST_SCHEMA,
       };
       frame.print(facts, () => details(Object.entries(facts)));
     });

@@ -9,6 +9,9 @@ const migrationSource: Knex.MigrationSource<Migration> = {
   getMigration: async (migration) => ({ up: migration.up, down: async () => undefined }),
 };
 
+/** The name of the last schema change that this release knows. */
+export const NEWEST_SCHEMA = MIGRATIONS.at(-1)?.name ?? '';
+
 /** What the database has and lacks. `unknown` are names that only a newer release can have written. */
 export type SchemaState = { readonly done: readonly string[]; readonly missing: readonly string[]; readonly unknown: readonly string[] };
 

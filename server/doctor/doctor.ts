@@ -1,3 +1,4 @@
+import type { Id } from '../../core/ids.ts';
 import { buildConfig, type Config, loadConfig } from '../config.ts';
 import { pxeInterfaces } from '../launcher/launch.ts';
 import { findServerId } from '../server-id.ts';
@@ -26,7 +27,7 @@ export async function examine(options: DoctorOptions): Promise<readonly Finding[
   const { dataDir, env, isServerUp, now } = options;
   const configuration = await readConfiguration(dataDir, env);
   const { config } = configuration;
-  const serverId = await findServerId(dataDir).catch(() => undefined);
+  const { serverId, finding: directory } = await readDirectory(options);
   const groups = await Promise.all([
     checkRights(config),
     checkPorts(config, isServerUp),
@@ -37,11 +38,21 @@ export async function examine(options: DoctorOptions): Promise<readonly Finding[
     serverId === undefined ? [] : checkDatabase(config, dataDir),
     checkDhcp(config, () => pxeInterfaces(config)),
   ]);
-  const directory =
-    serverId === undefined
-      ? warn('data directory', `there is no server in ${dataDir}`, `run waystation init --data ${dataDir}`)
-      : ok('data directory', `${dataDir}, server ${serverId}${isServerUp ? ', running' : ', not running'}`);
   return [checkNode(), directory, ...configuration.findings, ...groups.flat()];
+}
+
+async function readDirectory({ dataDir, isServerUp }: DoctorOptions): Promise<{ serverId: Id | undefined; finding: Finding }> {
+  const name = 'data directory';
+  try {
+    const serverId = await findServerId(dataDir);
+    const finding =
+      serverId === undefined
+        ? warn(name, `there is no server in ${dataDir}`, `run waystation init --data ${dataDir}`)
+        : ok(name, `${dataDir}, server ${serverId}${isServerUp ? ', running' : ', not running'}`);
+    return { serverId, finding };
+  } catch (error) {
+    return { serverId: undefined, finding: failWith(name, error) };
+  }
 }
 
 /** With a broken configuration the rest is looked at with the defaults, so that all findings come at once. */
