@@ -19,6 +19,8 @@ export type Frame = {
   readonly findAgent: FindAgent;
   /** Called for every request or upgrade of another server, with the socket that its revocation must close. */
   readonly onServer?: (serverId: Id, socket: Request['socket']) => void;
+  /** Wrong tokens from one address before they are answered with 429; see throttle.ts for the default. */
+  readonly failuresPerMinute?: number;
   /** Called once per answered request. */
   readonly onAnswer?: (answer: Answered) => void;
 };
@@ -42,7 +44,7 @@ export function createApp(frame: Frame, routes: readonly Route[]): Express {
   app.disable('x-powered-by').disable('etag').set('trust proxy', false).set('query parser', 'simple');
   app.use(helmet(helmetOptions(frame.listener)));
   app.use(logAnswers(frame));
-  const throttle = failureThrottle();
+  const throttle = failureThrottle(frame.failuresPerMinute);
   mountRoutes(app, frame, routes, throttle);
   app.use((request, response) => answerUnknown(frame, throttle, request, response));
   app.use((error: unknown, _request: Request, response: Response, _next: NextFunction) => {
@@ -112,18 +114,24 @@ async function readInput(route: Route, json: JsonParser, request: Request, respo
   return parseInput(route.input, request.body ?? {});
 }
 
-/** Refuses; whoever showed a proof that does not count is slowed down after some failures. */
-async function refuse(throttle: Throttle, request: Request, response: Response, identified: Identified): Promise<void> {
-  const send = () => sendProblem(response, refusalProblem(identified.refusal, identified.identity.kind === 'anonymous'));
-  if (identified.refusal && request.ip !== undefined) await throttle(request, response, send);
-  else send();
+async function refuse(throttle: Throttle, request: Request, response: Response, { refusal, identity }: Identified): Promise<void> {
+  const send = () => sendProblem(response, refusalProblem(refusal, identity.kind === 'anonymous'));
+  await slowDown(throttle, request, response, { error: refusal, send });
 }
 
-/** Wrong enrolment tokens and first-boot nonces are found by handlers: they count as failed proofs too. */
 async function answerFailure(frame: Frame, throttle: Throttle, request: Request, response: Response, error: unknown): Promise<void> {
-  const send = () => sendProblem(response, problemOf(error, frame.site.log));
-  const isWrongProof = error instanceof AppError && (error.code === 'token_wrong' || error.code === 'token_expired');
-  if (isWrongProof && request.ip !== undefined) await throttle(request, response, send);
+  await slowDown(throttle, request, response, { error, send: () => sendProblem(response, problemOf(error, frame.site.log)) });
+}
+
+/** Tokens are what can be guessed, wherever they are judged; a wrong certificate can be shown as often as one likes. */
+async function slowDown(
+  throttle: Throttle,
+  request: Request,
+  response: Response,
+  { error, send }: { error: unknown; send: () => void },
+): Promise<void> {
+  const isWrongToken = error instanceof AppError && (error.code === 'token_wrong' || error.code === 'token_expired');
+  if (isWrongToken && request.ip !== undefined) await throttle(request, response, send);
   else send();
 }
 
