@@ -48,7 +48,7 @@ function requestOf(work: Work): { path: string; body: Record<string, Json | unde
     case 'export':
       return { path: `/api/v1/images/${encodeURIComponent(work.reference)}/export`, body: { path: work.path } };
     case 'check':
-      return { path: '/api/v1/store/check', body: {} };
+      return { path: '/api/v1/store/check', body: { repair: work.repair } };
     case 'gc':
       return { path: '/api/v1/store/gc', body: { dryRun: work.dryRun, graceMs: work.graceMs } };
   }

@@ -1,11 +1,11 @@
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import type { Json } from '../../core/canonical-json.ts';
-import { AppError } from '../../core/errors.ts';
 import type { Site } from '../../server/site.ts';
 import type { Frame } from '../frame.ts';
 import { runLongWork } from '../long-work.ts';
 import { details, formatBytes, table } from '../output.ts';
+import { wholeNumber } from '../parse.ts';
 import { printReport, type ReportView } from '../report.ts';
 
 type ImageView = {
@@ -23,7 +23,7 @@ type ImageView = {
   readonly verifiedAt: string | null;
 };
 
-type ImportOptions = { name: string; version?: string; arch?: string; sectorSize?: string };
+type ImportOptions = { name: string; version?: string; arch?: string; sectorSize?: number };
 
 /** `waystation image …`: import and export read and write files of the machine the server runs on. */
 export function register(program: Command, frame: Frame): void {
@@ -34,7 +34,7 @@ export function register(program: Command, frame: Frame): void {
     .requiredOption('--name <name>', 'name of the image')
     .option('--version <version>', 'version (default: the next whole number)')
     .option('--arch <arch>', 'amd64 or arm64 (default amd64)')
-    .option('--sector-size <bytes>', '512 or 4096 (default: as the partition table says)')
+    .option('--sector-size <bytes>', '512 or 4096 (default: as the partition table says)', wholeNumber)
     .action((file: string, options: ImportOptions) => importFile(frame, file, options));
   image
     .command('list')
@@ -62,8 +62,7 @@ export function register(program: Command, frame: Frame): void {
 
 async function importFile(frame: Frame, file: string, options: ImportOptions): Promise<void> {
   const { name, version, arch, sectorSize } = options;
-  const sector = sectorSize === undefined ? undefined : parseNumber(sectorSize, '--sector-size');
-  const work = { kind: 'import', path: resolve(file), name, version, arch, sectorSize: sector } as const;
+  const work = { kind: 'import', path: resolve(file), name, version, arch, sectorSize } as const;
   const image = await runLongWork<ImageView>(frame, 'import', work);
   frame.print(image, () => `${image.name}@${image.version}\n${describe(image)}`);
 }
@@ -134,9 +133,4 @@ function describe(image: ImageView): string {
     ['created', image.createdAt],
     ['verified', image.verifiedAt],
   ]);
-}
-
-function parseNumber(text: string, flag: string): number {
-  if (/^\d{1,9}$/.test(text)) return Number(text);
-  throw new AppError('usage', `${flag} takes a whole number, not "${text.slice(0, 20)}"`, { hint: 'see waystation image import --help' });
 }

@@ -1,12 +1,12 @@
 import type { Command } from 'commander';
 import type { GcReport, StoreStats } from '../../core/content-store.ts';
-import { AppError } from '../../core/errors.ts';
 import type { Frame } from '../frame.ts';
 import { runLongWork } from '../long-work.ts';
 import { details, formatBytes } from '../output.ts';
+import { wholeNumber } from '../parse.ts';
 import { printReport, type ReportView } from '../report.ts';
 
-type GcOptions = { dryRun?: boolean; graceHours?: string };
+type GcOptions = { dryRun?: boolean; graceHours?: number };
 
 /** `waystation store …`: the content store, with the server up or down. */
 export function register(program: Command, frame: Frame): void {
@@ -14,7 +14,8 @@ export function register(program: Command, frame: Frame): void {
   store
     .command('check')
     .description('read everything and hold it against its digests; exit 1 when something is damaged')
-    .action(async () => printReport(frame, await runLongWork<ReportView>(frame, 'check', { kind: 'check' })));
+    .option('--repair', 'first make the index again from the packs, and put damaged chunks aside')
+    .action((options: { repair?: boolean }) => check(frame, options.repair ?? false));
   store
     .command('stats')
     .description('what the store holds, and the free space beside it')
@@ -23,8 +24,12 @@ export function register(program: Command, frame: Frame): void {
     .command('gc')
     .description('free what no image and no active order needs')
     .option('--dry-run', 'only say what would be freed')
-    .option('--grace-hours <hours>', 'keep what is younger (default 24)')
+    .option('--grace-hours <hours>', 'keep what is younger (default 24)', wholeNumber)
     .action((options: GcOptions) => gc(frame, options));
+}
+
+async function check(frame: Frame, repair: boolean): Promise<void> {
+  printReport(frame, await runLongWork<ReportView>(frame, 'check', { kind: 'check', repair }));
 }
 
 async function stats(frame: Frame): Promise<void> {
@@ -46,7 +51,7 @@ function describeStats(figures: StoreStats): string {
 }
 
 async function gc(frame: Frame, options: GcOptions): Promise<void> {
-  const graceMs = options.graceHours === undefined ? undefined : parseHours(options.graceHours) * 3_600_000;
+  const graceMs = options.graceHours === undefined ? undefined : options.graceHours * 3_600_000;
   const dryRun = options.dryRun ?? false;
   const report = await runLongWork<GcReport & { dryRun: boolean }>(frame, 'gc', { kind: 'gc', dryRun, graceMs });
   frame.print({ ...report }, () =>
@@ -56,11 +61,4 @@ async function gc(frame: Frame, options: GcOptions): Promise<void> {
       ['packs rewritten', report.rewrittenPacks],
     ]),
   );
-}
-
-function parseHours(text: string): number {
-  if (/^\d{1,5}$/.test(text)) return Number(text);
-  throw new AppError('usage', `--grace-hours takes a whole number of hours, not "${text.slice(0, 20)}"`, {
-    hint: '0 keeps nothing by age',
-  });
 }

@@ -11,7 +11,7 @@ export type Work =
   | ({ readonly kind: 'import' } & Omit<ImportRequest, 'actor'>)
   | { readonly kind: 'verify'; readonly reference: string }
   | { readonly kind: 'export'; readonly reference: string; readonly path: string }
-  | { readonly kind: 'check' }
+  | { readonly kind: 'check'; readonly repair: boolean }
   | { readonly kind: 'gc'; readonly dryRun: boolean; readonly graceMs?: number | undefined };
 
 /** Does one piece of work and gives the document it ends with: the same through the API and under the lock. */
@@ -26,7 +26,8 @@ export async function doWork(site: Site, work: Work, actor: string, report: (don
     case 'export':
       return { image: viewImage(await exportImage(site, work.reference, absolute(work.path), report)), path: work.path };
     case 'check':
-      return viewReport(await site.store.check({}, report));
+      if (work.repair) await site.store.rebuildIndex(report);
+      return viewReport(await site.store.check({ quarantine: work.repair }, report));
     case 'gc': {
       const grace = work.graceMs === undefined ? {} : { graceMs: work.graceMs };
       return { ...(await collectGarbage(site, { dryRun: work.dryRun, ...grace }, report)), dryRun: work.dryRun };

@@ -89,7 +89,8 @@ export const STORE_ROUTES: readonly Route[] = [
     listener: 'api',
     action: 'store.write',
     summary: 'Read everything in the store and hold it against its digests',
-    handle: async (context) => start(context, { kind: 'check' }),
+    input: z.strictObject({ repair: z.boolean().default(false) }),
+    handle: async (context, input) => start(context, { kind: 'check', ...input }),
   }),
   route({
     method: 'POST',
