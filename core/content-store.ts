@@ -82,6 +82,9 @@ export type ContentStore = {
     request: { have: readonly Digest[]; want: readonly Digest[]; wantChunks?: readonly Digest[] },
     onProgress?: OnProgress,
   ): Promise<BuiltArchive>;
+  /** Keeps a built archive from being evicted while it is served; once for each `releaseArchive`. */
+  holdArchive(key: string): Promise<void>;
+  releaseArchive(key: string): Promise<void>;
   /**
    * Unpacks one part whose name and size were checked already by `checkPart`: every frame verified, every
    * chunk hashed, stored in our own packs and fsynced before this returns. Harmless to repeat.

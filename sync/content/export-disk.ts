@@ -1,0 +1,59 @@
+import { open, rm } from 'node:fs/promises';
+import { resolve } from 'node:path';
+import { readDisk } from '../../core/content/manifest.ts';
+import type { Extent } from '../../core/content/page-tree.ts';
+import type { OnProgress } from '../../core/content-store.ts';
+import { AppError } from '../../core/errors.ts';
+import type { Digest } from '../../core/ids.ts';
+import { type ChunkReader, createChunkReader } from './chunk-reader.ts';
+import { asStoreError, publishFile, temporaryBeside, writeAll } from './durable.ts';
+import { readDiskRoot } from './manifest-reader.ts';
+import type { Store } from './store.ts';
+
+/** Chunks being fetched and decoded ahead of the one that is written. */
+const AHEAD = 48;
+
+/** Writes an image to a file: see ContentStore.exportDisk. Zeros (and free ranges) become holes. */
+export async function exportDisk(store: Store, manifest: Digest, target: string, onProgress: OnProgress): Promise<void> {
+  const path = resolve(target);
+  const temporary = temporaryBeside(path);
+  const get = createChunkReader(store);
+  const root = await readDiskRoot(get, manifest);
+  try {
+    const file = await open(temporary, 'wx', 0o600);
+    try {
+      await file.truncate(root.sizeBytes);
+      for await (const { offset, bytes } of dataOf(readDisk(root, get), get)) {
+        if (store.signal.aborted) throw new AppError('cancelled', 'the store was closed');
+        await writeAll(file, bytes, offset);
+        onProgress(offset + bytes.length, root.sizeBytes);
+      }
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    await publishFile(temporary, path);
+    onProgress(root.sizeBytes, root.sizeBytes);
+  } catch (error) {
+    await rm(temporary, { force: true });
+    throw asStoreError(error, `exporting to ${target}`);
+  }
+}
+
+export type Data = { readonly digest: Digest; readonly offset: number; readonly bytes: Buffer };
+
+/** The data of these extents in order, fetched ahead. */
+export async function* dataOf(extents: AsyncIterable<Extent>, get: ChunkReader): AsyncGenerator<Data> {
+  const ahead: Promise<Data>[] = [];
+  for await (const extent of extents) {
+    if (extent.kind !== 'data') continue;
+    const data = get(extent.digest).then((bytes) => ({ digest: extent.digest, offset: extent.offset, bytes }));
+    // Awaited below in order; one that fails while an earlier one is written must not be an unhandled rejection.
+    data.catch(() => undefined);
+    ahead.push(data);
+    if (ahead.length < AHEAD) continue;
+    const first = ahead.shift();
+    if (first) yield await first;
+  }
+  for (const data of ahead) yield await data;
+}

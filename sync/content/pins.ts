@@ -1,0 +1,39 @@
+import type { Digest } from '../../core/ids.ts';
+
+/**
+ * What an operation under way relies on, counted: packs whose chunks it read or decided not to store
+ * again, and manifests that it walks. Garbage collection leaves both alone.
+ */
+export type Pins = {
+  pinPack(name: string): void;
+  unpinPack(name: string): void;
+  isPackPinned(name: string): boolean;
+  /** Runs `work` with these manifests held as roots. */
+  withRoots<Result>(manifests: readonly Digest[], work: () => Promise<Result>): Promise<Result>;
+  roots(): readonly Digest[];
+};
+
+export function createPins(): Pins {
+  const packs = new Map<string, number>();
+  const roots = new Map<Digest, number>();
+  return {
+    pinPack: (name) => count(packs, name, 1),
+    unpinPack: (name) => count(packs, name, -1),
+    isPackPinned: (name) => packs.has(name),
+    roots: () => [...roots.keys()],
+    async withRoots(manifests, work) {
+      for (const manifest of manifests) count(roots, manifest, 1);
+      try {
+        return await work();
+      } finally {
+        for (const manifest of manifests) count(roots, manifest, -1);
+      }
+    },
+  };
+}
+
+function count<Key>(counts: Map<Key, number>, key: Key, by: number): void {
+  const now = (counts.get(key) ?? 0) + by;
+  if (now > 0) counts.set(key, now);
+  else counts.delete(key);
+}

@@ -1,0 +1,97 @@
+import { type Chunk, chunkDigest } from '../../core/content/frame.ts';
+import type { Frame } from '../../core/content/frame-reader.ts';
+import type { Digest } from '../../core/ids.ts';
+import { asStoreError } from './durable.ts';
+import { createFrameBuilder, createFrameQueue, type FrameBuilder } from './frame-queue.ts';
+import { createPackWriter, touchPack } from './pack-writer.ts';
+import type { Store } from './store.ts';
+
+/** Pages lie in frames of their own: who walks a manifest does not read the data beside it. */
+export type Lane = 'data' | 'pages';
+
+/**
+ * One operation's writes. What it puts becomes visible pack by pack, at the latest with `finish`; what it
+ * finds already here is pinned against garbage collection until it ends, and its pack counts as young again.
+ */
+export type WriteSession = {
+  /** Stores a chunk unless it is here; the bytes are copied. */
+  put(bytes: Buffer, lane: Lane): Promise<Digest>;
+  /** Stores a decoded frame: as it is when none of its chunks is here, else the chunks that are missing. */
+  putFrame(frame: Frame, chunks: readonly Chunk[]): Promise<void>;
+  /** Makes everything durable and visible. */
+  finish(): Promise<{ readonly storedBytes: number }>;
+};
+
+/** Runs `work` with a session; whatever fails, nothing half-written is left. */
+export async function withWriteSession<Result>(
+  store: Store,
+  doing: string,
+  work: (session: WriteSession) => Promise<Result>,
+): Promise<Result> {
+  const session = openSession(store);
+  try {
+    return await work(session);
+  } catch (error) {
+    throw asStoreError(error, doing);
+  } finally {
+    await session.end();
+  }
+}
+
+function openSession(store: Store): WriteSession & { end(): Promise<void> } {
+  const pending = new Set<Digest>();
+  const relied = new Set<string>();
+  const packs = createPackWriter(store, {
+    onCommit: (frames) => {
+      for (const frame of frames) for (const chunk of frame.chunks) pending.delete(chunk.digest);
+    },
+  });
+  const queue = createFrameQueue(packs.append, store.signal);
+  const lanes: { readonly [Name in Lane]: FrameBuilder } = { data: createFrameBuilder(queue), pages: createFrameBuilder(queue) };
+
+  async function isHere(digest: Digest): Promise<boolean> {
+    if (pending.has(digest)) return true;
+    const [location] = store.index.locate(digest);
+    if (location === undefined) return false;
+    if (!relied.has(location.pack)) {
+      relied.add(location.pack);
+      store.pins.pinPack(location.pack);
+      await touchPack(store, location.pack);
+    }
+    return true;
+  }
+
+  async function put(bytes: Buffer, lane: Lane): Promise<Digest> {
+    const digest = chunkDigest(bytes);
+    if (await isHere(digest)) return digest;
+    pending.add(digest);
+    await lanes[lane].add({ digest, bytes: Buffer.from(bytes) });
+    return digest;
+  }
+
+  async function putFrame(frame: Frame, chunks: readonly Chunk[]): Promise<void> {
+    const here = await Promise.all(chunks.map((chunk) => isHere(chunk.digest)));
+    if (here.some((is) => is)) {
+      for (const chunk of chunks) await put(chunk.bytes, 'data');
+      return;
+    }
+    for (const chunk of chunks) pending.add(chunk.digest);
+    const { rawBytes, chunks: table } = frame.header;
+    await queue.push(Promise.resolve(Buffer.from(frame.octets)), { rawBytes, chunks: table });
+  }
+
+  async function finish(): Promise<{ storedBytes: number }> {
+    await lanes.data.flush();
+    await lanes.pages.flush();
+    await queue.drain();
+    return { storedBytes: (await packs.commit()) ?? 0 };
+  }
+
+  async function end(): Promise<void> {
+    await queue.settle();
+    await packs.abort();
+    for (const pack of relied) store.pins.unpinPack(pack);
+  }
+
+  return { put, putFrame, finish, end };
+}
