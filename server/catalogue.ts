@@ -2,9 +2,12 @@ import type { Knex } from 'knex';
 import type { Json } from '../core/canonical-json.ts';
 import { digestOf, type Envelope, type ObjectKind, signedBytes } from '../core/envelope.ts';
 import { AppError } from '../core/errors.ts';
-import { type Id, newId } from '../core/ids.ts';
-import { getObject, putObject, takeGeneration } from './db/objects.ts';
+import { type Digest, type Id, newId } from '../core/ids.ts';
+import { type Catalogue, type SignerRecord, SYNC_PROTOCOL } from '../core/sync-protocol.ts';
+import { getCatalogueNumbers, getObject, listObjectsBetween, putObject, takeGeneration } from './db/objects.ts';
+import { listSigners } from './db/signers.ts';
 import type { Site } from './site.ts';
+import { catalogueBytes, objectsDigest } from './trust/signatures.ts';
 
 /** What a new or changed object of our own is made of; a `null` body is a tombstone. */
 export type ObjectDraft = { readonly kind: ObjectKind; readonly id?: Id; readonly body: Json };
@@ -34,4 +37,42 @@ function foreignObject(held: Envelope): AppError {
   return new AppError('not_permitted', `object ${held.id} was made by server ${held.origin} and is a copy here`, {
     hint: `change it on server ${held.origin}`,
   });
+}
+
+/** How long an answer may be believed: a child whose clock and link are sane asks again long before. */
+const CATALOGUE_VALID_MS = 7 * 24 * 3_600_000;
+
+/**
+ * The signed answer to a child: every object numbered above `since`, or all of them when the child knows another
+ * epoch than ours. Signers of all origins in it travel along, our own always.
+ */
+export async function answerCatalogue(site: Site, held: { epoch: number; since: number }): Promise<Catalogue> {
+  const { epoch, generation } = await getCatalogueNumbers(site.db);
+  const since = held.epoch === epoch ? held.since : 0;
+  // Objects stored after the numbers were read belong to the next answer: what we sign must be what we send.
+  const numbered = await listObjectsBetween(site.db, since, generation);
+  const issuedAt = site.now();
+  const head: Catalogue['head'] = {
+    serverId: site.self.id,
+    epoch,
+    generation,
+    since,
+    issuedAt,
+    expiresAt: issuedAt + CATALOGUE_VALID_MS,
+    objectsDigest: objectsDigest(numbered),
+  };
+  return {
+    protocol: SYNC_PROTOCOL,
+    head,
+    keyId: site.keys.signerKeyId,
+    signature: site.keys.sign(catalogueBytes(head)),
+    signers: await signersOf(site, numbered),
+    objects: numbered as unknown as Catalogue['objects'],
+  };
+}
+
+async function signersOf(site: Site, objects: readonly Envelope[]): Promise<SignerRecord[]> {
+  const keyIds = new Set(objects.map((object) => object.keyId));
+  const foreign = (await listSigners(site.db)).filter(({ keyId }) => keyId !== site.keys.signerKeyId && keyIds.has(keyId as Digest));
+  return [site.keys.signer, ...foreign];
 }

@@ -4,6 +4,7 @@ import { type Listeners, startListeners } from './api/start.ts';
 import { startBootServices } from './boot/start.ts';
 import { findAgentKey } from './db/agent-keys.ts';
 import { startOrderExpiry } from './orders/expiry.ts';
+import { startReplication } from './replication.ts';
 import type { Site } from './site.ts';
 import { startRenewal } from './trust/renewal.ts';
 
@@ -34,6 +35,7 @@ export async function startServe(site: Site): Promise<Serving> {
     stops.push(boot.close);
     stops.push(startOrderExpiry(bound));
     stops.push(startRenewal(bound, { onLeaf: listeners.swapLeaf }));
+    stops.push(startReplication(bound).close);
     const urls = addresses(site, listeners);
     site.log.info('serving', { ...urls, tftpPort: boot.tftpPort });
     return { ...urls, tftpPort: boot.tftpPort, close };

@@ -63,10 +63,11 @@ export async function getObject(db: Knex, id: Id): Promise<Envelope | undefined>
   return row && toEnvelope(row);
 }
 
-/** Every object numbered above `generation`, tombstones included, in the order of their numbers. */
-export async function listObjectsSince(db: Knex, generation: number): Promise<Envelope[]> {
+/** Every object numbered above `after` and up to `upTo`, tombstones included, in the order of their numbers. */
+export async function listObjectsBetween(db: Knex, after: number, upTo: number): Promise<Envelope[]> {
   const rows = await db<ObjectRow>('objects')
-    .where('generation', '>', generation)
+    .where('generation', '>', after)
+    .where('generation', '<=', upTo)
     .orderBy([{ column: 'generation' }, { column: 'id' }]);
   return rows.map(toEnvelope);
 }

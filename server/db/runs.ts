@@ -67,11 +67,17 @@ export async function insertRun(db: Knex, run: Pick<Run, 'id' | 'linkId' | 'stat
  * none. From then on every update of an older holder changes no row.
  */
 export async function adoptRun(db: Knex, linkId: Id, fencing: number): Promise<Run | undefined> {
-  const row = await db<RunRow>('runs').where({ link_id: linkId }).whereNotIn('state', ENDED).orderBy('started_at', 'desc').first();
-  if (row === undefined) return undefined;
-  const changed = await db('runs').where({ id: row.id }).where('fencing', '<', fencing).update({ fencing });
-  if (changed !== 1) throw lostRun(String(row.id));
-  return { ...toRun(row), fencing };
+  const run = await findUnfinishedRun(db, linkId);
+  if (run === undefined) return undefined;
+  const changed = await db('runs').where({ id: run.id }).where('fencing', '<', fencing).update({ fencing });
+  if (changed !== 1) throw lostRun(run.id);
+  return { ...run, fencing };
+}
+
+/** The run of a link that has not ended; there is at most one. */
+export async function findUnfinishedRun(db: Knex, linkId: Id): Promise<Run | undefined> {
+  const row = await db<RunRow>('runs').where({ link_id: linkId }).whereNotIn('state', ENDED).orderBy('id').first();
+  return row && toRun(row);
 }
 
 /**

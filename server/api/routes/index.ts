@@ -7,11 +7,13 @@ import { ENROL_ROUTES } from './enrol.ts';
 import { FIRST_BOOT_ROUTES } from './first-boot.ts';
 import { healthRoutes } from './health.ts';
 import { IMAGE_ROUTES, STORE_ROUTES } from './images.ts';
+import { LINK_ROUTES } from './links.ts';
 import { LOG_ROUTES } from './logs.ts';
 import { openApiRoute } from './openapi.ts';
 import { OPERATION_ROUTES } from './operations.ts';
 import { ORDER_ROUTES } from './orders.ts';
 import { SERVER_ROUTES } from './servers.ts';
+import { SYNC_ROUTES, TUNNEL_UPGRADE } from './sync.ts';
 import { TARGET_ROUTES } from './targets.ts';
 import { TOKEN_ROUTES } from './tokens.ts';
 
@@ -31,9 +33,11 @@ export function allRoutes(metrics: Metrics): readonly Route[] {
     ...LOG_ROUTES,
     ...BOOT_ROUTES,
     ...TARGET_ROUTES,
+    ...SYNC_ROUTES,
+    ...LINK_ROUTES,
   ];
   return [...routes, openApiRoute(routes)];
 }
 
 /** Every protocol that a client may switch to. */
-export const UPGRADES: readonly UpgradeRoute[] = [];
+export const UPGRADES: readonly UpgradeRoute[] = [TUNNEL_UPGRADE];

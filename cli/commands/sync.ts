@@ -1,0 +1,175 @@
+import type { Command } from 'commander';
+import type { Json } from '../../core/canonical-json.ts';
+import { AppError, type ErrorCode } from '../../core/errors.ts';
+import { isRunEnded, type RunState } from '../../core/run.ts';
+import type { LinkView, RunView } from '../../server/replication/view.ts';
+import type { Site } from '../../server/site.ts';
+import type { Client } from '../client.ts';
+import type { Frame } from '../frame.ts';
+import { details, formatBytes, table } from '../output.ts';
+import { wholeNumber } from '../parse.ts';
+
+const EXITS = `
+Exit codes: 0 done, also with nothing new, 1 failed or partial, 66 no parent, 69 parent unreachable or (all but run) no
+server up, 75 a run is in progress or the disk is full, 77 refused by the parent, 78 rsync is missing`;
+
+export function register(program: Command, frame: Frame): void {
+  const sync = program.command('sync').description('replication from the parent').addHelpText('after', EXITS);
+  sync
+    .command('run')
+    .description('replicate now; works with the server up and down')
+    .option('--wait', 'follow it to its end (always, when no server is up)')
+    .action((options: { wait?: boolean }) => run(frame, options.wait ?? false));
+  sync
+    .command('status')
+    .description('the link, its next run, and the run in progress or the last one')
+    .action(() => status(frame));
+  sync
+    .command('history')
+    .description('runs, newest first')
+    .option('--limit <n>', 'at most so many (default 50)', wholeNumber)
+    .option('--before <id>', 'those before this one: the "next" of the page before')
+    .action((options: { limit?: number; before?: string }) => history(frame, options));
+  const schedule = sync.command('schedule').description('when runs start by themselves');
+  schedule
+    .command('show', { isDefault: true })
+    .description('show the schedule')
+    .action(() => showSchedule(frame));
+  schedule
+    .command('set <cron>')
+    .description('minute hour day month weekday, as in "30 2 * * *"')
+    .option('--timezone <tz>', "IANA name, Europe/Berlin (default: the link's, at first UTC)")
+    .action((cron: string, options: { timezone?: string }) => setSchedule(frame, { schedule: cron, ...options }));
+  schedule
+    .command('off')
+    .description('only on command')
+    .action(() => setSchedule(frame, { schedule: null }));
+}
+
+async function run(frame: Frame, isFollowed: boolean): Promise<void> {
+  const reached = await frame.reach();
+  if (reached.kind === 'site') return finish(frame, await runOffline(frame, reached.site));
+  const started = await reached.client.post<RunView>('/api/v1/runs');
+  if (!isFollowed) return printRun(frame, started);
+  frame.say(`run ${started.id}`);
+  await finish(frame, await follow(frame, reached.client, started));
+}
+
+async function runOffline(frame: Frame, site: Site): Promise<RunView> {
+  const { runOnce } = await import('../../server/replication.ts');
+  const { viewRun } = await import('../../server/replication/view.ts');
+  const { listRuns } = await import('../../server/db/runs.ts');
+  const bar = frame.progress('replication');
+  const ended = new AbortController();
+  const watch = async () => {
+    while (!ended.signal.aborted) {
+      await site.wake.wait('runs', 1000, ended.signal);
+      const [newest] = ended.signal.aborted ? [] : await listRuns(site.db, { limit: 1 });
+      if (newest?.progress) bar.update(newest.progress);
+    }
+  };
+  const watching = watch();
+  try {
+    return viewRun(await runOnce(site, { trigger: 'command', signal: frame.signal }));
+  } finally {
+    ended.abort();
+    await watching;
+    bar.stop();
+    await site.close();
+  }
+}
+
+/** Asks for each change until the run has ended; shows a bar on a terminal. */
+async function follow(frame: Frame, client: Client, started: RunView): Promise<RunView> {
+  const bar = frame.progress('replication');
+  let seen = started;
+  try {
+    while (!isRunEnded(seen.state as RunState) && !frame.signal.aborted) {
+      if (seen.progress !== null) bar.update(seen.progress);
+      seen = await client.get<RunView>(`/api/v1/runs/${encodeURIComponent(seen.id)}?follow=true`);
+    }
+  } finally {
+    bar.stop();
+  }
+  return seen;
+}
+
+async function finish(frame: Frame, ended: RunView): Promise<void> {
+  printRun(frame, ended);
+  const code = outcomeOf(ended);
+  if (code !== undefined) frame.setOutcome(code);
+}
+
+/** A failed run ends the command with the exit code of what went wrong. */
+function outcomeOf({ state, error }: RunView): ErrorCode | undefined {
+  if (state === 'failed') return error?.code ?? 'failed';
+  return state === 'partial' ? 'partial' : undefined;
+}
+
+async function status(frame: Frame): Promise<void> {
+  const client = await frame.connect();
+  const link = await onlyLink(client);
+  const { items } = await client.get<{ items: RunView[] }>('/api/v1/runs?limit=1');
+  const last = items[0] ?? null;
+  frame.print({ link, run: last } as unknown as Json, () => `${linkText(link)}\n${last === null ? 'no run yet' : runText(last)}`);
+}
+
+async function history(frame: Frame, options: { limit?: number; before?: string }): Promise<void> {
+  const query = new URLSearchParams();
+  for (const [key, value] of Object.entries(options)) query.set(key, String(value));
+  const page = await (await frame.connect()).get<{ items: RunView[]; next: string | null }>(`/api/v1/runs?${query}`);
+  frame.print(page as unknown as Json, () =>
+    table(
+      ['RUN', 'STATE', 'TRIGGER', 'STARTED', 'ENDED', 'RECEIVED', 'BY RSYNC', 'SENT', 'REQUESTS', 'ERROR'],
+      page.items.map((item) => [
+        ...[item.id, item.state, item.trigger, item.startedAt, item.endedAt, formatBytes(item.bytesReceived)],
+        ...[formatBytes(item.bytesRsync), formatBytes(item.bytesSent), item.requests, item.error?.message ?? null],
+      ]),
+    ),
+  );
+}
+
+async function showSchedule(frame: Frame): Promise<void> {
+  const link = await onlyLink(await frame.connect());
+  frame.print(link as unknown as Json, () => linkText(link));
+}
+
+async function setSchedule(frame: Frame, wish: { schedule: string | null; timezone?: string }): Promise<void> {
+  const link = await (await frame.connect()).put<LinkView>('/api/v1/links/schedule', wish);
+  frame.print(link as unknown as Json, () => linkText(link));
+}
+
+async function onlyLink(client: Client): Promise<LinkView> {
+  const { items } = await client.get<{ items: LinkView[] }>('/api/v1/links');
+  const [link] = items;
+  if (link !== undefined) return link;
+  throw new AppError('not_found', 'this server has no parent to replicate from', { hint: 'waystation server join URL' });
+}
+
+function printRun(frame: Frame, view: RunView): void {
+  frame.print(view as unknown as Json, () => runText(view));
+}
+
+function linkText(link: LinkView): string {
+  return details([
+    ['parent', link.parent],
+    ['schedule', link.schedule === null ? 'off' : `${link.schedule} (${link.timezone})`],
+    ['next run', link.nextRunAt],
+    ['generation', link.heldGeneration],
+  ]);
+}
+
+function runText(view: RunView): string {
+  const { progress, error } = view;
+  const eta = progress?.etaSeconds === null || progress === null ? '' : `, about ${progress.etaSeconds} s left`;
+  return details([
+    ['run', view.id],
+    ['state', progress === null ? view.state : `${view.state}, ${progress.percent} %${eta}`],
+    ['trigger', view.trigger],
+    ['received', `${formatBytes(view.bytesReceived)}, ${formatBytes(view.bytesRsync)} of it by rsync`],
+    ['sent', `${formatBytes(view.bytesSent)} in ${view.requests} requests`],
+    ['started', view.startedAt],
+    ['ended', view.endedAt],
+    ...(error === null ? [] : ([['error', error.hint === undefined ? error.message : `${error.message} (${error.hint})`]] as const)),
+  ]);
+}

@@ -1,0 +1,95 @@
+import type { Json } from '../core/canonical-json.ts';
+import { AppError } from '../core/errors.ts';
+import { type Id, newId } from '../core/ids.ts';
+import { type Link, listLinks } from './db/links.ts';
+import { findUnfinishedRun, insertRun, type Run, type RunTrigger } from './db/runs.ts';
+import { executeUnfinishedRun } from './replication/execute.ts';
+import { removeOldTunnels } from './replication/serve-tunnel.ts';
+import { startSchedule } from './schedule.ts';
+import type { Site } from './site.ts';
+
+/** The topic that wakes the replicator of a running server. */
+export const RUN_REQUESTS = 'run-requests';
+/** How often the replicator looks for work although nobody called: a wake-up may be lost. */
+const LOOK_AGAIN_MS = 30_000;
+
+/**
+ * Replication in a running server: goes on with what a killed process left, runs by the schedule of each link, and
+ * takes requests (`requestRun`). The runs table is the queue; one loop works on it, so a link has one run at a time.
+ */
+export function startReplication(site: Site): { readonly nudge: () => void; readonly close: () => Promise<void> } {
+  const stopping = new AbortController();
+  const nudge = () => site.wake.notify(RUN_REQUESTS);
+  const schedule = startSchedule(site, nudge);
+  const loop = workUntil(site, stopping.signal);
+  return {
+    nudge,
+    close: async () => {
+      stopping.abort();
+      await schedule.close();
+      await loop;
+    },
+  };
+}
+
+async function workUntil(site: Site, signal: AbortSignal): Promise<void> {
+  await removeOldTunnels(site).catch((error) => site.log.warn('old tunnel directories stay', { error: describe(error) }));
+  while (!signal.aborted) {
+    const woken = site.wake.wait(RUN_REQUESTS, LOOK_AGAIN_MS, signal);
+    try {
+      for (const link of await listLinks(site.db)) if (!signal.aborted) await executeUnfinishedRun(site, link.id, signal);
+    } catch (error) {
+      // The run stays unfinished and is taken up again: at the next look, or by the next process.
+      if (!signal.aborted) site.log.error('replication stopped', { error: describe(error) });
+    }
+    await woken;
+  }
+}
+
+/**
+ * Puts a run in the queue of a link and wakes the replicator. Throws `run_in_progress` when one is unfinished,
+ * `not_found` when this server has no parent.
+ */
+export async function requestRun(site: Site, { trigger, link }: { trigger: RunTrigger; link?: Link }): Promise<Id> {
+  const target = link ?? (await onlyLink(site));
+  const unfinished = await findUnfinishedRun(site.db, target.id);
+  if (unfinished !== undefined) throw inProgress(unfinished);
+  const id = await addRun(site, target, trigger);
+  site.wake.notify(RUN_REQUESTS);
+  return id;
+}
+
+/**
+ * One run in this process, from the beginning to its end: for `sync run` while no server is up. An unfinished run is
+ * gone on with, under its id and trigger. The caller has opened the site, and with it holds DIR/lock.
+ */
+export async function runOnce(site: Site, { trigger, signal }: { trigger: RunTrigger; signal?: AbortSignal }): Promise<Run> {
+  const link = await onlyLink(site);
+  if ((await findUnfinishedRun(site.db, link.id)) === undefined) await addRun(site, link, trigger);
+  const run = await executeUnfinishedRun(site, link.id, signal ?? new AbortController().signal);
+  if (run === undefined) throw new Error(`the run of link ${link.id} is gone`);
+  return run;
+}
+
+async function addRun(site: Site, link: Link, trigger: RunTrigger): Promise<Id> {
+  const id = newId(site.now());
+  await insertRun(site.db, { id, linkId: link.id, state: 'waiting-parent', trigger, fencing: 0, startedAt: site.now() });
+  return id;
+}
+
+/** The link to our parent. Throws `not_found` when there is none. */
+export async function onlyLink(site: Site): Promise<Link> {
+  const [link] = await listLinks(site.db);
+  if (link !== undefined) return link;
+  throw new AppError('not_found', 'this server has no parent to replicate from', {
+    hint: 'waystation server token at the parent, then waystation server join URL here',
+  });
+}
+
+function inProgress(run: Run): AppError {
+  return new AppError('run_in_progress', `run ${run.id} is in progress (${run.state})`, { hint: 'waystation sync status shows it' });
+}
+
+function describe(error: unknown): Json {
+  return error instanceof Error ? error.message : String(error);
+}

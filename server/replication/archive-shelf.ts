@@ -1,0 +1,85 @@
+import type { BuiltArchive, ContentStore } from '../../core/content-store.ts';
+import { digestOf } from '../../core/envelope.ts';
+import { AppError } from '../../core/errors.ts';
+import type { Digest } from '../../core/ids.ts';
+import type { ArchivePlan, ArchiveRequest } from '../../core/sync-protocol.ts';
+import { listOfferedManifests } from '../db/replicas.ts';
+import type { Site } from '../site.ts';
+
+/** How long a request waits for its archive before it is told `building`: a small one costs one request. */
+const WAIT_MS = 10_000;
+
+type Build = { readonly done: Promise<BuiltArchive>; doneBytes: number; totalBytes: number };
+
+/** Archives that this process was asked for: those being built by their request, those that are ready by their key. */
+type Shelf = { readonly building: Map<string, Build>; readonly ready: Map<string, BuiltArchive> };
+
+/** One shelf per opened store; it holds nothing that a new process could not ask the store for again. */
+const SHELVES = new WeakMap<ContentStore, Shelf>();
+
+/**
+ * The archive for have -> want, or how far its building is. The same request from many children builds once.
+ * Throws `not_found` when something wanted is not an image that we publish: a child may not fish for content by digest.
+ */
+export async function offerArchive(site: Site, request: ArchiveRequest): Promise<ArchivePlan> {
+  const wanted = request.want as Digest[];
+  const offered = await listOfferedManifests(site.db, wanted);
+  const foreign = wanted.find((manifest) => !offered.includes(manifest));
+  if (foreign !== undefined) throw notOffered(foreign);
+  const have = (await site.store.missingOf(request.have as Digest[])).complete;
+  const key = digestOf({ have: [...have], want: wanted, wantChunks: request.wantChunks ?? [] });
+  const build = findOrStart(site, key, {
+    have,
+    want: wanted,
+    ...(request.wantChunks ? { wantChunks: request.wantChunks as Digest[] } : {}),
+  });
+  const ready = await Promise.race([build.done, delay(WAIT_MS)]);
+  if (ready === undefined)
+    return { key: key.slice(7), state: 'building', doneBytes: build.doneBytes, totalBytes: build.totalBytes, parts: [] };
+  const totalBytes = ready.parts.reduce((sum, part) => sum + part.sizeBytes, 0);
+  return { key: ready.key, state: 'ready', doneBytes: totalBytes, totalBytes, parts: [...ready.parts] };
+}
+
+/** An archive that was offered by this process. Throws `not_found`: the child asks for it again and goes on. */
+export function takeArchive(site: Site, key: string): BuiltArchive {
+  const archive = shelfOf(site).ready.get(key);
+  if (archive === undefined) throw new AppError('not_found', 'this archive is not on the shelf', { hint: 'ask for it again' });
+  return archive;
+}
+
+function findOrStart(site: Site, key: string, request: Parameters<ContentStore['buildArchive']>[0]): Build {
+  const shelf = shelfOf(site);
+  const running = shelf.building.get(key);
+  if (running !== undefined) return running;
+  const build: Build = {
+    doneBytes: 0,
+    totalBytes: 0,
+    done: site.store
+      .buildArchive(request, (doneBytes, totalBytes) => Object.assign(build, { doneBytes, totalBytes }))
+      .then((built) => {
+        shelf.ready.set(built.key, built);
+        return built;
+      })
+      .finally(() => shelf.building.delete(key)),
+  };
+  shelf.building.set(key, build);
+  // Whoever asked may be gone when it fails; the next one who asks starts it again and is told.
+  build.done.catch((error) => site.log.error('an archive could not be built', { error: String(error) }));
+  return build;
+}
+
+function shelfOf(site: Site): Shelf {
+  const found = SHELVES.get(site.store) ?? { building: new Map(), ready: new Map() };
+  SHELVES.set(site.store, found);
+  return found;
+}
+
+function delay(ms: number): Promise<undefined> {
+  return new Promise((resolve) => setTimeout(() => resolve(undefined), ms).unref());
+}
+
+function notOffered(manifest: Digest): AppError {
+  return new AppError('not_found', `${manifest} is not the manifest of an image that this server publishes`, {
+    hint: 'it may have been deleted: run again',
+  });
+}

@@ -1,0 +1,125 @@
+import { mkdir, statfs } from 'node:fs/promises';
+import { join } from 'node:path';
+import { AppError } from '../../core/errors.ts';
+import type { Id } from '../../core/ids.ts';
+import { EMPTY_PLAN, parsePlan } from '../../sync/replicate/plan.ts';
+import type { RunTools } from '../../sync/replicate/ports.ts';
+import { executeRun } from '../../sync/replicate/run.ts';
+import { openPipeListener } from '../../sync/tunnel/pipe-listener.ts';
+import { acquireLease, type Lease, releaseLease, renewLease } from '../db/leases.ts';
+import { getLink, type Link } from '../db/links.ts';
+import { adoptRun, getRun, type Run } from '../db/runs.ts';
+import { getServer } from '../db/servers.ts';
+import type { Site } from '../site.ts';
+import { openParent } from './parent-client.ts';
+import { openRecords } from './records.ts';
+
+const LEASE_MS = 60_000;
+
+/** How patient a run is with a parent that does not answer: a person waits seconds, the night minutes. */
+const PATIENCE = { command: 4, other: 8 } as const;
+
+/**
+ * Takes the unfinished run of a link and works on it until it ends, under the link's lease. Undefined when there is
+ * none. Our own lease of a process that died is taken over at once: DIR/lock says that it is dead.
+ *
+ * Throws `run_in_progress` when another process works on the link, and what aborting `signal` gives (the run stays
+ * unfinished then, for the next one).
+ */
+export async function executeUnfinishedRun(site: Site, linkId: Id, signal: AbortSignal): Promise<Run | undefined> {
+  const link = await getLink(site.db, linkId);
+  if (link === undefined) return undefined;
+  const lease = await acquireLease(site.db, { name: `link:${link.id}`, holder: site.self.id, ttlMs: LEASE_MS, now: site.now() });
+  if (lease === undefined) throw inProgress();
+  try {
+    const run = await adoptRun(site.db, link.id, lease.fencing);
+    if (run === undefined) return undefined;
+    await underLease(site, { lease, signal }, (held) => work(site, { run, link, signal: held }));
+    return await getRun(site.db, run.id);
+  } finally {
+    await releaseLease(site.db, lease);
+  }
+}
+
+/** Keeps the lease while `body` runs, and stops it when the lease is lost. */
+async function underLease(
+  site: Site,
+  { lease, signal }: { lease: Lease; signal: AbortSignal },
+  body: (signal: AbortSignal) => Promise<void>,
+): Promise<void> {
+  const lost = new AbortController();
+  const renew = async () => {
+    const isOurs = await renewLease(site.db, lease, { ttlMs: LEASE_MS, now: site.now() });
+    if (!isOurs) lost.abort(inProgress());
+  };
+  const timer = setInterval(() => renew().catch((error) => lost.abort(error)), LEASE_MS / 3);
+  try {
+    await body(AbortSignal.any([signal, lost.signal]));
+  } finally {
+    clearInterval(timer);
+  }
+}
+
+async function work(site: Site, { run, link, signal }: { run: Run; link: Link; signal: AbortSignal }): Promise<void> {
+  const log = site.log.child({ run: run.id });
+  log.info('replication run', { state: run.state, trigger: run.trigger, fencing: run.fencing });
+  const known = await getServer(site.db, link.parentId);
+  if (known === undefined) throw new Error(`link ${link.id} names a server that is not there`);
+  const incoming = join(site.dataDir, 'store', 'incoming');
+  await mkdir(incoming, { recursive: true, mode: 0o700 });
+  await mkdir(join(site.dataDir, 'run'), { recursive: true, mode: 0o700 });
+  const parent = openParent(site, { parent: known, link });
+  const pipes = await openPipeListener(join(site.dataDir, 'run', 'sync.sock'));
+  let bytesRsync = 0;
+  const traffic = () => ({ ...parent.traffic(), bytesRsync });
+  const tools: RunTools = {
+    catalogue: parent,
+    content: parent,
+    records: openRecords(site, { run, link, traffic }),
+    store: site.store,
+    pipes,
+    incoming,
+    freeBytes: () => freeBytes(incoming),
+    reserveBytes: site.config.storeReserveBytes,
+    onRsyncBytes: (bytes) => {
+      bytesRsync += bytes;
+    },
+    monotonicMs: () => performance.now(),
+    sleep: (ms) => sleep(ms, signal),
+    signal,
+    patience: run.trigger === 'command' ? PATIENCE.command : PATIENCE.other,
+  };
+  const plan = parsePlan(run.plan);
+  try {
+    const state = await executeRun(tools, plan === undefined ? { state: 'waiting-parent', plan: EMPTY_PLAN } : { state: run.state, plan });
+    log.info('replication run ended', { state, ...traffic() });
+  } finally {
+    parent.close();
+    await pipes.close();
+  }
+}
+
+async function freeBytes(path: string): Promise<number> {
+  const { bavail, bsize } = await statfs(path);
+  return bavail * bsize;
+}
+
+/** Ends early, without an error, when the signal aborts: the caller looks at it. */
+function sleep(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const done = () => {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', done);
+      resolve();
+    };
+    const timer = setTimeout(done, ms);
+    signal.addEventListener('abort', done);
+    if (signal.aborted) done();
+  });
+}
+
+function inProgress(): AppError {
+  return new AppError('run_in_progress', 'a replication run of this link is in progress already', {
+    hint: 'waystation sync status shows it',
+  });
+}

@@ -1,0 +1,81 @@
+import { AppError } from '../../core/errors.ts';
+import { ArchivePlan, type ArchiveRequest, SYNC_PROTOCOL } from '../../core/sync-protocol.ts';
+import type { CatalogueSource, ContentSource } from '../../sync/replicate/ports.ts';
+import type { Link } from '../db/links.ts';
+import type { KnownServer } from '../db/servers.ts';
+import type { Site } from '../site.ts';
+import { pinnedJson, pinnedUpgrade } from '../trust/pinned-request.ts';
+import { type PinnedAgent, pinnedAgent } from '../trust/pinned-tls.ts';
+import { verifyCatalogue } from './verify-catalogue.ts';
+
+/** A parent as one run talks to it. */
+export type ParentClient = CatalogueSource &
+  ContentSource & {
+    /** Octets of this run's TLS sockets, and how often something was asked. */
+    traffic(): { readonly bytesReceived: number; readonly bytesSent: number; readonly requests: number };
+    close(): void;
+  };
+
+/** The upgrade's protocol: rsync's daemon protocol inside the frames of sync/tunnel/frames.ts. */
+export const TUNNEL_PROTOCOL = 'waystation-rsync';
+
+/** Prepares to talk to a parent; nothing is sent yet. Every call throws `config` when we were never enrolled there. */
+export function openParent(site: Site, { parent, link }: { parent: KnownServer; link: Link }): ParentClient {
+  let opened: PinnedAgent | undefined;
+  const agent = () => (opened ??= openAgent(site, parent));
+  const at = (path: string, query: Record<string, string> = {}) => {
+    const url = new URL(`/api/v1/sync/${path}`, parent.url ?? undefined);
+    url.search = new URLSearchParams(query).toString();
+    return url.href;
+  };
+  let requests = 0;
+  const ask = () => {
+    requests += 1;
+    return agent();
+  };
+  let answer: unknown;
+  const askCatalogue = async () => {
+    const query = { protocol: String(SYNC_PROTOCOL), epoch: String(link.heldEpoch), since: String(link.heldGeneration) };
+    answer = await pinnedJson(ask(), { url: at('catalogue', query) });
+  };
+  return {
+    reach: askCatalogue,
+    async read() {
+      if (answer === undefined) await askCatalogue();
+      return verifyCatalogue(site, { parent, link }, answer);
+    },
+    async requestArchive({ have, want }) {
+      const body: ArchiveRequest = { protocol: SYNC_PROTOCOL, have: [...have], want: [...want] };
+      return parsePlan(await pinnedJson(ask(), { url: at('archives'), json: body }));
+    },
+    async openTunnel(archiveKey) {
+      const { socket, head } = await pinnedUpgrade(ask(), { url: at('tunnel', { archive: archiveKey }), protocol: TUNNEL_PROTOCOL });
+      return { link: socket, head };
+    },
+    traffic: () => {
+      const { read, written } = opened?.bytes() ?? { read: 0, written: 0 };
+      return { bytesReceived: read, bytesSent: written, requests };
+    },
+    close: () => opened?.destroy(),
+  };
+}
+
+function openAgent(site: Site, parent: KnownServer): PinnedAgent {
+  const credentials = site.keys.parentCredentials(parent.id);
+  if (credentials === undefined || parent.url === null || parent.caPin === null) throw notEnrolled(parent);
+  return pinnedAgent({ pin: parent.caPin, cert: credentials.certPem, key: credentials.keyPem, now: site.now });
+}
+
+function parsePlan(answer: unknown): ArchivePlan {
+  const parsed = ArchivePlan.safeParse(answer);
+  if (parsed.success) return parsed.data;
+  throw new AppError('version_mismatch', "the parent's answer to our archive request is not one that we can read", {
+    hint: 'upgrade the older of the two servers',
+  });
+}
+
+function notEnrolled(parent: KnownServer): AppError {
+  return new AppError('config', `this server holds no certificate for its parent ${parent.name}`, {
+    hint: 'enrol again: waystation server token at the parent, waystation server join URL here',
+  });
+}

@@ -1,0 +1,89 @@
+import type { Envelope } from '../../core/envelope.ts';
+import { describeError } from '../../core/errors.ts';
+import type { Digest } from '../../core/ids.ts';
+import { isRunEnded, type RunState } from '../../core/run.ts';
+import { parseImageBody } from '../../sync/replicate/image-body.ts';
+import { parsePlan, sumBytes } from '../../sync/replicate/plan.ts';
+import type { RunChange, RunRecords, VerifiedCatalogue } from '../../sync/replicate/ports.ts';
+import { appendEvent } from '../db/events.ts';
+import { type Link, updateLinkHeld } from '../db/links.ts';
+import { inTransaction } from '../db/open.ts';
+import { listPublishedManifests } from '../db/replicas.ts';
+import { type Run, type RunPatch, updateRun } from '../db/runs.ts';
+import type { Site } from '../site.ts';
+import { publishReplicas } from './publish.ts';
+
+/** Bytes and requests that this process added to the run. */
+export type Traffic = { bytesReceived: number; bytesSent: number; bytesRsync: number; requests: number };
+
+/** The run's row, written under its fencing number with the newest counters each time. */
+export function openRecords(site: Site, given: { run: Run; link: Link; traffic: () => Traffic }): RunRecords {
+  const { run, link } = given;
+  let state: RunState = run.state;
+  let plan: RunChange['plan'] = parsePlan(run.plan);
+  const counters = () => {
+    const { bytesReceived, bytesSent, bytesRsync, requests } = given.traffic();
+    return {
+      bytesReceived: run.bytesReceived + bytesReceived,
+      bytesSent: run.bytesSent + bytesSent,
+      bytesRsync: run.bytesRsync + bytesRsync,
+      requests: run.requests + requests,
+    };
+  };
+  const write = (db: Parameters<typeof updateRun>[0], patch: RunPatch) =>
+    updateRun(db, { id: run.id, state, fencing: run.fencing }, { ...counters(), ...patch });
+
+  const end = async (next: RunState, patch: RunPatch, catalogue?: VerifiedCatalogue) => {
+    const at = site.now();
+    await inTransaction(site.db, async (trx) => {
+      const data = catalogue === undefined ? {} : await publish(trx, catalogue, at);
+      await write(trx, { ...patch, state: next, endedAt: at, progress: null });
+      const words = patch.error === null || patch.error === undefined ? {} : { error: { ...patch.error } };
+      const event = { origin: site.self.id, at, actor: 'system', subject: run.id };
+      await appendEvent(trx, { ...event, kind: `run.${next}`, data: { link: link.id, ...counters(), ...data, ...words } });
+    });
+    state = next;
+    site.wake.notify('runs');
+  };
+
+  const publish = async (trx: Parameters<typeof publishReplicas>[1], catalogue: VerifiedCatalogue, at: number) => {
+    const parts = plan?.archive?.parts ?? [];
+    const share = Math.floor(sumBytes(parts) / Math.max(1, plan?.want.length ?? 1));
+    const storedBytes = (manifest: string) => (plan?.want.includes(manifest as Digest) ? share : 0);
+    const published = await publishReplicas(site, trx, catalogue.objects, { storedBytes, at });
+    await updateLinkHeld(trx, link.id, { epoch: catalogue.epoch, generation: catalogue.generation, at });
+    return { generation: catalogue.generation, ...published };
+  };
+
+  return {
+    async save(change) {
+      const patch = toPatch(change);
+      plan = change.plan ?? plan;
+      if (change.state !== undefined && isRunEnded(change.state)) {
+        // Nothing new: an empty catalogue is published as well, for its epoch and generation.
+        const catalogue = change.state === 'done' ? (change.plan?.catalogue ?? undefined) : undefined;
+        return end(change.state, patch, catalogue);
+      }
+      await write(site.db, patch);
+      state = change.state ?? state;
+      site.wake.notify('runs');
+    },
+    relatedManifests: (objects) => relatedManifests(site, objects),
+    publish: (catalogue) => end('done', { error: null }, catalogue),
+  };
+}
+
+function toPatch({ error, plan, ...change }: RunChange): RunPatch {
+  return {
+    ...change,
+    ...(plan === undefined ? {} : { plan: JSON.parse(JSON.stringify(plan)) }),
+    ...(error === undefined ? {} : { error: describeError(error) }),
+  };
+}
+
+async function relatedManifests(site: Site, objects: readonly Envelope[]): Promise<Digest[]> {
+  const bodies = objects.filter((object) => object.kind === 'image' && object.body !== null).map(parseImageBody);
+  const rows = await listPublishedManifests(site.db, [...new Set(bodies.map((body) => body.name))]);
+  const related = rows.filter((row) => bodies.some((body) => body.name === row.name && body.kind === row.kind));
+  return [...new Set(related.map((row) => row.manifest))];
+}

@@ -1,0 +1,71 @@
+import { chmod, link, mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Duplex } from 'node:stream';
+import type { BuiltArchive } from '../../core/content-store.ts';
+import { daemonConfig } from '../../sync/tunnel/daemon-config.ts';
+import { startDaemon } from '../../sync/tunnel/rsync-process.ts';
+import { runTunnel } from '../../sync/tunnel/tunnel.ts';
+import type { Site } from '../site.ts';
+
+const PREFIX = 'tunnel-';
+/** Tells our own tunnels from those of a killed process. */
+const OURS = `${PREFIX}${process.pid}-`;
+
+/**
+ * The parent's end of a tunnel: an rsync daemon that sees the parts of one archive and nothing else, for as long as
+ * the link lives. When the link goes (revoked, broken, serve stopped) the daemon is killed; when the daemon goes the
+ * link ends. The directory and its configuration go with them.
+ */
+export async function serveTunnel(
+  site: Site,
+  { archive, socket, head }: { archive: BuiltArchive; socket: Duplex; head: Buffer },
+): Promise<void> {
+  const directory = await mkdtemp(join(await tunnelRoot(site), OURS));
+  try {
+    const daemon = startDaemon(await layOut(directory, archive));
+    // A missing rsync shows here: the link ends, and the child's rsync says that it ended.
+    const ended = daemon.ended.then(
+      ({ words }) => words,
+      (error: Error) => error.message,
+    );
+    try {
+      await runTunnel({ link: socket, head, input: daemon.output, output: daemon.input });
+    } finally {
+      daemon.kill();
+      const words = await ended;
+      if (words !== '') site.log.warn('the rsync daemon of a tunnel complained', { words });
+    }
+  } finally {
+    await rm(directory, { recursive: true, force: true });
+  }
+}
+
+/** Removes what the tunnels of a killed process left behind. */
+export async function removeOldTunnels(site: Site): Promise<void> {
+  const root = await tunnelRoot(site);
+  for (const name of await readdir(root)) {
+    if (name.startsWith(PREFIX) && !name.startsWith(OURS)) await rm(join(root, name), { recursive: true, force: true });
+  }
+}
+
+/** On the store's file system, so that parts can be linked instead of copied. */
+async function tunnelRoot(site: Site): Promise<string> {
+  const root = join(site.dataDir, 'store', 'tmp');
+  await mkdir(root, { recursive: true, mode: 0o700 });
+  return root;
+}
+
+/** Links exactly this archive's parts into a directory of their own and writes the configuration; gives its path. */
+async function layOut(directory: string, archive: BuiltArchive): Promise<string> {
+  const asRoot = process.getuid?.() === 0;
+  const parts = join(directory, 'parts');
+  await mkdir(parts, { mode: 0o755 });
+  for (const { name } of archive.parts) {
+    await link(join(archive.directory, name), join(parts, name));
+    // As root the daemon reads as `nobody`; DIR itself keeps everybody else out.
+    if (asRoot) await chmod(join(parts, name), 0o644);
+  }
+  const config = join(directory, 'rsyncd.conf');
+  await writeFile(config, daemonConfig({ directory: parts, asRoot }), { mode: 0o600 });
+  return config;
+}
