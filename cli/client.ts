@@ -110,8 +110,6 @@ async function exchange(transport: Transport, method: string, path: string, body
   const isStream = typeof (body as Readable | undefined)?.pipe === 'function';
   const payload = body === undefined || isStream ? undefined : Buffer.from(JSON.stringify(body));
   const headers = { ...transport.headers, accept: 'application/json', ...(isStream ? {} : jsonHeaders(payload)) };
-  // Node uses createConnection only when no agent is named, and needs one told off for a socket path.
-  const agent = 'socketPath' in dialled ? ({ agent: false } as const) : {};
   const outgoing = transport.start({ method, path, headers });
   if (isStream) (body as Readable).pipe(outgoing);
   else outgoing.end(payload);

@@ -1,18 +1,21 @@
-import { mkdirSync } from 'node:fs';
+import { once } from 'node:events';
 import { join } from 'node:path';
 import winston, { type Logger } from 'winston';
-import { redact } from './log-redaction.ts';
+import { LogFile } from './log-file.ts';
+import { redact, redactText } from './log-redaction.ts';
 
 export const LOG_FILE = 'waystation.log';
-const MAX_FILE_BYTES = 10 * 1024 * 1024;
-const MAX_FILES = 10;
 
 export type LogOptions = {
   /** Files go to DIR/log; without it there are none. */
   readonly dataDir?: string;
   readonly level?: string;
   readonly toStdout?: boolean;
+  readonly maxFileBytes?: number;
+  readonly maxFiles?: number;
 };
+
+const FILES = new WeakMap<Logger, LogFile>();
 
 /**
  * The program's log: one JSON object per line with `time`, `level`, `event` (the message) and fields; `runId`,
@@ -20,41 +23,47 @@ export type LogOptions = {
  * are masked before they leave. Ended by `closeLog`.
  */
 export function createLog(options: LogOptions = {}): Logger {
-  const transports: winston.transport[] = [];
-  if (options.toStdout) transports.push(new winston.transports.Console({ stderrLevels: [], forceConsole: false }));
-  if (options.dataDir !== undefined) transports.push(fileTransport(join(options.dataDir, 'log')));
+  const file = options.dataDir === undefined ? undefined : openFile(options.dataDir, options);
   const log = winston.createLogger({
     level: options.level ?? 'info',
-    format: winston.format.combine(lineFormat(), winston.format.json()),
-    transports,
-    silent: transports.length === 0,
+    format: winston.format.printf(line),
+    transports: [
+      ...(options.toStdout ? [new winston.transports.Stream({ stream: process.stdout })] : []),
+      ...(file === undefined ? [] : [new winston.transports.Stream({ stream: file })]),
+    ],
+    silent: file === undefined && !options.toStdout,
     exitOnError: false,
   });
-  // A full or lost log disk must not end the server: the lines are lost, the work is not.
-  log.on('error', (error: Error) => process.stderr.write(`cannot write the log: ${error.message}\n`));
+  if (file !== undefined) FILES.set(log, file);
   return log;
 }
 
 /** Resolves when every line is in the file. May be called twice. */
 export async function closeLog(log: Logger): Promise<void> {
-  const files = log.transports.filter((transport) => transport instanceof winston.transports.File && !transport.writableFinished);
-  const finished = files.map((transport) => new Promise((resolve) => transport.once('finish', resolve)));
-  log.end();
-  await Promise.all(finished);
+  if (!log.writableEnded) {
+    const flushed = Promise.all(log.transports.map((transport) => once(transport, 'finish')));
+    log.end();
+    await flushed;
+  }
+  const file = FILES.get(log);
+  if (file === undefined || file.writableFinished) return;
+  if (!file.writableEnded) file.end();
+  await once(file, 'finish');
 }
 
-function fileTransport(directory: string): winston.transport {
-  mkdirSync(directory, { recursive: true, mode: 0o700 });
-  return new winston.transports.File({
-    filename: join(directory, LOG_FILE),
-    maxsize: MAX_FILE_BYTES,
-    maxFiles: MAX_FILES,
-    tailable: true,
-    options: { flags: 'a', mode: 0o600 },
+function openFile(dataDir: string, { maxFileBytes = 10 * 1024 * 1024, maxFiles = 10 }: LogOptions): LogFile {
+  return new LogFile({ path: join(dataDir, 'log', LOG_FILE), maxBytes: maxFileBytes, maxFiles });
+}
+
+/** Fields that would take the place of our own get an underscore. */
+function line({ level, message, ...fields }: winston.Logform.TransformableInfo): string {
+  const { time, event, ...rest } = redact(fields) as Record<string, unknown>;
+  return JSON.stringify({
+    time: new Date().toISOString(),
+    level,
+    event: typeof message === 'string' ? redactText(message) : redact(message),
+    ...rest,
+    ...(time === undefined ? {} : { _time: time }),
+    ...(event === undefined ? {} : { _event: event }),
   });
 }
-
-const lineFormat = winston.format((info) => {
-  const { level, message, ...fields } = info;
-  return { ...(redact(fields) as object), level, time: new Date().toISOString(), event: message, message, [Symbol.for('level')]: level };
-});
