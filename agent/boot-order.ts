@@ -33,7 +33,7 @@ export type BootEntries = {
 
 /** What `efibootmgr` prints without arguments: `BootCurrent: 0001`, `BootOrder: 0001,0002`, `Boot0001* label<TAB>path`. */
 export function parseBootEntries(text: string): BootEntries {
-  const entries = [...text.matchAll(/^Boot([0-9A-F]{4})\*? (.*)$/gm)].map(([, number = '', label = '']) => ({ number, label }));
+  const entries = [...text.matchAll(/^Boot([0-9A-F]{4})[* ] (.*)$/gm)].map(([, number = '', label = '']) => ({ number, label }));
   const order = /^BootOrder: ([0-9A-F,]+)$/m.exec(text)?.[1]?.split(',') ?? [];
   return { current: /^BootCurrent: ([0-9A-F]{4})$/m.exec(text)?.[1], order, entries };
 }

@@ -1,0 +1,111 @@
+import assert from 'node:assert/strict';
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { ContentStore } from '../../core/content-store.ts';
+import { getOrder } from '../../server/orders/orders.ts';
+import { createBoot } from '../../server/targets.ts';
+import { compareDisk, writeRandomDisk } from '../helpers/lab/disks.ts';
+import type { ChildSetup } from './agent-child.ts';
+import { diskImage, MIB, seededBytes } from './fixtures.ts';
+import { bootTarget, importDisk, orderDemo, startServer, type TestServer, until } from './helpers.ts';
+
+const IMAGE_MIB = 40;
+const SLACK_BYTES = 4 * MIB;
+
+/** Slows the frames down so that a kill lands in the middle, and counts what was sent. */
+function slowStore(sent: { bytes: number }) {
+  return (store: ContentStore): Partial<ContentStore> => ({
+    readFrames: async (digests) => {
+      const slow = new TransformStream<Uint8Array, Uint8Array>({
+        async transform(octets, controller) {
+          await sleep(Math.ceil(octets.length / (100 * 1024)));
+          sent.bytes += octets.length;
+          controller.enqueue(octets);
+        },
+      });
+      return (await store.readFrames(digests)).pipeThrough(slow);
+    },
+  });
+}
+
+function startChild(t: TestContext, setup: ChildSetup): ChildProcess {
+  const child = spawn(process.execPath, [join(import.meta.dirname, 'agent-child.ts'), JSON.stringify(setup)], { stdio: 'inherit' });
+  t.after(() => child.kill('SIGKILL'));
+  return child;
+}
+
+async function killAt(child: ChildProcess, sent: { bytes: number }, bytes: number): Promise<void> {
+  await until(`${bytes} bytes are sent`, async () => sent.bytes >= bytes);
+  child.kill('SIGKILL');
+  await once(child, 'exit');
+}
+
+/** Octets of 256 KiB blocks that differ: what a resumed deployment may have to fetch. */
+async function differingBytes(imagePath: string, diskPath: string): Promise<number> {
+  const [image, disk] = [await readFile(imagePath), await readFile(diskPath)];
+  const block = 256 * 1024;
+  let bytes = 0;
+  for (let offset = 0; offset < image.length; offset += block) {
+    const length = Math.min(block, image.length - offset);
+    if (!image.subarray(offset, offset + length).equals(disk.subarray(offset, offset + length))) bytes += length;
+  }
+  return bytes;
+}
+
+async function prepare(t: TestContext) {
+  const sent = { bytes: 0 };
+  const server: TestServer = await startServer(t, { patchStore: slowStore(sent) });
+  const image = await importDisk(server, diskImage(IMAGE_MIB * MIB));
+  const boot = await bootTarget(server);
+  const order = await orderDemo(server);
+  const disk = join(server.folder, 'disk');
+  await writeRandomDisk(disk, (IMAGE_MIB + 2) * MIB);
+  const { httpsUrl: url } = server.serving;
+  const setup = (bootId: string, state: string): ChildSetup => ({
+    ...{ url, pin: server.pin, bootId, diskPath: disk },
+    ...{ stateDirectory: join(server.folder, state), log: join(server.folder, 'log') },
+  });
+  return { server, sent, image, boot, order, disk, setup };
+}
+
+test('an agent killed at seeded moments and started again goes on where the disk says and fetches little twice', async (t) => {
+  const { server, sent, image, boot, order, disk, setup } = await prepare(t);
+  const moments = [...seededBytes(20_261_120, 3)].map((octet) => (octet / 256) * 5 * MIB + MIB / 2);
+  for (const moment of moments) {
+    const child = startChild(t, setup(boot.bootId, 'state'));
+    await killAt(child, sent, sent.bytes + moment);
+    assert.equal((await getOrder(server.site, order.id)).diskWritten, false);
+  }
+  const missing = await differingBytes(image, disk);
+  const child = startChild(t, setup(boot.bootId, 'state'));
+  assert.deepEqual(await once(child, 'exit'), [0, null]);
+  const { figures } = await getOrder(server.site, order.id);
+  assert.ok((figures?.['bytesKept'] ?? 0) > 2 * MIB, `kept ${figures?.['bytesKept']}`);
+  assert.ok(
+    (figures?.['bytesFetched'] ?? Number.NaN) <= missing + SLACK_BYTES,
+    `fetched ${figures?.['bytesFetched']} of ${missing} missing`,
+  );
+  assert.equal((await compareDisk(image, disk)).differentBytes, 0);
+});
+
+test('a machine that lost power resumes with a new key after its old one fell silent, and not before', async (t) => {
+  const { server, sent, image, boot, order, disk, setup } = await prepare(t);
+  const first = startChild(t, setup(boot.bootId, 'state-1'));
+  await killAt(first, sent, 3 * MIB);
+  const bootId = await createBoot(server.site, boot.targetId, 'engine');
+  const second = startChild(t, setup(bootId, 'state-2'));
+  const log = join(server.folder, 'log');
+  await until('the new key is refused', async () => (await readFile(log, 'utf8')).includes('is refused: another key was heard of'));
+  server.clock.offsetMs = 61_000;
+  assert.deepEqual(await once(second, 'exit'), [0, null]);
+  const written = await getOrder(server.site, order.id);
+  assert.equal(written.diskWritten, true);
+  assert.ok((written.figures?.['bytesKept'] ?? 0) > 0);
+  assert.equal((await compareDisk(image, disk)).differentBytes, 0);
+  const refused = await server.site.db('events').where({ kind: 'agent.key-refused', subject: boot.targetId });
+  assert.equal(refused.length, 1);
+});
