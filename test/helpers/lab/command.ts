@@ -13,7 +13,12 @@ export type CommandOptions = {
   readonly timeoutMs?: number;
 };
 
-export type Finished = { readonly code: number | null; readonly signal: NodeJS.Signals | null; readonly stdout: string; readonly stderr: string };
+export type Finished = {
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
+  readonly stdout: string;
+  readonly stderr: string;
+};
 
 /** Starts the real command line, `cli/waystation ARGS [--data DIR]`, as a user's shell would. */
 export function startWaystation(args: readonly string[], options: CommandOptions = {}): ChildProcess {

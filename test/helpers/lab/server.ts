@@ -46,7 +46,8 @@ export async function startServer(options: ServerOptions): Promise<LabServer> {
     netns: options.netns,
     addresses,
     process: child,
-    json: (...args) => waystationJson(args, { dataDir: options.dataDir, netns: options.netns, ...(options.env ? { env: options.env } : {}) }),
+    json: (...args) =>
+      waystationJson(args, { dataDir: options.dataDir, netns: options.netns, ...(options.env ? { env: options.env } : {}) }),
     stop: () => stopChild(child),
   };
 }

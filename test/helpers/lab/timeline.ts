@@ -39,7 +39,10 @@ export class Timeline {
   }
 
   #bar(who: string, what: string): { update(progress: Progress): void; stop(): void } {
-    const bar = new cliProgress.SingleBar({ format: `           ${who.padEnd(9)} ${what} {bar} {percentage} % {note}`, hideCursor: true }, cliProgress.Presets.shades_classic);
+    const bar = new cliProgress.SingleBar(
+      { format: `           ${who.padEnd(9)} ${what} {bar} {percentage} % {note}`, hideCursor: true },
+      cliProgress.Presets.shades_classic,
+    );
     bar.start(100, 0, { note: '' });
     return {
       update: (progress) => bar.update(Math.floor(progress.percent), { note: note(progress) }),

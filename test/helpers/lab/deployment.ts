@@ -1,0 +1,116 @@
+import { mkdir, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { type MachineNetwork, startMachine } from '../qemu.ts';
+import { type Comparison, compareDisk, writeRandomDisk } from './disks.ts';
+import type { LabNetwork } from './network.ts';
+import type { Sites } from './sites.ts';
+import type { Progress, Timeline } from './timeline.ts';
+import { waitUntil } from './wait.ts';
+
+export type OrderView = {
+  readonly id: string;
+  readonly state: string;
+  readonly progress: Progress | null;
+  readonly error: { code: string; message: string } | null;
+  readonly figures?: Record<string, number> | null;
+};
+
+type TargetView = { readonly id: string; readonly macs: string[]; readonly environment: string; readonly activity: string };
+
+export type DeploymentOptions = {
+  readonly sites: Sites;
+  readonly network: LabNetwork;
+  readonly timeline: Timeline;
+  readonly firmware: 'bios' | 'uefi';
+  /** The image at HQ, to compare the disk with. */
+  readonly imagePath: string;
+  readonly imageReference: string;
+  readonly workDir: string;
+  readonly mac: string;
+};
+
+export type Deployment = {
+  readonly order: OrderView;
+  readonly comparison: Comparison;
+  /** Milliseconds since power-on at which each stage was over. */
+  readonly stages: Readonly<Record<'engine' | 'written' | 'rebooted' | 'ended', number>>;
+  readonly serial: string;
+};
+
+/** How much larger than the image the machine's disk is. */
+const SPARE_BYTES = 64 << 20;
+
+/**
+ * A bare machine with a used disk from power-on to the end of its order: it boots from the network, is
+ * discovered, gets an order made at the branch, is deployed, is read from outside before its first boot,
+ * and boots its own disk. Never throws for an order that fails: the caller looks at `order.state`.
+ */
+export async function deployMachine(options: DeploymentOptions): Promise<Deployment> {
+  const { sites, timeline, imagePath, workDir, mac } = options;
+  const directory = join(workDir, `machine-${mac.replaceAll(':', '')}`);
+  await mkdir(directory, { recursive: true });
+  const disk = join(directory, 'disk.raw');
+  await writeRandomDisk(disk, (await stat(imagePath)).size + SPARE_BYTES);
+  timeline.say('machine', `${options.firmware.toUpperCase()}, its disk is full of random octets; power on`);
+  const startedMs = performance.now();
+  const since = () => performance.now() - startedMs;
+
+  let machine = await startMachine(machineOptions(options, directory, disk, true));
+  try {
+    const target = await discovered(options);
+    const engine = since();
+    timeline.say('branch-1', `discovered target ${mac}, ${target.environment}: ${target.activity}`);
+    const order = await sites.branch.json<OrderView>('order', 'create', '--target', mac, '--image', options.imageReference);
+    timeline.say('branch-1', `order made here: ${options.imageReference} to ${mac}`);
+    const show = () => sites.branch.json<OrderView>('order', 'show', order.id);
+    await timeline.during('machine', 'deploy', async () => (await show()).progress ?? undefined, machine.exited);
+    const written = since();
+    const rewritten = await show();
+    const rate = rewritten.figures?.['bytesPerSecond'];
+    timeline.say('machine', `disk written and read back${rate ? `, ${(rate / 1e6).toFixed(1)} MB/s to disk` : ''}; it reboots`);
+    const comparison = await compareDisk(imagePath, disk);
+    timeline.say('lab', `read from outside: ${comparison.comparedBytes} octets compared, ${comparison.differentBytes} differ`);
+
+    const serial = await machine.serialText();
+    machine = await startMachine(machineOptions(options, directory, disk, false));
+    const rebooted = since();
+    const ended = await waitUntil(`order ${order.id} ends`, 420_000, async () => {
+      const view = await show();
+      return ['current', 'failed', 'stopped'].includes(view.state) && view;
+    });
+    timeline.say('branch-1', `order is ${ended.state}${ended.error ? `: ${ended.error.message}` : ''}`);
+    return {
+      order: ended,
+      comparison,
+      stages: { engine, written, rebooted, ended: since() },
+      serial: serial + (await machine.serialText()),
+    };
+  } catch (error) {
+    throw new Error(`the deployment broke off; the console's end:\n${(await machine.serialText()).slice(-3000)}`, { cause: error });
+  } finally {
+    await machine.kill();
+  }
+}
+
+function machineOptions(
+  options: DeploymentOptions,
+  directory: string,
+  disk: string,
+  noReboot: boolean,
+): Parameters<typeof startMachine>[0] {
+  const { firmware, mac } = options;
+  return { firmware, mac, directory, disk, noReboot, memoryMb: 1024, network: machineNetwork(options) };
+}
+
+function machineNetwork({ network, sites }: DeploymentOptions): MachineNetwork {
+  if (network.kind === 'bridge' && network.tap && network.branch.netns)
+    return { kind: 'tap', device: network.tap, netns: network.branch.netns };
+  return { kind: 'user', bootFile: `http://10.0.2.2:${new URL(sites.branch.addresses.httpUrl).port}/boot.ipxe` };
+}
+
+async function discovered({ sites, mac }: DeploymentOptions): Promise<TargetView> {
+  return waitUntil(`target ${mac} waits in the engine`, 300_000, async () => {
+    const { items } = await sites.branch.json<{ items: TargetView[] }>('target', 'list');
+    return items.find((target) => target.macs.includes(mac) && target.environment === 'engine');
+  });
+}

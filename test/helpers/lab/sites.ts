@@ -1,0 +1,86 @@
+import { join } from 'node:path';
+import type { LabNetwork } from './network.ts';
+import { initServer, type LabServer, type ServerOptions } from './server.ts';
+import type { Timeline } from './timeline.ts';
+import { waitUntil } from './wait.ts';
+
+export type Sites = { readonly hq: LabServer; readonly branch: LabServer; close(): Promise<void> };
+
+export type Run = {
+  readonly id: string;
+  readonly state: string;
+  readonly generation: number;
+  readonly bytesNeeded: number;
+  readonly bytesReceived: number;
+  readonly bytesSent: number;
+  readonly requests: number;
+  readonly startedAt: string;
+  readonly endedAt: string | null;
+  readonly error: { code: string; message: string } | null;
+  readonly progress?: { stage: string; percent: number; etaSeconds: number | null } | null;
+};
+
+/** Ports that any user may open, free ones. */
+const ANY_PORTS = ['--http-port', '0', '--https-port', '0', '--tftp-port', '0'];
+
+/** A master "hq" and a branch "branch-1": two real processes with their own data directories. */
+export async function startSites(workDir: string, network: LabNetwork, branchEnv: Record<string, string> = {}): Promise<Sites> {
+  const pxe = network.branch.lan ? ['--pxe', 'proxy', '--interface', network.branch.lan] : [];
+  const ports = network.kind === 'bridge' ? [] : ANY_PORTS;
+  const hqOptions: ServerOptions = { name: 'hq', dataDir: join(workDir, 'hq'), netns: network.hq.netns, initArgs: ports };
+  const branchOptions: ServerOptions = {
+    name: 'branch-1',
+    dataDir: join(workDir, 'branch-1'),
+    netns: network.branch.netns,
+    initArgs: [...ports, ...pxe],
+    env: branchEnv,
+  };
+  const hq = await initServer(hqOptions);
+  try {
+    const branch = await initServer(branchOptions);
+    return {
+      hq,
+      branch,
+      close: async () => {
+        await branch.stop();
+        await hq.stop();
+      },
+    };
+  } catch (error) {
+    await hq.stop();
+    throw error;
+  }
+}
+
+/** The branch enrols with a one-time token and gets a schedule. */
+export async function enrol({ hq, branch }: Sites, network: LabNetwork, timeline: Timeline, schedule = '*/10 * * * * *'): Promise<void> {
+  const { token } = await hq.json<{ token: string }>('server', 'token', '--name', 'branch-1');
+  timeline.say('hq', 'gave a one-time enrolment token for branch-1');
+  const url = `https://${network.hq.address}:${new URL(hq.addresses.httpsUrl).port || 443}`;
+  await branch.json('server', 'join', url, '--enrol-file', await secretFile(branch.dataDir, token));
+  timeline.say('branch-1', `enrolled at ${url}, hq's certificate authority is pinned`);
+  await branch.json('sync', 'schedule', 'set', schedule, '--timezone', 'Europe/Berlin');
+  timeline.say('branch-1', `replicates by its schedule "${schedule}", Europe/Berlin`);
+}
+
+async function secretFile(dataDir: string, secret: string): Promise<string> {
+  const { writeFile } = await import('node:fs/promises');
+  const path = `${dataDir}.enrol`;
+  await writeFile(path, secret, { mode: 0o600 });
+  return path;
+}
+
+/** Waits until the branch's own schedule has published these images; gives the run that did. */
+export async function waitForReplication({ branch }: Sites, names: readonly string[], timeline: Timeline): Promise<Run> {
+  const latest = async () => (await branch.json<{ items: Run[] }>('sync', 'history')).items[0];
+  const published = waitUntil(`branch-1 holds ${names.join(', ')}`, 600_000, async () => {
+    const { items } = await branch.json<{ items: { name: string; state?: string }[] }>('image', 'list');
+    const held = items.filter((image) => image.state === undefined || image.state === 'published').map((image) => image.name);
+    return names.every((name) => held.includes(name));
+  });
+  await timeline.during('branch-1', 'replication', async () => (await latest())?.progress ?? undefined, published);
+  const { items } = await branch.json<{ items: Run[] }>('sync', 'history');
+  const run = items.find((candidate) => candidate.state === 'done' && candidate.bytesNeeded > 0);
+  if (!run) throw new Error(`no finished run in ${JSON.stringify(items)}`);
+  return run;
+}
