@@ -34,6 +34,8 @@ export type Answered = {
 };
 
 const BODY_LIMIT_BYTES = 1_048_576;
+/** A child's archive request may list 10,000 manifests it has and 100,000 chunks it wants, 75 bytes each. */
+const SYNC_BODY_LIMIT_BYTES = 16 * 1_048_576;
 
 /**
  * One listener's express application with the routes that belong on it. Every request goes the same way: who asks
@@ -56,8 +58,8 @@ export function createApp(frame: Frame, routes: readonly Route[]): Express {
 /** Mounts the routes of this frame's listener; `boot` routes on the plain port, `api` routes on HTTPS and on the unix socket. */
 export function mountRoutes(app: Express, frame: Frame, routes: readonly Route[], throttle: Throttle): void {
   const wanted = frame.listener === 'boot' ? 'boot' : 'api';
-  const json = express.json({ limit: BODY_LIMIT_BYTES });
   for (const route of routes.filter((candidate) => candidate.listener === wanted)) {
+    const json = express.json({ limit: route.action === 'sync.archive' ? SYNC_BODY_LIMIT_BYTES : BODY_LIMIT_BYTES });
     const method = route.method.toLowerCase() as 'get' | 'post' | 'put' | 'patch' | 'delete';
     app[method](route.path, async (request: Request, response: Response) => {
       try {

@@ -14,6 +14,8 @@ export function failureThrottle(limit = 30): Throttle {
     limit,
     standardHeaders: 'draft-8',
     legacyHeaders: false,
+    // Anybody can send X-Forwarded-For; it is ignored, and that it came is worth no line on the console.
+    validate: { xForwardedForHeader: false, forwardedHeader: false },
     handler: (_request, response) => {
       const error = new AppError('busy', 'too many failed attempts from this address', { hint: 'wait a minute' });
       response
