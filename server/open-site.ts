@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import { AppError } from '../core/errors.ts';
 import type { Id, Name } from '../core/ids.ts';
 import { openContentStore } from '../sync/content/open.ts';
@@ -41,7 +42,7 @@ export async function openSite(options: OpenSiteOptions): Promise<Site> {
     opened.push(() => db.destroy());
     const keys = await openKeys(dataDir, serverId);
     const self = await readSelf(db, serverId);
-    const store = await openContentStore(dataDir);
+    const store = await openContentStore(join(dataDir, 'store'));
     opened.push(() => store.close());
     return { dataDir, config, self, db, store, keys, log, wake: new Wake(), now, close };
   } catch (error) {
