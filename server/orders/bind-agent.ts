@@ -2,7 +2,7 @@ import type { Digest, Id } from '../../core/ids.ts';
 import type { AgentBinding } from '../db/agent-keys.ts';
 
 /**
- * Which key may speak for a machine (docs/decisions/agent-binding.md).
+ * Which key may speak for a machine (docs/decisions/0004-which-key-speaks-for-a-machine.md).
  *
  * An agent makes its key when it starts and says hello with the public boot id of its boot script. The first
  * key of a target is bound. It stays bound until another key brings a *newer boot script* (one given out after

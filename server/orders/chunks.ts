@@ -7,7 +7,7 @@ import type { Agent } from './instruct.ts';
 /**
  * The stored frames that hold these chunks, for the agent that holds an order of this manifest and for nobody else.
  * That each chunk belongs to the manifest is not looked up: who can name a chunk's SHA-256 knows its content, and
- * frames carry neighbours anyway (docs/security.md). Nothing is buffered: the agent's reading is the pace.
+ * frames carry neighbours anyway (docs/decisions/0004). Nothing is buffered: the agent's reading is the pace.
  *
  * Errors: `not_permitted` without such an order; what `ContentStore.readFrames` throws.
  */
