@@ -153,6 +153,7 @@ async function refreshOrOlder(
 export function runApt(apt: Apt, args: readonly string[], options: { cwd?: string; signal?: AbortSignal } = {}): Promise<string> {
   return runCommand({
     program: 'apt-get',
+    label: `apt-get ${args[0] ?? ''}`,
     args: ['-q', '-q', '-c', apt.configFile, ...args],
     env: { DEBIAN_FRONTEND: 'noninteractive' },
     ...options,

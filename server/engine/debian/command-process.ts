@@ -3,12 +3,14 @@ import { AppError } from '../../../core/errors.ts';
 
 export type Command = {
   readonly program: string;
+  /** What messages call it, when that is not `program`. */
+  readonly label?: string;
   readonly args: readonly string[];
   readonly cwd?: string;
   /** Added to our own environment. */
   readonly env?: Readonly<Record<string, string>>;
-  /** Written to standard input, which is empty without it. */
-  readonly input?: string;
+  /** Give what it wrote to standard error as well: for programs that complain there and still end with 0. */
+  readonly mixed?: boolean;
   readonly signal?: AbortSignal;
 };
 
@@ -40,24 +42,22 @@ export function runCommand(command: Command): Promise<string> {
     const child = spawn(command.program, command.args, {
       cwd: command.cwd,
       env: { ...process.env, LC_ALL: 'C', TZ: 'UTC', ...command.env },
-      stdio: ['pipe', 'pipe', 'pipe'],
+      stdio: ['ignore', 'pipe', 'pipe'],
       ...(command.signal ? { signal: command.signal } : {}),
     });
     const output: Buffer[] = [];
     let complaints = '';
     child.stdout.on('data', (data: Buffer) => output.push(data));
-    child.stderr.setEncoding('utf8').on('data', (text: string) => {
-      complaints = (complaints + text).slice(-8192);
+    child.stderr.on('data', (data: Buffer) => {
+      complaints = (complaints + data.toString('utf8')).slice(-8192);
+      if (command.mixed) output.push(data);
     });
     child.on('error', (error) => reject(startError(command.program, error)));
     child.on('close', (code, killed) => {
       const text = Buffer.concat(output).toString('utf8');
       if (code === 0) return resolve(text);
       const words = lastWords(complaints) || lastWords(text);
-      reject(new AppError('failed', `${command.program} ${command.args[0] ?? ''} ended with ${killed ?? code}: ${words}`));
+      reject(new AppError('failed', `${command.label ?? command.program} ended with ${killed ?? code}: ${words}`));
     });
-    // A program that does not read its input is no failure by itself: its exit status tells.
-    child.stdin.on('error', () => undefined);
-    child.stdin.end(command.input ?? '');
   });
 }

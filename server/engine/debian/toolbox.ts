@@ -64,7 +64,7 @@ export function runTool(
   toolbox: Toolbox,
   path: string,
   args: readonly string[],
-  options: { name?: string; input?: string; env?: Readonly<Record<string, string>>; cwd?: string; signal?: AbortSignal } = {},
+  options: { name?: string; mixed?: boolean; env?: Readonly<Record<string, string>>; cwd?: string; signal?: AbortSignal } = {},
 ): Promise<string> {
   const { tree } = toolbox;
   const { loader, triplet } = LOADERS[hostArch()];
@@ -72,6 +72,7 @@ export function runTool(
   const { name = path.slice(path.lastIndexOf('/') + 1), env, ...rest } = options;
   return runCommand({
     program: join(tree, loader),
+    label: name,
     args: ['--library-path', libraries, '--argv0', name, join(tree, path), ...args],
     env: { MKE2FS_CONFIG: `${tree}/etc/mke2fs.conf`, GCONV_PATH: `${tree}/usr/lib/${triplet}/gconv`, ...env },
     ...rest,

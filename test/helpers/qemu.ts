@@ -1,0 +1,107 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { access, copyFile, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type MachineOptions, OVMF_VARIABLES, qemuArguments, serialLogOf, variablesOf } from './qemu/arguments.ts';
+
+export type { MachineNetwork, MachineOptions } from './qemu/arguments.ts';
+
+/** A running virtual machine. Nothing of it is left when `kill` has returned, or when this process ends. */
+export type Machine = {
+  readonly serialLog: string;
+  /** What the serial console said so far, escape sequences removed. */
+  serialText(): Promise<string>;
+  /**
+   * Waits for `pattern` in what the console said since `from` (characters; 0 without it). The time counts from the
+   * moment the machine runs. Rejects with the console's last lines when time is over or the machine has ended.
+   */
+  waitForSerial(pattern: RegExp, timeoutMs: number, from?: number): Promise<RegExpMatchArray>;
+  /** Presses the power button; the guest may ignore it. */
+  pressPower(): void;
+  /** Presses reset. */
+  reset(): void;
+  /** Cuts the power. May be called twice. */
+  kill(): Promise<void>;
+  readonly exited: Promise<number | null>;
+};
+
+function plain(text: string): string {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: consoles speak in escape sequences
+  return text.replaceAll(/\u001b\[[0-9;?]*[A-Za-z]|\u001b[A-Za-z]|\r/g, '');
+}
+
+async function exists(path: string): Promise<boolean> {
+  return access(path).then(
+    () => true,
+    () => false,
+  );
+}
+
+/** Machines of all tests on this computer take turns: emulation needs a whole core to keep its times. */
+const TURN = join(tmpdir(), 'qemu.lock');
+
+function startProcess(options: MachineOptions): ChildProcess {
+  const { network } = options;
+  const inside = network.kind === 'tap' && network.netns !== undefined ? ['ip', 'netns', 'exec', network.netns] : [];
+  const command = ['flock', '--no-fork', TURN, ...inside, 'qemu-system-x86_64', ...qemuArguments(options)];
+  const child = spawn(command[0] ?? '', command.slice(1), { stdio: ['pipe', 'ignore', 'pipe'] });
+  child.stdin?.on('error', () => undefined);
+  child.stdin?.write('{"execute":"qmp_capabilities"}\n');
+  return child;
+}
+
+/** Starts a machine (waits until it is its turn). The caller calls `kill`. */
+export async function startMachine(options: MachineOptions): Promise<Machine> {
+  const serialLog = serialLogOf(options.directory);
+  await rm(serialLog, { force: true });
+  const variables = variablesOf(options.directory);
+  if (options.firmware === 'uefi' && !(await exists(variables))) await copyFile(OVMF_VARIABLES, variables);
+  const child = startProcess(options);
+  let words = '';
+  let ended = false;
+  child.stderr?.on('data', (data: Buffer) => {
+    words = (words + data.toString('utf8')).slice(-2000);
+  });
+  const killNow = () => child.kill('SIGKILL');
+  process.once('exit', killNow);
+  const exited = new Promise<number | null>((resolve, reject) => {
+    child.on('error', reject);
+    child.on('close', (code) => {
+      ended = true;
+      process.off('exit', killNow);
+      resolve(code);
+    });
+  });
+  const serialText = async () => plain(await readFile(serialLog, 'latin1').catch(() => ''));
+  const command = (name: string) => child.stdin?.write(`{"execute":"${name}"}\n`);
+  const isRunning = () => !ended;
+  while (isRunning() && !(await exists(serialLog))) await sleep(50);
+  return {
+    serialLog,
+    serialText,
+    waitForSerial: (pattern, timeoutMs, from = 0) => waitFor({ serialText, isRunning, words: () => words }, pattern, { timeoutMs, from }),
+    pressPower: () => command('system_powerdown'),
+    reset: () => command('system_reset'),
+    kill: async () => {
+      killNow();
+      await exited;
+    },
+    exited,
+  };
+}
+
+type Console = { serialText(): Promise<string>; isRunning(): boolean; words(): string };
+
+async function waitFor(console: Console, pattern: RegExp, limit: { timeoutMs: number; from: number }): Promise<RegExpMatchArray> {
+  const end = performance.now() + limit.timeoutMs;
+  for (;;) {
+    const running = console.isRunning();
+    const text = await console.serialText();
+    const found = text.slice(limit.from).match(pattern);
+    if (found) return found;
+    const why = running ? `did not appear within ${limit.timeoutMs} ms` : `never appeared: the machine ended ${console.words()}`;
+    if (!running || performance.now() > end) throw new Error(`${pattern} ${why}; the console's end:\n${text.slice(-1500)}`);
+    await sleep(100);
+  }
+}
