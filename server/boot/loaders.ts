@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { authorise } from '../../core/authorise.ts';
 import type { Digest } from '../../core/ids.ts';
 import type { Arch } from '../../core/image.ts';
 import { findNewestEngine } from '../db/engines.ts';
@@ -52,7 +53,8 @@ export function loaderFiles(site: Source, clock: () => number = () => performanc
   return {
     read: async (name) => {
       const loader = parseLoaderName(name);
-      if (loader === undefined) return undefined;
+      // TFTP has no identities: whoever asks is nobody.
+      if (loader === undefined || !authorise({ kind: 'anonymous' }, 'boot.read')) return undefined;
       const manifest = await currentEngine(loader.arch);
       const path = `boot/${loader.arch}/${loader.file}`;
       const own = manifest && (await cached(`${manifest} ${path}`, () => readFromStore(site, manifest, path)));

@@ -12,6 +12,7 @@ import { createMetrics } from '../../../server/api/metrics.ts';
 import type { Route } from '../../../server/api/route.ts';
 import { allRoutes, UPGRADES } from '../../../server/api/routes/index.ts';
 import { type UpgradeRoute, upgradeListener } from '../../../server/api/upgrade.ts';
+import { loaderFiles, parseLoaderName } from '../../../server/boot/loaders.ts';
 import { findAgentKey } from '../../../server/db/agent-keys.ts';
 import { createOperatorToken, revokeOperatorToken } from '../../../server/db/operator-tokens.ts';
 import { revokeServer } from '../../../server/servers.ts';
@@ -229,5 +230,23 @@ test('an unknown address says 401 to strangers and 404 to those who may ask', as
     const answer = await ask({ ...addressOf('api'), tls: true, method: 'GET', path: '/api/v1/none', caller });
     if (identity.kind === 'anonymous') assert.equal(answer.json?.['code'], code, name);
     else assert.equal(answer.status, 404, name);
+  }
+});
+
+test('TFTP gives the loaders that there can be and nothing else, whatever the name', async () => {
+  const files = loaderFiles(hq.site);
+  for (const name of ['boot/amd64/undionly.kpxe', '/boot/amd64/snponly.efi']) assert.ok(parseLoaderName(name), name);
+  for (const name of [
+    'keys/ca.key',
+    '../keys/ca.key',
+    'boot/amd64/../../keys/ca.key',
+    'boot/amd64/..',
+    'boot/mips/undionly.kpxe',
+    'boot/amd64/undionly.kpxe\0x',
+    `${hq.dataDir}/keys/signing.key`,
+    '/etc/passwd',
+    '',
+  ]) {
+    assert.equal(await files.read(name), undefined, name);
   }
 });
