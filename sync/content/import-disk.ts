@@ -44,7 +44,7 @@ async function layoutOfSpooled(source: DiskSource, sectorSize?: number): Promise
 async function importFrom(source: DiskSource, layout: DiskLayout, session: WriteSession, onProgress: OnProgress): Promise<Imported> {
   const tree = createTreeWriter((bytes) => session.put(bytes, 'pages'));
   const { sizeBytes, usedBytes } = await storeContent(
-    { read: (buffer) => source.read(buffer), starts: regionStarts(layout.partitionTable.partitions) },
+    { read: source.read, allocate: source.allocate, starts: regionStarts(layout.partitionTable.partitions) },
     tree,
     session,
     () => onProgress(source.progress().done, source.progress().total),
@@ -61,6 +61,7 @@ async function importFrom(source: DiskSource, layout: DiskLayout, session: Write
 
 export type Content = {
   readonly read: (buffer: Buffer) => Promise<number>;
+  readonly allocate?: (bytes: number) => Buffer;
   /** Where the chunk grid starts anew: ascending, first 0. */
   readonly starts: readonly number[];
 };
@@ -81,7 +82,8 @@ export async function storeContent(
 ): Promise<{ sizeBytes: number; usedBytes: number }> {
   const extents = createExtentSink(tree, session);
   const starts = [...content.starts.slice(1), Number.POSITIVE_INFINITY];
-  let [current, spare] = [Buffer.allocUnsafe(CARRY_BYTES + READ_BYTES), Buffer.allocUnsafe(CARRY_BYTES + READ_BYTES)];
+  const allocate = content.allocate ?? Buffer.allocUnsafe;
+  let [current, spare] = [allocate(CARRY_BYTES + READ_BYTES), allocate(CARRY_BYTES + READ_BYTES)];
   let offset = 0;
   let readBytes = await content.read(current.subarray(CARRY_BYTES));
   let window = current.subarray(CARRY_BYTES, CARRY_BYTES + readBytes);
