@@ -43,6 +43,10 @@ function requestOf(work: Work): { path: string; body: Record<string, Json | unde
       const { kind: _, ...body } = work;
       return { path: '/api/v1/images', body };
     }
+    case 'engine': {
+      const { kind: _, ...body } = work;
+      return { path: '/api/v1/engines', body };
+    }
     case 'verify':
       return { path: `/api/v1/images/${encodeURIComponent(work.reference)}/verify`, body: {} };
     case 'export':

@@ -1,6 +1,7 @@
 import { isAbsolute } from 'node:path';
 import type { Json } from '../../core/canonical-json.ts';
 import { AppError } from '../../core/errors.ts';
+import { type EngineImport, importEngine } from '../engine/publish.ts';
 import type { Site } from '../site.ts';
 import { collectGarbage, exportImage, verifyImage } from './content.ts';
 import { type ImportRequest, importImage } from './import.ts';
@@ -9,6 +10,7 @@ import { viewImage, viewReport } from './view.ts';
 /** Long work on images and the store: what is asked for, as it travels in a request. */
 export type Work =
   | ({ readonly kind: 'import' } & Omit<ImportRequest, 'actor'>)
+  | ({ readonly kind: 'engine' } & EngineImport)
   | { readonly kind: 'verify'; readonly reference: string }
   | { readonly kind: 'export'; readonly reference: string; readonly path: string }
   | { readonly kind: 'check'; readonly repair: boolean }
@@ -19,6 +21,8 @@ export async function doWork(site: Site, work: Work, actor: string, report: (don
   switch (work.kind) {
     case 'import':
       return viewImage(await importImage(site, { ...work, path: absolute(work.path), actor }, report));
+    case 'engine':
+      return viewImage(await importEngine(site, { ...work, path: absolute(work.path), actor }, report));
     case 'verify': {
       const verified = await verifyImage(site, work.reference, report);
       return { image: viewImage(verified.image), ...viewReport(verified.report) };

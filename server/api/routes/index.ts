@@ -3,6 +3,7 @@ import type { Route } from '../route.ts';
 import type { UpgradeRoute } from '../upgrade.ts';
 import { AGENT_ROUTES } from './agent.ts';
 import { BOOT_ROUTES } from './boot.ts';
+import { ENGINE_ROUTES } from './engine.ts';
 import { ENROL_ROUTES } from './enrol.ts';
 import { FIRST_BOOT_ROUTES } from './first-boot.ts';
 import { healthRoutes } from './health.ts';
@@ -25,6 +26,7 @@ export function allRoutes(metrics: Metrics): readonly Route[] {
     ...SERVER_ROUTES,
     ...TOKEN_ROUTES,
     ...IMAGE_ROUTES,
+    ...ENGINE_ROUTES,
     ...STORE_ROUTES,
     ...OPERATION_ROUTES,
     ...ORDER_ROUTES,
