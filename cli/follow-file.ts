@@ -1,18 +1,18 @@
 import { watch } from 'node:fs';
 import { type FileHandle, open, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { rotatedName } from '../server/log-file.ts';
+
+type Place = { file: FileHandle | undefined; inode: number; offset: number; rest: string };
 
 /**
- * Gives each line that is added to a file from now on, also after the file was rotated (a new inode, or shorter).
- * Reading starts with the returned function, so that what came before can be printed first; it ends with `signal`.
+ * Gives each line that is added to a log file from now on, over any number of rotations. Reading starts with the
+ * returned function, so that what came before can be printed first; it ends with `signal`.
  */
-export function followFile(path: string, signal: AbortSignal, onLine: (text: string) => void): () => Promise<void> {
-  const start = stat(path).then(
-    ({ size, ino }) => ({ offset: size, inode: ino }),
-    () => ({ offset: 0, inode: 0 }),
-  );
+export async function followFile(path: string, signal: AbortSignal, onLine: (text: string) => void): Promise<() => Promise<void>> {
+  const place = await openPlace(path);
+  if (place.file !== undefined) place.offset = (await place.file.stat()).size;
   return async () => {
-    const position = { ...(await start), rest: '' };
     let wake = (): void => undefined;
     // The directory, because the file itself is renamed away at rotation.
     const watcher = watch(dirname(path), () => wake());
@@ -22,39 +22,71 @@ export function followFile(path: string, signal: AbortSignal, onLine: (text: str
         const changed = new Promise<void>((resolve) => {
           wake = resolve;
         });
-        await readNew(path, position, onLine);
+        await catchUp(path, place, onLine);
         if (!signal.aborted) await changed;
       }
     } finally {
       watcher.close();
+      await place.file?.close();
     }
   };
 }
 
-type Position = { offset: number; inode: number; rest: string };
-
-async function readNew(path: string, position: Position, onLine: (text: string) => void): Promise<void> {
-  const file = await openIfThere(path);
-  if (file === undefined) return;
-  try {
-    const { size, ino } = await file.stat();
-    if (ino !== position.inode || size < position.offset) Object.assign(position, { offset: 0, inode: ino, rest: '' });
-    if (size === position.offset) return;
-    const { buffer, bytesRead } = await file.read(Buffer.alloc(size - position.offset), 0, size - position.offset, position.offset);
-    position.offset += bytesRead;
-    const lines = (position.rest + buffer.toString('utf8', 0, bytesRead)).split('\n');
-    position.rest = lines.pop() ?? '';
-    for (const line of lines) onLine(line);
-  } finally {
-    await file.close();
+/** Reads to the end of the newest file, through those that were put aside since the last look. */
+async function catchUp(path: string, place: Place, onLine: (text: string) => void): Promise<void> {
+  for (;;) {
+    // First where our file is now, then its end: once it was put aside nobody adds to it.
+    const age = place.file === undefined ? undefined : await ageOf(path, place.inode);
+    await readToEnd(place, onLine);
+    if (age === 0) return;
+    const next = await openPlace(rotatedName(path, (age ?? 1) - 1));
+    if (next.file === undefined) return;
+    if (next.inode === place.inode) await next.file.close();
+    else {
+      await place.file?.close();
+      Object.assign(place, next);
+    }
   }
 }
 
-async function openIfThere(path: string): Promise<FileHandle | undefined> {
+/** How often our file was put aside: its number; undefined when it was removed. */
+async function ageOf(path: string, inode: number): Promise<number | undefined> {
+  for (let age = 0; ; age++) {
+    const found = await inodeOf(rotatedName(path, age));
+    if (found === inode) return age;
+    // Between two renames the newest name is nobody's for a moment.
+    if (found === undefined && age > 0) return undefined;
+  }
+}
+
+async function inodeOf(path: string): Promise<number | undefined> {
   try {
-    return await open(path, 'r');
+    return (await stat(path)).ino;
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
     throw error;
+  }
+}
+
+async function openPlace(path: string): Promise<Place> {
+  try {
+    const file = await open(path, 'r');
+    return { file, inode: (await file.stat()).ino, offset: 0, rest: '' };
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return { file: undefined, inode: 0, offset: 0, rest: '' };
+    throw error;
+  }
+}
+
+async function readToEnd(place: Place, onLine: (text: string) => void): Promise<void> {
+  const buffer = Buffer.alloc(65_536);
+  for (;;) {
+    const bytesRead = (await place.file?.read(buffer, 0, buffer.byteLength, place.offset))?.bytesRead ?? 0;
+    if (bytesRead === 0) return;
+    place.offset += bytesRead;
+    const lines = (place.rest + buffer.toString('latin1', 0, bytesRead)).split('\n');
+    place.rest = lines.pop() ?? '';
+    // Kept as octets until a line is whole: a character may lie across two reads.
+    for (const line of lines) onLine(Buffer.from(line, 'latin1').toString('utf8'));
   }
 }

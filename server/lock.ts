@@ -30,7 +30,7 @@ async function lockFile(dataDir: string): Promise<DatabaseSync> {
   let db: DatabaseSync | undefined;
   try {
     db = new DatabaseSync(join(dataDir, 'lock'), { timeout: 0 });
-    db.exec('BEGIN EXCLUSIVE');
+    db.exec('PRAGMA journal_mode = MEMORY; BEGIN EXCLUSIVE');
     return db;
   } catch (error) {
     db?.close();

@@ -63,12 +63,13 @@ export class LogFile extends Writable {
     await this.#file?.close();
     this.#file = undefined;
     this.#size = 0;
-    await rm(numbered(path, maxFiles - 1), { force: true });
-    for (let age = maxFiles - 2; age >= 0; age--) await moveIfThere(numbered(path, age), numbered(path, age + 1));
+    await rm(rotatedName(path, maxFiles - 1), { force: true });
+    for (let age = maxFiles - 2; age >= 0; age--) await moveIfThere(rotatedName(path, age), rotatedName(path, age + 1));
   }
 }
 
-function numbered(path: string, age: number): string {
+/** Where the file lies that was put aside `age` times: `x.log`, `x1.log`, `x2.log`. */
+export function rotatedName(path: string, age: number): string {
   return age === 0 ? path : path.replace(/(\.[^.]*)$/, `${age}$1`);
 }
 

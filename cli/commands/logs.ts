@@ -37,7 +37,7 @@ async function fromFiles(frame: Frame, options: Options): Promise<void> {
     return;
   }
   const write = (line: LogLine) => frame.stdout.write(`${frame.json ? JSON.stringify(line) : readable(line)}\n`);
-  const follower = followFile(join(frame.dataDir, 'log', LOG_FILE), frame.signal, (text) => {
+  const follower = await followFile(join(frame.dataDir, 'log', LOG_FILE), frame.signal, (text) => {
     const line = parseLine(text);
     if (line !== undefined && matches(line, filter)) write(line);
   });
