@@ -1,0 +1,38 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { userNetwork } from '../test/helpers/lab/network.ts';
+import { enrol, type Sites, startSites, waitForReplication } from '../test/helpers/lab/sites.ts';
+import { Timeline } from '../test/helpers/lab/timeline.ts';
+
+/**
+ * `make dev`: a master and a branch on free high ports, without root, with the image of docs/examples at both.
+ * Up until SIGINT; everything they wrote goes with them.
+ */
+async function main(): Promise<void> {
+  const timeline = new Timeline((line) => process.stdout.write(`${line}\n`), process.stdout.isTTY === true);
+  const workDir = await mkdtemp(join(tmpdir(), 'waystation-dev-'));
+  const network = userNetwork();
+  const sites = await startSites(workDir, network);
+  try {
+    await enrol(sites, network, timeline);
+    await sites.hq.json('image', 'import', 'docs/examples/fat.raw.gz', '--name', 'fat');
+    await waitForReplication(sites, ['fat'], timeline);
+    announce(sites);
+    await new Promise((resolve) => process.once('SIGINT', resolve).once('SIGTERM', resolve));
+  } finally {
+    await sites.close();
+    await rm(workDir, { recursive: true, force: true });
+  }
+}
+
+function announce({ hq, branch }: Sites): void {
+  for (const { name, addresses, dataDir } of [hq, branch]) {
+    process.stdout.write(
+      `\n${name}\n  boot  ${addresses.httpUrl}\n  api   ${addresses.httpsUrl}\n  cli/waystation image list --data ${dataDir}\n`,
+    );
+  }
+  process.stdout.write('\nCtrl-C ends both.\n');
+}
+
+await main();
