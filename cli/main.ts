@@ -1,14 +1,25 @@
-import { existsSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { AppError, describeError, EXIT_CODES } from '../core/errors.ts';
 import { printable } from '../core/ids.ts';
 import { createFrame, DEFAULT_DATA_DIR, type Frame, type World } from './frame.ts';
 
-/** Every noun in the order of the help text; `commands/<noun>.ts` exports `register(program, frame)`. */
-const NOUNS = [
-  ...['init', 'serve', 'version', 'doctor', 'migrate', 'logs'],
-  ...['server', 'image', 'sync', 'target', 'order', 'engine', 'datasource', 'store'],
-];
+/** Every noun in the order of the help text, with its file, which is loaded when it is typed. */
+const COMMANDS: { readonly [noun: string]: () => Promise<CommandModule> } = {
+  init: () => import('./commands/init.ts'),
+  serve: () => import('./commands/serve.ts'),
+  version: () => import('./commands/version.ts'),
+  doctor: () => import('./commands/doctor.ts'),
+  migrate: () => import('./commands/migrate.ts'),
+  logs: () => import('./commands/logs.ts'),
+  server: () => import('./commands/server.ts'),
+  image: () => import('./commands/image.ts'),
+  sync: () => import('./commands/sync.ts'),
+  target: () => import('./commands/target.ts'),
+  order: () => import('./commands/order.ts'),
+  engine: () => import('./commands/engine.ts'),
+  datasource: () => import('./commands/datasource.ts'),
+  store: () => import('./commands/store.ts'),
+};
 
 export type CommandModule = { readonly register: (program: Command, frame: Frame) => void };
 
@@ -78,14 +89,11 @@ function refuseContradiction(root: Command, action: Command): void {
 /** Loads the file of the noun that was typed; all of them for help and for typing errors. */
 async function registerCommands(program: Command, frame: Frame, argv: readonly string[]): Promise<void> {
   const word = firstWord(argv);
-  const typed = NOUNS.find((noun) => noun === word);
+  const typed = word === undefined || !Object.hasOwn(COMMANDS, word) ? undefined : COMMANDS[word];
   if (typed === undefined && word !== undefined && word !== 'help') {
     throw new AppError('usage', `there is no command "${printable(word)}"`, { hint: 'see waystation --help' });
   }
-  for (const noun of typed === undefined ? NOUNS : [typed]) {
-    const file = new URL(`./commands/${noun}.ts`, import.meta.url);
-    if (existsSync(file)) ((await import(file.href)) as CommandModule).register(program, frame);
-  }
+  for (const load of typed === undefined ? Object.values(COMMANDS) : [typed]) (await load()).register(program, frame);
 }
 
 function firstWord(argv: readonly string[]): string | undefined {
