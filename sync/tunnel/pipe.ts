@@ -14,7 +14,9 @@ if (path === undefined || ticket === undefined) {
 const socket = connect({ path, allowHalfOpen: true });
 socket.write(`${ticket}\n`);
 process.stdin.pipe(socket);
-socket.pipe(process.stdout);
+socket.pipe(process.stdout, { end: false });
+// rsync waits for its remote shell to exit before it closes its own end: the end of the link is the end of this program.
+socket.on('end', () => process.stdout.write('', () => process.exit(0)));
 process.stdout.on('error', () => process.exit(0));
 socket.on('error', (error) => {
   process.stderr.write(`the server that holds the link is gone: ${error.message}\n`);
