@@ -3,12 +3,13 @@ import { copyFile, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Arch } from '../../core/image.ts';
 import { describePackages } from './debian/packages.ts';
-import { openToolbox } from './debian/toolbox.ts';
+import { openToolbox, type Toolbox } from './debian/toolbox.ts';
 import { makeTree, unpackPackages } from './debian/unpack-process.ts';
 import { encodeInitramfs, FIRST_DEVICES } from './initramfs.ts';
+import { copyKept, engineKey, keptOrBuilt } from './kept.ts';
 import { findKernel, moveModules, type UnpackedKernel } from './kernel.ts';
 import { ENGINE_FOLDERS, ENGINE_MODULES } from './kernel-modules.ts';
-import { type EngineParts, fetchParts, withScratch, writeOwnPart } from './parts.ts';
+import { type EngineParts, fetchParts, type OwnFile, readOwnPart, withScratch, writeOwnPart } from './parts.ts';
 import { BUILD_PACKAGES, isInEngine, LOADERS } from './recipe.ts';
 import { readTree } from './tree-entries.ts';
 
@@ -40,28 +41,31 @@ export type BuiltEngine = {
   readonly meta: Readonly<Record<string, string>>;
 };
 
-async function makeInitramfs(request: EngineRequest, parts: EngineParts, kernel: UnpackedKernel, root: string): Promise<Buffer> {
-  const { cacheDir, projectDir, arch, signal } = request;
-  const toolbox = await openToolbox({ cacheDir, packages: BUILD_PACKAGES, ...(signal ? { signal } : {}) });
+/** All that goes into an engine, fetched and read, before anything is unpacked. */
+type Ingredients = { readonly parts: EngineParts; readonly own: readonly OwnFile[]; readonly toolbox: Toolbox };
+
+async function gather({ arch, cacheDir, projectDir, signal }: EngineRequest): Promise<Ingredients> {
+  const common = { cacheDir, ...(signal ? { signal } : {}) };
+  const toolbox = await openToolbox({ ...common, packages: BUILD_PACKAGES });
+  const parts = await fetchParts({ ...common, arch });
+  return { parts, toolbox, own: await readOwnPart(projectDir, arch) };
+}
+
+async function makeInitramfs(ingredients: Ingredients, kernel: UnpackedKernel, root: string): Promise<Buffer> {
+  const { parts, toolbox, own } = ingredients;
   await makeTree(root);
   await unpackPackages(parts.programs, root);
   await moveModules(kernel, { folders: ENGINE_FOLDERS, names: ENGINE_MODULES }, { toolbox, root });
-  await writeOwnPart(root, projectDir, arch);
-  request.onStage?.('packing the initramfs');
+  await writeOwnPart(root, own);
   const known = new Set(FIRST_DEVICES.map((entry) => entry.path));
   const entries = await readTree(root, (path) => isInEngine(path) && !known.has(path));
   return encodeInitramfs([...FIRST_DEVICES, ...entries]);
 }
 
-async function describeFile(outDir: string, path: string): Promise<BootFile> {
-  const content = await readFile(join(outDir, path));
-  return { path, sizeBytes: content.byteLength, sha256: createHash('sha256').update(content).digest('hex') };
-}
-
-async function writeBootFiles(request: EngineRequest, parts: EngineParts, scratch: string): Promise<string> {
-  const { arch, outDir } = request;
-  const boot = join(outDir, 'boot', arch);
-  const kernelTree = join(scratch, 'kernel');
+async function writeBootFiles(request: EngineRequest, ingredients: Ingredients, places: { out: string; scratch: string }): Promise<void> {
+  const { parts } = ingredients;
+  const boot = join(places.out, 'boot', request.arch);
+  const kernelTree = join(places.scratch, 'kernel');
   await mkdir(boot, { recursive: true });
   request.onStage?.('unpacking the kernel');
   await makeTree(kernelTree);
@@ -69,28 +73,33 @@ async function writeBootFiles(request: EngineRequest, parts: EngineParts, scratc
   const kernel = await findKernel(kernelTree);
   await copyFile(kernel.vmlinuz, join(boot, 'vmlinuz'));
   for (const loader of LOADERS) await copyFile(join(kernelTree, loader.path), join(boot, loader.name));
-  request.onStage?.('unpacking programs and drivers');
-  await writeFile(join(boot, 'initrd'), await makeInitramfs(request, parts, kernel, join(scratch, 'root')));
-  return kernel.release;
+  request.onStage?.('packing drivers, programs and the agent');
+  await writeFile(join(boot, 'initrd'), await makeInitramfs(ingredients, kernel, join(places.scratch, 'root')));
+}
+
+async function describeFile(outDir: string, path: string): Promise<BootFile> {
+  const content = await readFile(join(outDir, path));
+  return { path, sizeBytes: content.byteLength, sha256: createHash('sha256').update(content).digest('hex') };
 }
 
 /**
- * Builds the engine's boot files into `outDir`. Errors: `missing_program` (apt, dpkg, tar), `config` (not Debian),
- * `unreachable` (no packages), `not_found` (no agent, no Node).
+ * Builds the engine's boot files into `outDir`, or copies them when the same engine was built before. Errors:
+ * `missing_program` (apt, dpkg, tar), `config` (not Debian), `unreachable` (no packages), `not_found` (no agent, no Node).
  */
 export async function buildEngine(request: EngineRequest): Promise<BuiltEngine> {
-  const { arch, cacheDir, outDir, signal } = request;
+  const { arch, cacheDir, outDir } = request;
   request.onStage?.('fetching packages');
-  const parts = await fetchParts({ arch, cacheDir, ...(signal ? { signal } : {}) });
-  const kernelRelease = await withScratch(cacheDir, (scratch) => writeBootFiles(request, parts, scratch));
+  const ingredients = await gather(request);
+  const { parts, own, toolbox } = ingredients;
+  const packages = describePackages([...parts.kernel, ...parts.loaders, ...parts.programs]);
+  const key = await engineKey(`${arch}\n${packages}\n${toolbox.packages}`, own);
+  const kept = await keptOrBuilt(cacheDir, key, (out) =>
+    withScratch(cacheDir, (scratch) => writeBootFiles(request, ingredients, { out, scratch })),
+  );
+  await copyKept(kept, outDir);
   const names = ['vmlinuz', 'initrd', ...LOADERS.map((loader) => loader.name)].sort();
   const files = await Promise.all(names.map((name) => describeFile(outDir, join('boot', arch, name))));
-  const packages = describePackages([...parts.kernel, ...parts.loaders, ...parts.programs]);
-  return {
-    arch,
-    kernelRelease,
-    sizeBytes: files.reduce((sum, file) => sum + file.sizeBytes, 0),
-    files,
-    meta: { arch, kernel: kernelRelease, node: process.versions.node, packages },
-  };
+  const kernelRelease = parts.kernel[0]?.name.replace('linux-image-', '') ?? '';
+  const sizeBytes = files.reduce((sum, file) => sum + file.sizeBytes, 0);
+  return { arch, kernelRelease, sizeBytes, files, meta: { arch, kernel: kernelRelease, node: process.versions.node, packages } };
 }

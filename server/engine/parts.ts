@@ -1,5 +1,5 @@
-import { chmod, copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { AppError } from '../../core/errors.ts';
 import type { Arch } from '../../core/image.ts';
 import { bundleAgent } from './agent-bundle.ts';
@@ -31,18 +31,28 @@ async function readNode(projectDir: string, arch: Arch): Promise<Buffer> {
   });
 }
 
-/** Puts our own part into the engine's tree: init, the DHCP client's script, Node and the agent. */
-export async function writeOwnPart(root: string, projectDir: string, arch: Arch): Promise<void> {
-  const engine = join(root, 'usr/lib/engine');
-  await mkdir(engine, { recursive: true });
+/** Our own part of an engine: path in the engine, mode, content. */
+export type OwnFile = { readonly path: string; readonly mode: number; readonly content: Uint8Array };
+
+/** Init, the DHCP client's script, Node and the agent. Errors: `not_found`, `failed` when the agent does not compile. */
+export async function readOwnPart(projectDir: string, arch: Arch): Promise<OwnFile[]> {
+  const init = join(projectDir, 'agent/init');
+  return [
+    { path: 'init', mode: 0o755, content: await readFile(join(init, 'init')) },
+    { path: 'usr/lib/engine/lease', mode: 0o755, content: await readFile(join(init, 'lease')) },
+    { path: 'usr/lib/engine/agent.mjs', mode: 0o644, content: await bundleAgent(projectDir) },
+    { path: 'usr/bin/node', mode: 0o755, content: stripElf(await readNode(projectDir, arch)) },
+  ];
+}
+
+/** Puts our own part into the engine's tree, with modes of its own: those of a checkout depend on umask. */
+export async function writeOwnPart(root: string, files: readonly OwnFile[]): Promise<void> {
   await mkdir(join(root, 'etc'), { recursive: true });
-  await copyFile(join(projectDir, 'agent/init/init'), join(root, 'init'));
-  await copyFile(join(projectDir, 'agent/init/lease'), join(engine, 'lease'));
-  await writeFile(join(root, 'usr/bin/node'), stripElf(await readNode(projectDir, arch)));
-  await writeFile(join(engine, 'agent.mjs'), await bundleAgent(projectDir));
-  // A checkout's modes depend on umask and on how it was made.
-  for (const path of ['init', 'usr/lib/engine/lease', 'usr/bin/node']) await chmod(join(root, path), 0o755);
-  await chmod(join(engine, 'agent.mjs'), 0o644);
+  for (const { path, mode, content } of files) {
+    await mkdir(dirname(join(root, path)), { recursive: true });
+    await writeFile(join(root, path), content);
+    await chmod(join(root, path), mode);
+  }
 }
 
 /** Runs `work` with a new folder that is gone afterwards, whatever happened. */
