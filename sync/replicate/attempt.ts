@@ -46,13 +46,14 @@ export async function runRsync(tools: RunTools, { key, part, locked, onBytes }: 
 
 /** Turns rsync's exit status and the fate of the link into an error that says which. Source: rsync(1), EXIT VALUES. */
 function judgeEnd({ status, words }: RsyncEnd, broken: unknown, path: string): void {
+  // The status is that of our pipe when the daemon alone failed: its words tell more.
+  if (words.includes('link_stat')) throw new AppError('not_found', `the parent no longer has the part: ${words}`);
   if (status === 0) return;
   if (status === 11 || words.includes('No space left')) throw diskFull(path, 'ran out of space', words);
   if (broken instanceof AppError) throw broken;
   if (status === 4 || status === 5) {
     throw new AppError('version_mismatch', `the parent's rsync daemon refused: ${words}`, { hint: 'upgrade the older of the two servers' });
   }
-  if (status === 23 && words.includes('link_stat')) throw new AppError('not_found', `the parent no longer has the part: ${words}`);
   // Anything else is a stream that ended too early (10, 12, 30, a signal): the next attempt continues it.
   throw new AppError('unreachable', `rsync ended with ${status ?? 'a signal'} before the part was whole: ${words}`, {
     hint: 'the link to the parent broke; the run goes on where it stood',

@@ -33,6 +33,7 @@ export async function fetchPart(tools: RunTools, wish: PartWish): Promise<void> 
     if (verdict === 'wrong' && ++badHashes > MOST_BAD_HASHES) throw badPart(wish.part);
     try {
       await runRsync(tools, wish);
+      if ((await sizeOf(wish.locked.path)) < wish.part.sizeBytes) throw stoppedEarly(wish.part);
       failures = 0;
     } catch (error) {
       if (!(error instanceof AppError) || error.code !== 'unreachable') throw error;
@@ -61,6 +62,12 @@ async function judge(tools: RunTools, { part, locked }: PartWish): Promise<'righ
 async function sizeOf(path: string): Promise<number> {
   const found = await stat(path).catch(() => undefined);
   return found?.size ?? 0;
+}
+
+function stoppedEarly(part: ArchivePart): AppError {
+  return new AppError('unreachable', `rsync stopped before part ${part.name} was whole, without saying why`, {
+    hint: 'see the log of the parent; then run again',
+  });
 }
 
 function badPart(part: ArchivePart): AppError {

@@ -1,0 +1,119 @@
+import assert from 'node:assert/strict';
+import { createHash, randomBytes } from 'node:crypto';
+import { mkdir, mkdtemp, open, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { connect, createServer, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+import { daemonConfig } from '../../../sync/tunnel/daemon-config.ts';
+import { WINDOW_BYTES } from '../../../sync/tunnel/frames.ts';
+import { openPipeListener } from '../../../sync/tunnel/pipe-listener.ts';
+import { fetchPart, startDaemon } from '../../../sync/tunnel/rsync-process.ts';
+import { runTunnel } from '../../../sync/tunnel/tunnel.ts';
+
+const root = await mkdtemp(join(tmpdir(), "waystation tunnel's "));
+after(() => rm(root, { recursive: true, force: true }));
+
+/** Two ends of a TCP connection on this machine. */
+async function socketPair(): Promise<[Socket, Socket]> {
+  const server = createServer({ allowHalfOpen: true });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as { port: number };
+  const accepted = new Promise<Socket>((resolve) => server.once('connection', resolve));
+  const client = connect({ port, host: '127.0.0.1', allowHalfOpen: true });
+  const pair: [Socket, Socket] = [client, await accepted];
+  server.close();
+  return pair;
+}
+
+async function makeParts(name: string, content: Buffer): Promise<{ config: string; part: string; directory: string }> {
+  const base = join(root, name);
+  const parts = join(base, 'parts');
+  await mkdir(parts, { recursive: true, mode: 0o755 });
+  const part = createHash('sha256').update(content).digest('hex');
+  await writeFile(join(parts, part), content, { mode: 0o644 });
+  const config = join(base, 'rsyncd.conf');
+  await writeFile(config, daemonConfig({ directory: parts, asRoot: process.getuid?.() === 0 }));
+  const directory = join(base, 'incoming');
+  await mkdir(directory);
+  return { config, part, directory };
+}
+
+/** One rsync through pipe, listener and both tunnel ends; gives its end and what the link carried. */
+async function transfer(
+  made: { config: string; part: string; directory: string },
+  hooks: { onBytes?: (sum: number, link: Socket) => void } = {},
+) {
+  const pipes = await openPipeListener(join(root, `${made.part.slice(0, 8)}.sock`));
+  const [child, parent] = await socketPair();
+  const daemon = startDaemon(made.config);
+  const parentSide = runTunnel({ link: parent, input: daemon.output, output: daemon.input })
+    .catch((error) => error)
+    .finally(() => daemon.kill());
+  let received = 0;
+  let childSide: Promise<unknown> = Promise.resolve();
+  const { ticket } = pipes.issue((socket) => {
+    const onData = (bytes: { received: number }) => {
+      received += bytes.received;
+      hooks.onBytes?.(received, child);
+    };
+    childSide = runTunnel({ link: child, input: socket, output: socket, onData }).catch((error) => error);
+  });
+  const lock = await open(made.directory, 'r');
+  const request = {
+    part: made.part,
+    directory: made.directory,
+    socketPath: pipes.path,
+    ticket,
+    lock,
+    signal: new AbortController().signal,
+  };
+  const end = await fetchPart(request);
+  const outcome = { end, received, child: await childSide, parent: await parentSide, daemon: await daemon.ended };
+  await lock.close();
+  await pipes.close();
+  return outcome;
+}
+
+test('rsync fetches a part through the tunnel, from a directory with spaces and quotes', async () => {
+  const content = randomBytes(3_000_000);
+  const made = await makeParts('whole', content);
+  const { end, child, parent, received } = await transfer(made);
+  assert.deepEqual(end, { status: 0, words: '' });
+  assert.equal(child, undefined);
+  assert.equal(parent, undefined);
+  assert.ok(content.equals(await readFile(join(made.directory, made.part))));
+  assert.ok(received < content.length * 1.02, `${received} bytes for ${content.length}`);
+});
+
+test('a link that breaks leaves a beginning, and the next rsync sends no more than the window and its own buffer again', async () => {
+  const content = randomBytes(6_000_000);
+  const made = await makeParts('broken', content);
+  const first = await transfer(made, { onBytes: (sum, link) => sum > 2_500_000 && link.destroy() });
+  assert.notEqual(first.end.status, 0);
+  assert.equal((first.child as { code?: string }).code, 'unreachable');
+  const held = (await stat(join(made.directory, made.part))).size;
+  assert.ok(first.received - held < WINDOW_BYTES + 262_144 + 65_536, `${first.received - held} bytes of ${first.received} were lost`);
+  const second = await transfer(made);
+  assert.equal(second.end.status, 0);
+  assert.ok(second.received < content.length - held + 100_000);
+  assert.ok(content.equals(await readFile(join(made.directory, made.part))));
+});
+
+test('the daemon gives nothing but the part that was asked for by name', async () => {
+  const made = await makeParts('narrow', randomBytes(1000));
+  const { end } = await transfer({ ...made, part: '0'.repeat(64) });
+  // rsync itself returns the status of its remote shell here, so only its words can be believed.
+  assert.match(end.words, /link_stat.*No such file/);
+});
+
+test('a pipe without the right ticket is shut out', async () => {
+  const pipes = await openPipeListener(join(root, 'ticket.sock'));
+  let taken = 0;
+  pipes.issue(() => taken++);
+  const socket = connect(pipes.path);
+  socket.write(`${'0'.repeat(64)}\n`);
+  await new Promise((resolve) => socket.on('close', resolve));
+  assert.equal(taken, 0);
+  await pipes.close();
+});
