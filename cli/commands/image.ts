@@ -25,9 +25,13 @@ type ImageView = {
 
 type ImportOptions = { name: string; version?: string; arch?: string; sectorSize?: number };
 
+const EXITS = `
+Exit codes: 0 done, 1 damage found, 64 usage, 65 not an image, truncated, backing file, name taken, 66 no such image or file,
+69 show and delete: no server runs, 75 disk full or needed by an order, 77 belongs to another server, or a file through --url`;
+
 /** `waystation image …`: import and export read and write files of the machine the server runs on. */
 export function register(program: Command, frame: Frame): void {
-  const image = program.command('image').description('disk images: import, look at, verify, export, delete');
+  const image = program.command('image').description('disk images: import, look at, verify, export, delete').addHelpText('after', EXITS);
   image
     .command('import <file>')
     .description('take a raw disk, also .gz or .zst, or a qcow2 without a backing file; exit 65: not an image, name taken')

@@ -8,9 +8,14 @@ import { printReport, type ReportView } from '../report.ts';
 
 type GcOptions = { dryRun?: boolean; graceHours?: number };
 
+const EXITS = '\nExit codes: 0 done, 1 damage found, 64 usage, 75 the directory is in use, 77 not permitted';
+
 /** `waystation store …`: the content store, with the server up or down. */
 export function register(program: Command, frame: Frame): void {
-  const store = program.command('store').description('the content store: check, figures, free what nobody needs');
+  const store = program
+    .command('store')
+    .description('the content store: check, figures, free what nobody needs')
+    .addHelpText('after', EXITS);
   store
     .command('check')
     .description('read everything and hold it against its digests; exit 1 when something is damaged')
