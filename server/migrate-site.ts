@@ -9,7 +9,7 @@ export async function migrateSite({ dataDir, env }: { dataDir: string; env: Node
   await readServerId(dataDir);
   const lock = await takeLock(dataDir);
   try {
-    const db = await connectDatabase(await loadConfig({ dataDir, env }), dataDir);
+    const db = await connectDatabase(await loadConfig({ dataDir, env }), dataDir, env);
     try {
       return await migrateDatabase(db);
     } finally {

@@ -38,7 +38,7 @@ export async function openSite(options: OpenSiteOptions): Promise<Site> {
     const config = await readConfig(options);
     const log = createLog({ dataDir, level: config.logLevel, toStdout: options.logToStdout ?? false });
     opened.push(() => closeLog(log));
-    const db = await openDatabase(config, dataDir);
+    const db = await openDatabase(config, dataDir, options.env);
     opened.push(() => db.destroy());
     const keys = await openKeys(dataDir, serverId);
     const self = await readSelf(db, serverId);

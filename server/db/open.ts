@@ -8,14 +8,14 @@ import { requireCurrentSchema } from './migrate.ts';
 
 /**
  * Opens the database that the configuration names and checks that its schema is this program's.
- * The caller destroys the returned handle. On SQLite there is one connection: inside a transaction
+ * The caller destroys the returned handle. `env` gives the password and the place of the data sources. On SQLite there is one connection: inside a transaction
  * work only with the transaction, or the call waits for itself.
  *
  * Errors: `config` (not migrated: run `waystation migrate`; sign-in refused), `version_mismatch` (newer schema),
  * `unreachable`, `unknown_data_source`, `unreadable_secret`.
  */
-export async function openDatabase(config: Pick<Config, 'database'>, dataDir: string): Promise<Knex> {
-  const db = await connectDatabase(config, dataDir);
+export async function openDatabase(config: Pick<Config, 'database'>, dataDir: string, env: NodeJS.ProcessEnv = process.env): Promise<Knex> {
+  const db = await connectDatabase(config, dataDir, env);
   try {
     await requireCurrentSchema(db);
     return db;
@@ -26,8 +26,12 @@ export async function openDatabase(config: Pick<Config, 'database'>, dataDir: st
 }
 
 /** The database as it is, whatever its schema: for `init`, `migrate` and `doctor`. It was reached once. */
-export async function connectDatabase(config: Pick<Config, 'database'>, dataDir: string): Promise<Knex> {
-  return connectTo(await resolveDatabase(config.database, { dataDir }), dataDir);
+export async function connectDatabase(
+  config: Pick<Config, 'database'>,
+  dataDir: string,
+  env: NodeJS.ProcessEnv = process.env,
+): Promise<Knex> {
+  return connectTo(await resolveDatabase(config.database, { dataDir, env }), dataDir);
 }
 
 /** As `connectDatabase`, for settings that are resolved already. */

@@ -35,7 +35,7 @@ export async function examine(options: DoctorOptions): Promise<readonly Finding[
     checkDisk(dataDir, config.storeReserveBytes),
     checkClock(dataDir, now()),
     serverId === undefined ? [] : checkKeys(dataDir, serverId, now()),
-    serverId === undefined ? [] : checkDatabase(config, dataDir),
+    serverId === undefined ? [] : checkDatabase(config, dataDir, env),
     checkDhcp(config, () => pxeInterfaces(config)),
   ]);
   return [checkNode(), directory, ...configuration.findings, ...groups.flat()];
