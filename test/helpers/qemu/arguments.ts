@@ -11,7 +11,9 @@ export type MachineNetwork =
 export type MachineOptions = {
   readonly firmware: 'bios' | 'uefi';
   /** A raw disk; the machine writes to it. */
-  readonly disk: string;
+  readonly disk?: string;
+  /** Starts this kernel at once, without boot loader or network boot. */
+  readonly kernel?: { readonly vmlinuz: string; readonly initrd: string; readonly commandLine: string };
   /** An empty folder of the caller for the serial log and the machine's own NVRAM; kept when there is one already. */
   readonly directory: string;
   readonly network: MachineNetwork;
@@ -54,12 +56,20 @@ function networkArguments(options: MachineOptions): string[] {
   return ['-netdev', `user,id=n0${tftp}${boot}`, ...device];
 }
 
+function startArguments({ disk, kernel }: MachineOptions): string[] {
+  const drive = ['-drive', `if=none,id=d0,format=raw,discard=unmap,file=${disk}`, '-device', 'virtio-blk-pci,drive=d0,bootindex=2'];
+  return [
+    ...(disk === undefined ? [] : drive),
+    ...(kernel === undefined ? [] : ['-kernel', kernel.vmlinuz, '-initrd', kernel.initrd, '-append', kernel.commandLine]),
+  ];
+}
+
 /** The arguments of qemu-system-x86_64: software emulation only, one virtio disk, one virtio card, a serial log. */
 export function qemuArguments(options: MachineOptions): string[] {
   return [
     ...['-accel', 'tcg', '-cpu', 'max', '-machine', 'q35', '-m', String(options.memoryMb ?? 1024), '-nodefaults', '-vga', 'std'],
     ...firmwareArguments(options),
-    ...['-drive', `if=none,id=d0,format=raw,discard=unmap,file=${options.disk}`, '-device', 'virtio-blk-pci,drive=d0,bootindex=2'],
+    ...startArguments(options),
     ...networkArguments(options),
     ...(options.uuid === undefined ? [] : ['-uuid', options.uuid]),
     ...(options.noReboot ? ['-no-reboot'] : []),
