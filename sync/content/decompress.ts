@@ -2,7 +2,7 @@ import { createReadStream } from 'node:fs';
 import { pipeline, Readable } from 'node:stream';
 import { createGunzip, createZstdDecompress } from 'node:zlib';
 import { AppError } from '../../core/errors.ts';
-import { createIntake, cutShort, readZstdFrame } from './zstd-frames.ts';
+import { createIntake, cutShort, nextZstdFrame } from './zstd-frames.ts';
 
 const SLICE_BYTES = 256 * 1024;
 
@@ -31,7 +31,9 @@ async function* gunzip(source: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
 
 async function* unzstd(source: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
   const intake = createIntake(source);
-  while (!(await intake.isAtEnd())) yield* through(readZstdFrame(intake), createZstdDecompress({ chunkSize: SLICE_BYTES }));
+  for (let frame = await nextZstdFrame(intake); frame !== undefined; frame = await nextZstdFrame(intake)) {
+    yield* through(frame, createZstdDecompress({ chunkSize: SLICE_BYTES }));
+  }
 }
 
 async function* through(source: AsyncIterable<Buffer>, decoder: NodeJS.ReadWriteStream): AsyncGenerator<Buffer> {

@@ -11,7 +11,7 @@ const Info = z.object({
 });
 
 /**
- * Refuses a qcow2 file that points at other files (they would be read with our rights) or is encrypted.
+ * Refuses a qcow2 file that points at other files (they would be read with our rights), is encrypted or damaged.
  * Gives its virtual size. Errors: `bad_data`, `missing_program`.
  */
 export async function checkQcow2(path: string): Promise<{ sizeBytes: number }> {
@@ -28,8 +28,13 @@ export async function checkQcow2(path: string): Promise<{ sizeBytes: number }> {
   if (info.encrypted === true || data['encrypt'] !== undefined) {
     throw refused('is encrypted', 'decrypt it first: qemu-img convert with --object secret');
   }
+  // A file that was cut off converts without complaint, its lost clusters as zeros: only `check` sees it.
+  await runQemuImg(['check', '-q', '-U', '-f', 'qcow2', '--', path], CHECK_FINE);
   return { sizeBytes: info['virtual-size'] };
 }
+
+/** 3: clusters that nothing refers to; they lose nothing but space. */
+const CHECK_FINE = [0, 3];
 
 /** Writes the content of a qcow2 file to a new raw file, sparse where it is zero. Errors: `bad_data`, `missing_program`, `disk_full`. */
 export async function convertQcow2(path: string, out: string): Promise<void> {
@@ -40,7 +45,7 @@ function refused(what: string, hint: string): AppError {
   return new AppError('bad_data', `the qcow2 image ${what}`, { hint });
 }
 
-function runQemuImg(args: readonly string[]): Promise<string> {
+function runQemuImg(args: readonly string[], fine: readonly number[] = [0]): Promise<string> {
   return new Promise((resolve, reject) => {
     const child = spawn('qemu-img', args, { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, LC_ALL: 'C' } });
     let output = '';
@@ -55,8 +60,8 @@ function runQemuImg(args: readonly string[]): Promise<string> {
       reject(error.code === 'ENOENT' ? missing(error) : error);
     });
     child.on('close', (status) => {
-      if (status === 0) resolve(output);
-      else reject(failed(args[0] ?? '', complaint.trim()));
+      if (status !== null && fine.includes(status)) resolve(output);
+      else reject(failed(args[0] ?? '', complaint.trim().split('\n').at(-1) ?? ''));
     });
   });
 }
@@ -74,5 +79,7 @@ function failed(verb: string, complaint: string): AppError {
       hint: 'make room and repeat the command',
     });
   }
-  return new AppError('bad_data', `qemu-img ${verb} cannot read the image: ${complaint}`, { hint: 'check it with qemu-img check' });
+  return new AppError('bad_data', `the qcow2 image is damaged or cut off (qemu-img ${verb}: ${complaint})`, {
+    hint: 'copy the file again from where it came',
+  });
 }

@@ -38,12 +38,19 @@ export function createIntake(source: AsyncIterable<Buffer>): Intake {
   };
 }
 
-/** One zstd frame, block by block; nothing for a skippable one. Throws `bad_data` when no frame begins here or it is cut short. */
-export async function* readZstdFrame(intake: Intake): AsyncGenerator<Buffer> {
-  const magic = await intake.take(4);
-  const number = magic.readUInt32LE(0);
-  if ((number & 0xfffffff0) >>> 0 === SKIPPABLE) return skip(intake);
-  if (number !== FRAME) throw new AppError('bad_data', 'the .zst file has foreign octets behind its last frame');
+/** The next zstd frame, block by block; undefined at the end. Throws `bad_data` when what follows is no frame or cut short. */
+export async function nextZstdFrame(intake: Intake): Promise<AsyncGenerator<Buffer> | undefined> {
+  while (!(await intake.isAtEnd())) {
+    const magic = await intake.take(4);
+    const number = magic.readUInt32LE(0);
+    if (number === FRAME) return readBlocks(magic, intake);
+    if ((number & 0xfffffff0) >>> 0 !== SKIPPABLE) throw new AppError('bad_data', 'the .zst file has foreign octets behind its last frame');
+    await skip(intake);
+  }
+  return undefined;
+}
+
+async function* readBlocks(magic: Buffer, intake: Intake): AsyncGenerator<Buffer> {
   const descriptor = (await intake.take(1))[0] ?? 0;
   yield Buffer.concat([magic, Buffer.from([descriptor]), await intake.take(headerRest(descriptor))]);
   for (let isLast = false; !isLast; ) {
