@@ -4,6 +4,7 @@ import { z } from 'zod';
  * What a child asks of its parent, over mutual TLS (the child's certificate was issued by the parent):
  *
  *   POST /api/v1/enrol                    EnrolRequest   -> EnrolAnswer     with a one-time token
+ *   POST /api/v1/sync/renew               {csr}          -> {certificate}     the same key, also when the old certificate expired
  *   GET  /api/v1/sync/catalogue?since=G                  -> Catalogue
  *   POST /api/v1/sync/archives            ArchiveRequest -> ArchivePlan     build or find; poll while `building`
  *   GET  /api/v1/sync/tunnel?archive=KEY  Upgrade: waystation-rsync         rsync daemon protocol inside credit frames
