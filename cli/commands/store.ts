@@ -29,7 +29,7 @@ export function register(program: Command, frame: Frame): void {
     .command('gc')
     .description('free what no image and no active order needs')
     .option('--dry-run', 'only say what would be freed')
-    .option('--grace-hours <hours>', 'keep what is younger (default 24)', wholeNumber)
+    .option('--grace-hours <hours>', 'keep what is younger (default 24; 0 only with the server down)', wholeNumber)
     .action((options: GcOptions) => gc(frame, options));
 }
 

@@ -126,6 +126,8 @@ test('deleting needs a yes, names the version, and gc frees the content that no 
   const would = await json<{ freedBytes: number; dryRun: boolean }>('store', 'gc', '--dry-run', '--grace-hours', '0');
   assert.ok(would.freedBytes > 6 << 20 && would.dryRun);
   assert.equal((await json<{ freedBytes: number }>('store', 'gc')).freedBytes, 0, 'young content is kept');
+  await refused(['store', 'gc', '--grace-hours', '0'], 64, /less than an hour/);
+  await server?.stop();
   const freed = await json<{ freedBytes: number }>('store', 'gc', '--grace-hours', '0');
   assert.equal(freed.freedBytes, would.freedBytes);
   assert.equal((await json<{ chunks: number }>('store', 'stats')).chunks, 0);

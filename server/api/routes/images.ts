@@ -18,6 +18,7 @@ const ImportInput = z.strictObject({
   sectorSize: z.number().int().optional(),
 });
 const GcInput = z.strictObject({ dryRun: z.boolean().default(false), graceMs: z.number().int().nonnegative().optional() });
+const LEAST_GRACE_MS = 3_600_000;
 
 /** Images of this server. Long work answers with an operation (routes/operations.ts). */
 export const IMAGE_ROUTES: readonly Route[] = [
@@ -99,13 +100,27 @@ export const STORE_ROUTES: readonly Route[] = [
     action: 'store.write',
     summary: 'Free what no image and no active order needs',
     input: GcInput,
-    handle: async (context, input) => start(context, { kind: 'gc', ...input }),
+    handle: async (context, input) => {
+      refuseShortGrace(input);
+      return start(context, { kind: 'gc', ...input });
+    },
   }),
 ];
 
 function start({ site, identity }: RouteContext, work: Work): Operation {
   if ('path' in work) refusePathsFromAfar(identity);
   return startOperation(site, work.kind, (report) => doWork(site, work, actorOf(identity), report));
+}
+
+/**
+ * Content is stored before the image that names it is published: here, where imports and runs are at work, only its
+ * age protects it in between. With the server down nothing is between.
+ */
+function refuseShortGrace({ dryRun, graceMs }: z.infer<typeof GcInput>): void {
+  if (dryRun || graceMs === undefined || graceMs >= LEAST_GRACE_MS) return;
+  throw new AppError('usage', 'a grace of less than an hour is for a server that is down', {
+    hint: 'stop serve first, or leave the grace out',
+  });
 }
 
 /** A path is opened with the server's rights: only who has them already (the unix socket) may name one. */
