@@ -138,7 +138,8 @@ function onceForSignals(): () => AbortSignal {
 }
 
 if (import.meta.main) {
-  process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1));
+  // A reader that went away (a pager, a log collector) ends neither the work nor the server.
+  for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined);
   const code = await runCommand(process.argv.slice(2));
   process.stdout.write('', () => process.exit(code));
 }

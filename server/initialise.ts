@@ -5,6 +5,7 @@ import type { Knex } from 'knex';
 import { stringify } from 'yaml';
 import { AppError } from '../core/errors.ts';
 import { type Digest, digestFromBytes, type Id, type Name, newId, parseName } from '../core/ids.ts';
+import { readEnvironment } from './config/environment.ts';
 import { buildConfig, CONFIG_FILE, type Config, type ConfigFlags, type DatabaseSetting } from './config.ts';
 import { type Connection, DEFAULT_SOURCE, findDataSource, resolveDatabase } from './datasource.ts';
 import { appendEvent } from './db/events.ts';
@@ -68,11 +69,12 @@ type Plan = Settings & { readonly connection: Connection; readonly now: () => nu
 
 async function chooseSettings(dataDir: string, flags: ConfigFlags, env: NodeJS.ProcessEnv): Promise<Settings> {
   if (flags.name !== undefined) parseName(flags.name);
-  const asked = flags.database ?? env['WAYSTATION_DATABASE'];
+  const fromEnvironment = readEnvironment(env);
+  const asked = flags.database ?? (fromEnvironment['database'] as string | undefined);
   const source = asked === undefined ? await findDataSource(DEFAULT_SOURCE, { dataDir, env }) : undefined;
   const database = source === undefined ? (asked ?? 'sqlite') : DEFAULT_SOURCE;
   const given = Object.fromEntries(Object.entries({ ...flags, database }).filter(([, value]) => value !== undefined)) as ConfigFlags;
-  const config = buildConfig([given]);
+  const config = buildConfig([fromEnvironment, given]);
   return { config, written: { ...given, name: config.name }, isDefaultSource: source !== undefined };
 }
 

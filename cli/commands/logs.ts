@@ -37,7 +37,10 @@ async function fromFiles(frame: Frame, options: Options): Promise<void> {
     return;
   }
   const write = (line: LogLine) => frame.stdout.write(`${frame.json ? JSON.stringify(line) : readable(line)}\n`);
-  const follower = await followFile(join(frame.dataDir, 'log', LOG_FILE), frame.signal, (text) => {
+  const readerGone = new AbortController();
+  frame.stdout.once('error', () => readerGone.abort());
+  const ended = AbortSignal.any([frame.signal, readerGone.signal]);
+  const follower = await followFile(join(frame.dataDir, 'log', LOG_FILE), ended, (text) => {
     const line = parseLine(text);
     if (line !== undefined && matches(line, filter)) write(line);
   });

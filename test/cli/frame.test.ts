@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
-import { writeFile } from 'node:fs/promises';
+import { readdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { it } from 'node:test';
+import { takeLock } from '../../server/lock.ts';
 import { initialisedDirectory } from '../helpers/initialised-directory.ts';
 import { runCli, runJson } from '../helpers/run-cli.ts';
 import { temporaryDirectory } from '../helpers/temp-directory.ts';
@@ -107,4 +108,23 @@ it('names an unknown configuration key with 78, from the file and from the envir
   const fromFile = await runCli(['serve', '--data', dataDir]);
   assert.deepEqual([fromFile.code, fromFile.stdout], [78, '']);
   assert.match(fromFile.stderr, /^waystation: unknown configuration key "htpPort" in [^\n]*\n$/);
+});
+
+it('serve refuses a directory in use and a key that cannot be read, each in one line, and leaves nothing behind', async () => {
+  const { dataDir } = await initialisedDirectory();
+  const lock = await takeLock(dataDir);
+  const second = await runCli(['serve', '--data', dataDir]);
+  lock.release();
+  assert.deepEqual([second.code, second.stdout], [75, '']);
+  assert.match(second.stderr, new RegExp(`^waystation: ${dataDir} is in use by process ${process.pid} \\([^\n]*\\)\n$`));
+  await rm(join(dataDir, 'keys', 'ca.key'));
+  const before = await readdir(dataDir);
+  const keyless = await runCli(['serve', '--data', dataDir]);
+  assert.deepEqual([keyless.code, keyless.stdout], [78, '']);
+  assert.match(keyless.stderr, /^waystation: cannot read the key file [^\n]*ca\.key: ENOENT \([^\n]*\)\n$/);
+  assert.deepEqual(
+    (await readdir(dataDir)).filter((name) => !before.includes(name) && name !== 'log'),
+    [],
+  );
+  (await takeLock(dataDir)).release();
 });

@@ -171,6 +171,16 @@ it('refuses values that are no settings', async () => {
   await assert.rejects(stat(dir), { code: 'ENOENT' });
 });
 
+it('takes the name from the environment and refuses variables it does not know', async () => {
+  const dir = await freshDirectory();
+  const unknown = await runCli(['init', '--data', dir], { env: { WAYSTATION_HTP_PORT: '1' } });
+  assert.deepEqual([unknown.code, /WAYSTATION_HTP_PORT/.test(unknown.stderr)], [78, true]);
+  await assert.rejects(stat(dir), { code: 'ENOENT' });
+  const named = await runCli(['init', '--data', dir], { env: { WAYSTATION_NAME: 'branch-7', WAYSTATION_HTTP_PORT: '0' } });
+  assert.match(named.stdout, /^name: +branch-7$/m);
+  assert.deepEqual(parse(await readFile(join(dir, 'waystation.yaml'), 'utf8')), { name: 'branch-7', database: 'sqlite' });
+});
+
 it('removes what an interrupted init left', async () => {
   const dir = await freshDirectory();
   await mkdir(join(dir, '.init', 'keys'), { recursive: true });
