@@ -59,6 +59,8 @@ export async function deploy(task: DeployTask, world: StepWorld): Promise<void> 
   } finally {
     await disk.close();
   }
+  world.meter.begin('verified', root.sizeBytes);
+  world.meter.advance(root.sizeBytes);
   await setNextBoot(chosen.name, root, world);
 }
 

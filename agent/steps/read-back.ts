@@ -9,7 +9,7 @@ import { isOnDisk, throwIfStopped } from './write-extents.ts';
 import { isZero } from './zeros.ts';
 
 /** Of the data, about this much, or this share where that is more. */
-const SAMPLE_BYTES = 128 * 1024 * 1024;
+const SAMPLE_BYTES = 64 * 1024 * 1024;
 const SAMPLE_SHARE = 0.02;
 /** Of the zero ranges, about this many windows. */
 const ZERO_WINDOWS = 1024;
