@@ -16,7 +16,10 @@ socket.write(`${ticket}\n`);
 process.stdin.pipe(socket);
 socket.pipe(process.stdout, { end: false });
 // rsync waits for its remote shell to exit before it closes its own end: the end of the link is the end of this program.
-socket.on('end', () => process.stdout.write('', () => process.exit(0)));
+// The callback of an empty write may never come when rsync has closed its side already (seen: rsync then waited for us
+// until the run's time-out), so the octets still to be written are what is looked at.
+const leaveWhenWritten = () => (process.stdout.writableLength === 0 ? process.exit(0) : setTimeout(leaveWhenWritten, 5));
+socket.on('end', leaveWhenWritten);
 process.stdout.on('error', () => process.exit(0));
 socket.on('error', (error) => {
   process.stderr.write(`the server that holds the link is gone: ${error.message}\n`);
