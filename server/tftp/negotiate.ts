@@ -31,7 +31,8 @@ export function negotiate(options: ReadonlyMap<string, string>, sizeBytes: numbe
   const window = wholeNumber(options.get('windowsize'), 1, 65_535);
   const windowSize = window === undefined ? 1 : Math.min(window, MAX_WINDOW);
   if (window !== undefined) oack.set('windowsize', String(windowSize));
-  if (options.has('tsize')) oack.set('tsize', String(sizeBytes));
+  // curl ends with an error when it is told a size of 0 (7.88), so an empty file's is left out.
+  if (options.has('tsize') && sizeBytes > 0) oack.set('tsize', String(sizeBytes));
   return { blockSizeBytes, windowSize, oack };
 }
 

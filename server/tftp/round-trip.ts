@@ -7,7 +7,8 @@ export type RoundTrip = { readonly smoothedMs: number | null; readonly varianceM
 
 export const FIRST_TIMEOUT_MS = 200;
 const FLOOR_MS = 30;
-const CEILING_MS = 2_000;
+const CEILING_MS = 8_000;
+const SHORT_SILENCES = 4;
 
 export const NO_ROUND_TRIP: RoundTrip = { smoothedMs: null, varianceMs: 0, timeoutMs: FIRST_TIMEOUT_MS };
 
@@ -19,9 +20,12 @@ export function measured(known: RoundTrip, sampleMs: number): RoundTrip {
   return { smoothedMs, varianceMs, timeoutMs: bounded(smoothedMs + 4 * varianceMs) };
 }
 
-/** No answer: twice as long next time. */
-export function backedOff(known: RoundTrip): RoundTrip {
-  return { ...known, timeoutMs: bounded(known.timeoutMs * 2) };
+/**
+ * No answer: twice as long next time, for what a bad network loses. After that eight times, up to 8 s: atftp answers a
+ * repeated block once and then only when nothing at all came for 5 s, so quick repeats would keep it waiting (seen).
+ */
+export function backedOff(known: RoundTrip, silences: number): RoundTrip {
+  return { ...known, timeoutMs: bounded(known.timeoutMs * (silences <= SHORT_SILENCES ? 2 : 8)) };
 }
 
 /** Progress after silence: back to what the measurements say. */

@@ -45,7 +45,8 @@ export type Step = readonly [Transfer, readonly TransferAction[]];
 
 /** Sends of the first packet while nothing proves that the address asked: 0, 200, 600, 1400, 3000 ms. */
 const OFFERED_SILENCES = 5;
-const FLOWING_SILENCES = 12;
+/** Some 25 s: a client that is still there has asked again by then. */
+const FLOWING_SILENCES = 8;
 
 export function newTransfer(content: Uint8Array, terms: Terms): Transfer {
   const first = terms.oack.size > 0 ? -1 : 0;
@@ -120,7 +121,7 @@ function repeatWindow(transfer: Transfer): Step {
   }
   const again = packets(transfer, transfer.acked + 1, windowEnd(transfer));
   const repeats = transfer.repeats + again.length;
-  const waiting: Transfer = { ...transfer, silences, repeats, sentAtMs: undefined, roundTrip: backedOff(transfer.roundTrip) };
+  const waiting: Transfer = { ...transfer, silences, repeats, sentAtMs: undefined, roundTrip: backedOff(transfer.roundTrip, silences) };
   return [waiting, [...again, arm(waiting)]];
 }
 
