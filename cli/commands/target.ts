@@ -32,6 +32,11 @@ export function register(program: Command, frame: Frame): void {
     .option('--firmware <firmware>', 'bios or uefi')
     .action((name: string, options: AddOptions) => add(frame, name, options));
   target
+    .command('approve <T>')
+    .description('let the agent key that waits speak for its machine (when "approve" is "operator")')
+    .requiredOption('--key <digest>', "the key, as the machine's screen shows it")
+    .action((reference: string, options: { key: string }) => approve(frame, reference, options.key));
+  target
     .command('delete <T>')
     .description('forget a target; it is discovered again when it boots from the network')
     .option('--yes', 'do not ask')
@@ -64,6 +69,12 @@ async function add(frame: Frame, name: string, { mac, ...facts }: AddOptions): P
   printTarget(frame, await client.post<TargetView>('/api/v1/targets', { name, ...facts, ...(mac === undefined ? {} : { macs: mac }) }));
 }
 
+async function approve(frame: Frame, reference: string, keyId: string): Promise<void> {
+  const client = await frame.connect();
+  const approved = await client.post<{ targetId: string; keyId: string }>(`${pathOf(reference)}/approve`, { keyId });
+  frame.print(approved, `approved: ${approved.keyId} speaks for ${approved.targetId}`);
+}
+
 async function remove(frame: Frame, reference: string, isAgreed: boolean): Promise<void> {
   const client = await frame.connect();
   await frame.confirm(`Forget target ${reference}?`, isAgreed);
@@ -88,6 +99,7 @@ function printTarget(frame: Frame, target: TargetView): void {
       ['id', target.id],
       ['state', stateOf(target)],
       ['order', order && `${order.state}: ${order.image} (${order.id})`],
+      ...agentLines(target.agent),
       ['uuid', target.uuid],
       ['serial', target.serial],
       ['macs', target.macs.join(' ')],
@@ -99,4 +111,14 @@ function printTarget(frame: Frame, target: TargetView): void {
       ['seen', target.seenAt],
     ]),
   );
+}
+
+function agentLines(agent: TargetView['agent']): [string, string][] {
+  if (agent === null) return [];
+  const { keyId, state, seenAt, refusedKeyId, refusedAt } = agent;
+  const lines: [string, string][] = [
+    ['agent key', state === 'bound' ? `${keyId}, heard of ${seenAt}` : `${keyId} waits: "target approve"`],
+  ];
+  if (refusedKeyId !== null) lines.push(['REFUSED', `a second key ${refusedKeyId} was turned away at ${refusedAt}`]);
+  return lines;
 }

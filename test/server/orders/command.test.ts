@@ -7,7 +7,7 @@ import { runCommand } from '../../../cli/main.ts';
 import { callHome } from '../../../server/orders/call-home.ts';
 import { getOrder } from '../../../server/orders/orders.ts';
 import { diskImage, MIB, machineWith } from '../../agent/fixtures.ts';
-import { agentWorld, bootTarget, importDisk, startServer, type TestServer } from '../../agent/helpers.ts';
+import { agentWorld, bootTarget, importDisk, startServer, type TestServer, until } from '../../agent/helpers.ts';
 import { writeRandomDisk } from '../../helpers/lab/disks.ts';
 
 function collector() {
@@ -90,4 +90,21 @@ test('an order is stopped from the command line, with --yes where nobody can be 
   assert.equal((await command(server, 'order', 'stop', id)).code, 64);
   const stopped = await command(server, 'order', 'stop', id, '--yes', '--json');
   assert.deepEqual([stopped.code, stopped.answer.state], [0, 'stopped']);
+});
+
+test('a key that waits for an operator is shown with its target and approved from the command line', async (t) => {
+  const server = await startServer(t, { flags: { approve: 'operator' } });
+  const boot = await bootTarget(server);
+  const disk = join(server.folder, 'disk');
+  await writeRandomDisk(disk, 2 * MIB);
+  const world = await agentWorld(t, server, boot, await machineWith(disk));
+  const running = runAgent(world);
+  await until('the agent waits', async () => world.lines.some((line) => line.includes('waits for an operator')));
+  const shown = await command(server, 'target', 'show', 'box');
+  assert.match(shown.stdout, new RegExp(`agent key: +${world.identity.keyId} waits`));
+  assert.equal((await command(server, 'target', 'approve', 'box', '--key', `sha256:${'0'.repeat(64)}`)).code, 65);
+  assert.equal((await command(server, 'target', 'approve', 'box', '--key', world.identity.keyId)).code, 0);
+  await until('the agent is let in', async () => world.lines.some((line) => line.includes('knows this machine as box')));
+  world.stop.abort();
+  await assert.rejects(running, { code: 'cancelled' });
 });
