@@ -1,3 +1,5 @@
+import { stat } from 'node:fs/promises';
+import { join } from 'node:path';
 import type { BuiltArchive, ContentStore } from '../../core/content-store.ts';
 import { digestOf } from '../../core/envelope.ts';
 import { AppError } from '../../core/errors.ts';
@@ -40,11 +42,19 @@ export async function offerArchive(site: Site, request: ArchiveRequest): Promise
   return { key: ready.key, state: 'ready', doneBytes: totalBytes, totalBytes, parts: [...ready.parts] };
 }
 
-/** An archive that was offered by this process. Throws `not_found`: the child asks for it again and goes on. */
-export function takeArchive(site: Site, key: string): BuiltArchive {
-  const archive = shelfOf(site).ready.get(key);
-  if (archive === undefined) throw new AppError('not_found', 'this archive is not on the shelf', { hint: 'ask for it again' });
-  return archive;
+/** An archive that was offered by this process and is still whole. Throws `not_found`: the child asks for it again and goes on. */
+export async function takeArchive(site: Site, key: string): Promise<BuiltArchive> {
+  const { ready } = shelfOf(site);
+  const archive = ready.get(key);
+  if (archive !== undefined && (await isWhole(archive))) return archive;
+  ready.delete(key);
+  throw new AppError('not_found', 'this archive is not on the shelf', { hint: 'ask for it again' });
+}
+
+/** The store may have evicted what nobody fetched for long. */
+async function isWhole(archive: BuiltArchive): Promise<boolean> {
+  const sizes = await Promise.all(archive.parts.map(({ name }) => stat(join(archive.directory, name)).catch(() => undefined)));
+  return sizes.every((found, n) => found?.size === archive.parts[n]?.sizeBytes);
 }
 
 function findOrStart(site: Site, key: string, request: Parameters<ContentStore['buildArchive']>[0]): Build {

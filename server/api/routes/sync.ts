@@ -49,9 +49,12 @@ export const TUNNEL_UPGRADE: UpgradeRoute = {
   protocol: TUNNEL_PROTOCOL,
   action: 'sync.tunnel',
   check: async ({ site, query }) => {
-    takeArchive(site, query['archive'] ?? '');
+    await takeArchive(site, query['archive'] ?? '');
   },
-  handle: ({ site, query }, socket, head) => serveTunnel(site, { archive: takeArchive(site, query['archive'] ?? ''), socket, head }),
+  handle: async ({ site, query }, socket, head) => {
+    const archive = await takeArchive(site, query['archive'] ?? '');
+    await serveTunnel(site, { archive, socket, head });
+  },
 };
 
 async function greet({ site, identity }: RouteContext): Promise<void> {
