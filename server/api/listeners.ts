@@ -8,7 +8,8 @@ import type { CertifiedKey } from '../trust/certificates.ts';
 
 /** Against slow and greedy clients: Node's own defaults allow 5 minutes for a request and any number of connections. */
 const LIMITS: ServerOptions = { headersTimeout: 10_000, requestTimeout: 60_000, keepAliveTimeout: 10_000, maxHeaderSize: 16_384 };
-const MAX_CONNECTIONS = 1024;
+/** A room full of machines that boot at once, each with a few connections, must fit. */
+const MAX_CONNECTIONS = 4096;
 const MAX_HEADERS = 100;
 
 export function createPlainListener(handler: RequestListener): HttpServer {

@@ -50,11 +50,16 @@ function makeFrames(site: Site, findAgent: FindAgent) {
   const onServer = watchConnections(site);
   const onAnswer = (answer: Answered) => {
     metrics.count(answer);
-    const level = answer.status >= 500 ? 'warn' : answer.method === 'GET' || answer.method === 'HEAD' ? 'debug' : 'info';
-    site.log.log(level, 'request', answer);
+    site.log.log(levelOf(answer), 'request', { ...answer, path: answer.path.slice(0, 200) });
   };
   const of = (listener: ListenerKind): Frame => ({ site, listener, findAgent, onServer, onAnswer });
   return { metrics, of };
+}
+
+/** What operators change is worth a line; reading, and the many calls of agents and children, only when somebody looks closer. */
+function levelOf({ status, method, actor }: Answered): 'warn' | 'info' | 'debug' {
+  if (status >= 500) return 'warn';
+  return method === 'GET' || method === 'HEAD' || /^(agent|server):/.test(actor) ? 'debug' : 'info';
 }
 
 /** Handlers for servers that must listen before the ports are known that the routes tell: early requests wait. */

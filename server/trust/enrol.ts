@@ -8,7 +8,7 @@ import { type EnrolAnswer, type EnrolRequest, type SignerRecord, SYNC_PROTOCOL }
 import { hashToken } from '../api/identity.ts';
 import { type EnrolTokenRow, findEnrolToken, useEnrolToken } from '../db/enrol-tokens.ts';
 import { appendEvent } from '../db/events.ts';
-import { inTransaction } from '../db/open.ts';
+import { inTransaction, isUniqueViolation } from '../db/open.ts';
 import { createServer, findServerByName, getServer, type KnownServer, updateServer } from '../db/servers.ts';
 import { saveSigner } from '../db/signers.ts';
 import type { Site } from '../site.ts';
@@ -28,7 +28,7 @@ export async function enrolChild(site: Site, request: Request): Promise<z.infer<
   await readToken(site, site.db, request);
   const child = readChild(site, request);
   const issued = await site.keys.issueClientCertificate(request.csr, child.id, site.now());
-  await inTransaction(site.db, (trx) => redeem(site, trx, request, { ...child, certificateKeyId: issued.keyId }));
+  await redeemDecided(site, request, { ...child, certificateKeyId: issued.keyId });
   site.log.info('server enrolled', { server: child.id, name: child.name });
   return {
     protocol: SYNC_PROTOCOL,
@@ -38,6 +38,17 @@ export async function enrolChild(site: Site, request: Request): Promise<z.infer<
     ca: site.keys.caPem,
     signer: site.keys.signer,
   };
+}
+
+/** Two that want one name both find it free; the second to insert looks again and is told. */
+async function redeemDecided(site: Site, request: Request, child: KnownServer): Promise<void> {
+  const attempt = () => inTransaction(site.db, (trx) => redeem(site, trx, request, child));
+  try {
+    await attempt();
+  } catch (error) {
+    if (!isUniqueViolation(error)) throw error;
+    await attempt();
+  }
 }
 
 async function redeem(site: Site, trx: Knex.Transaction, request: Request, child: KnownServer): Promise<void> {

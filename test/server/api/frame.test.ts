@@ -121,6 +121,14 @@ test('a failure of ours says no more than where the log has it; a failure in wor
   assert.equal((await send('/nothing')).status, 204);
 });
 
+test('a failed statement does not tell its values to the log', async () => {
+  const secret = 'canary-of-a-nonce';
+  await assert.rejects(
+    hq.site.db('orders').insert({ id: 'x', nonce: secret }),
+    (error) => !String((error as Error).stack).includes(secret),
+  );
+});
+
 test('every error code has a status, and only our own failures are 500', () => {
   for (const code of Object.keys(EXIT_CODES) as ErrorCode[]) {
     const { status } = problemOf(new AppError(code, 'x'), hq.site.log);

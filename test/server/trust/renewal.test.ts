@@ -72,10 +72,7 @@ test('a young leaf stays; at half of its life a running server shows a new one, 
 test('a client with a clock far behind or ahead refuses the leaf in words', async () => {
   for (const offset of [-10 * DAY, 400 * DAY]) {
     const agent = pinnedAgent({ pin: hq.site.keys.caPin, now: () => clock + offset });
-    await assert.rejects(
-      pinnedJson(agent, { url: `https://127.0.0.1:${port()}/healthz` }),
-      /certificate is valid from .* clock|certificate is valid from/,
-    );
+    await assert.rejects(pinnedJson(agent, { url: `https://127.0.0.1:${port()}/healthz` }), /certificate is valid from/);
     agent.destroy();
   }
 });
