@@ -55,34 +55,35 @@ const AHEAD = 2;
 
 /** Main side: the stream behind a port. Cancelling it ends the reading in the worker. */
 export function receiveSlices(port: MessagePort): ReadableStream<Uint8Array> {
+  // What comes after the end, the failure or the cancelling, tells nothing new to nobody.
+  let isOver = false;
+  function over(): void {
+    isOver = true;
+    port.close();
+  }
   return new ReadableStream<Uint8Array>(
     {
       start(controller) {
         port.on('message', (message: FromStreamSource) => {
+          if (isOver) return;
           if ('slice' in message) return controller.enqueue(message.slice);
           if ('error' in message) controller.error(errorFromPlain(message.error));
           else controller.close();
-          port.close();
+          over();
         });
-        // A worker that died closes the port without a last word; after `end` this changes nothing.
-        port.on('close', () => failIfOpen(controller));
+        // A worker that died closes the port without a last word.
+        port.on('close', () => {
+          if (isOver) return;
+          isOver = true;
+          controller.error(errorFromPlain({ code: 'failed', message: 'the content store was closed while it was read' }));
+        });
       },
       pull: () => port.postMessage('more' satisfies ToStreamSource),
       cancel() {
         port.postMessage('stop' satisfies ToStreamSource);
-        port.close();
+        over();
       },
     },
     { highWaterMark: AHEAD },
   );
-}
-
-function failIfOpen(controller: ReadableStreamDefaultController<Uint8Array>): void {
-  if (controller.desiredSize === null || controller.desiredSize === undefined) return;
-  try {
-    controller.error(errorFromPlain({ code: 'failed', message: 'the content store was closed while it was read' }));
-  } catch (error) {
-    // Closed in the ordinary way just before: there is nobody left to tell.
-    if (!(error instanceof TypeError)) throw error;
-  }
 }
