@@ -64,6 +64,7 @@ async function reportProgress(
   when: { readonly stop: AbortController; readonly finished: AbortSignal },
 ): Promise<void> {
   while (!when.finished.aborted) {
+    // The end of the task interrupts the wait; that is no failure.
     await sleep(REPORT_EVERY_MS, undefined, { signal: when.finished }).catch(() => undefined);
     if (when.finished.aborted) return;
     const report: Report = { orderId: task.orderId, event: 'progress', progress: meter.progress(), figures: meter.figures() };
