@@ -1,4 +1,4 @@
-import { mkdir, readdir, readFile, rename } from 'node:fs/promises';
+import { chmod, mkdir, readdir, readFile, rename } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { AppError } from '../../core/errors.ts';
 import { runTool, type Toolbox } from './debian/toolbox.ts';
@@ -35,7 +35,10 @@ export async function moveModules(
   await depmod(options.toolbox, options.root, kernel.release);
 }
 
-/** Debian's kernel packages leave modules.dep to a maintainer script; this is what that does. */
+/** Debian's kernel packages leave modules.dep to a maintainer script; this is what that does, whatever our umask. */
 export async function depmod(toolbox: Toolbox, tree: string, release: string): Promise<void> {
   await runTool(toolbox, 'bin/kmod', ['-b', tree, release], { name: 'depmod' });
+  const folder = join(tree, 'usr/lib/modules', release);
+  const tables = (await readdir(folder)).filter((name) => name.startsWith('modules.'));
+  await Promise.all(tables.map((name) => chmod(join(folder, name), 0o644)));
 }

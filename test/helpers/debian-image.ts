@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { access, mkdir, open, readdir, readFile, rename, rm, utimes, writeFile } from 'node:fs/promises';
+import { access, chmod, mkdir, open, readdir, readFile, rename, rm, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { type DebianPackage, describePackages, fetchPackages } from '../../server/engine/debian/packages.ts';
@@ -126,6 +126,7 @@ async function writeFill(path: string, bytes: number): Promise<void> {
   } finally {
     await file.close();
   }
+  await chmod(path, 0o644);
 }
 
 async function makeDisk(request: DebianImageRequest, packages: readonly DebianPackage[], toolbox: Toolbox, disk: string): Promise<void> {

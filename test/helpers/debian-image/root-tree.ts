@@ -155,7 +155,9 @@ const MASKED = [
 async function settleKernel(tree: string, toolbox: Toolbox): Promise<void> {
   const kernel = await findKernel(tree);
   await depmod(toolbox, tree, kernel.release);
-  await writeFile(join(tree, `boot/initrd.img-${kernel.release}`), await makeRootInitrd(tree, kernel.release, join(FILES, 'initrd-init')));
+  const initrd = join(tree, `boot/initrd.img-${kernel.release}`);
+  await writeFile(initrd, await makeRootInitrd(tree, kernel.release, join(FILES, 'initrd-init')));
+  await chmod(initrd, 0o644);
   await symlink(`boot/vmlinuz-${kernel.release}`, join(tree, 'vmlinuz'));
   await symlink(`boot/initrd.img-${kernel.release}`, join(tree, 'initrd.img'));
 }
