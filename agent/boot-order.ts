@@ -2,22 +2,27 @@
 type Run = (program: string, args: readonly string[]) => Promise<string>;
 
 const LABEL = 'Waystation disk';
-/** The path that firmware boots on a disk without an entry of its own (UEFI 2.10 §3.5.1.1). */
-const REMOVABLE_LOADER = '\\EFI\\BOOT\\BOOTX64.EFI';
+/** The path that firmware boots on a disk without an entry of its own, by processor (UEFI 2.10 §3.5.1.1). */
+const REMOVABLE_LOADERS = { x64: '\\EFI\\BOOT\\BOOTX64.EFI', arm64: '\\EFI\\BOOT\\BOOTAA64.EFI' } as const;
 
 /**
  * Makes the UEFI firmware boot this disk next: an entry for the removable-media path of its EFI system partition,
  * as BootNext (one time) and behind the entry that booted us. So the network stays first, the server goes on
  * deciding at every later boot, and a machine whose server is away still finds its disk.
  */
-export async function setNextBoot(disk: string, espPartition: number | undefined, run: Run): Promise<void> {
+export async function setNextBoot(
+  disk: string,
+  espPartition: number | undefined,
+  run: Run,
+  arch: keyof typeof REMOVABLE_LOADERS = process.arch === 'arm64' ? 'arm64' : 'x64',
+): Promise<void> {
   if (espPartition === undefined) return;
   const before = parseBootEntries(await run('efibootmgr', []));
   for (const old of before.entries.filter((entry) => entry.label.startsWith(LABEL))) {
     await run('efibootmgr', ['-q', '-b', old.number, '-B']);
   }
   const where = ['-d', `/dev/${disk.replaceAll('!', '/')}`, '-p', String(espPartition)];
-  await run('efibootmgr', ['-q', '-C', ...where, '-L', LABEL, '-l', REMOVABLE_LOADER]);
+  await run('efibootmgr', ['-q', '-C', ...where, '-L', LABEL, '-l', REMOVABLE_LOADERS[arch]]);
   const after = parseBootEntries(await run('efibootmgr', []));
   const ours = after.entries.find((entry) => entry.label.startsWith(LABEL));
   if (ours === undefined) return;

@@ -87,10 +87,15 @@ test('our boot entry stands right behind the one that booted us', () => {
 
 test('an old entry of ours is taken away, the new one is the next boot, the network stays first', async () => {
   const calls: string[] = [];
-  await setNextBoot('vda', 2, async (program, args) => {
-    calls.push([program, ...args].join(' '));
-    return args.length === 0 ? BOOT_LIST : '';
-  });
+  await setNextBoot(
+    'vda',
+    2,
+    async (program, args) => {
+      calls.push([program, ...args].join(' '));
+      return args.length === 0 ? BOOT_LIST : '';
+    },
+    'x64',
+  );
   assert.deepEqual(calls, [
     'efibootmgr',
     'efibootmgr -q -b 0004 -B',
