@@ -39,7 +39,11 @@ async function insertLease(
 /** Moves the end of the lease to `now + ttlMs`; false when it is no longer ours. */
 export async function renewLease(db: Knex, lease: Lease, { ttlMs, now }: { ttlMs: number; now: number }): Promise<boolean> {
   const { name, holder, fencing } = lease;
-  return (await db('leases').where({ name, holder, fencing }).update({ expires_at: now + ttlMs })) === 1;
+  return (
+    (await db('leases')
+      .where({ name, holder, fencing })
+      .update({ expires_at: now + ttlMs })) === 1
+  );
 }
 
 /** Gives the lease back; harmless when it is no longer ours. The number stays, so that the next one is higher. */
