@@ -1,4 +1,4 @@
-import type { IncomingMessage } from 'node:http';
+import type { ClientRequest, IncomingMessage } from 'node:http';
 import { request as httpsRequest, type RequestOptions } from 'node:https';
 import type { Duplex } from 'node:stream';
 import { AppError, errorFromPlain } from '../../core/errors.ts';
@@ -20,7 +20,7 @@ const MAX_JSON_BYTES = 64 * 1_048_576;
 
 /** Sends a request and gives the answer with its body unread. A status of 400 and above becomes the AppError that the server meant. */
 export async function pinnedRequest(agent: PinnedAgent, request: PinnedRequest): Promise<IncomingMessage> {
-  const response = await exchange(agent, request, {});
+  const response = await exchange(agent, request);
   const status = response.statusCode ?? 500;
   if (status < 400) return response;
   throw problemError(status, await readText(response, 65_536), request.url);
@@ -59,23 +59,34 @@ export function pinnedUpgrade(
     });
     sent.once('timeout', () => sent.destroy(silence(request)));
     sent.once('error', (error) => reject(connectionError(error, request.url)));
+    onAbort(sent, request, reject);
     sent.end();
   });
 }
 
-function exchange(agent: PinnedAgent, request: PinnedRequest, extra: RequestOptions): Promise<IncomingMessage> {
+function exchange(agent: PinnedAgent, request: PinnedRequest): Promise<IncomingMessage> {
   return new Promise((resolve, reject) => {
     const body = request.json === undefined ? undefined : JSON.stringify(request.json);
     const headers = {
       ...request.headers,
       ...(body === undefined ? {} : { 'content-type': 'application/json', 'content-length': String(Buffer.byteLength(body)) }),
     };
-    const sent = httpsRequest(request.url, { ...options(agent, { ...request, headers }), ...extra });
+    const sent = httpsRequest(request.url, options(agent, { ...request, headers }));
     sent.once('response', resolve);
     sent.once('timeout', () => sent.destroy(silence(request)));
     sent.once('error', (error) => reject(connectionError(error, request.url)));
+    onAbort(sent, request, reject);
     sent.end(body);
   });
+}
+
+/** Node tells of an abort only when the connection is there; a server that never answers would hold us until the timeout. */
+function onAbort(sent: ClientRequest, { signal }: PinnedRequest, reject: (error: Error) => void): void {
+  const tell = () => reject(signal?.reason instanceof Error ? signal.reason : new DOMException('aborted', 'AbortError'));
+  if (signal?.aborted) return tell();
+  signal?.addEventListener('abort', tell, { once: true });
+  // One signal may live through thousands of requests.
+  sent.once('close', () => signal?.removeEventListener('abort', tell));
 }
 
 function options(agent: PinnedAgent, request: PinnedRequest): RequestOptions {

@@ -27,6 +27,7 @@ const CONNECT_TIMEOUT_MS = 10_000;
 export class PinnedAgent extends Agent {
   readonly #options: PinnedAgentOptions;
   readonly #open = new Set<Socket>();
+  readonly #connecting = new Set<Socket>();
   #closedBytes = { read: 0, written: 0 };
 
   constructor(options: PinnedAgentOptions) {
@@ -56,11 +57,18 @@ export class PinnedAgent extends Agent {
     return undefined;
   }
 
+  /** Also gives up connections that are still being made, which Node's agent does not know yet. */
+  override destroy(): void {
+    for (const socket of this.#connecting) socket.destroy();
+    super.destroy();
+  }
+
   #connect(host: string, port: number): Promise<TLSSocket> {
     const { pin, cert, key, now = Date.now, connectTimeoutMs = CONNECT_TIMEOUT_MS } = this.#options;
     return new Promise((resolve, reject) => {
       const tcp = connectTcp({ host, port, noDelay: true, keepAlive: true, keepAliveInitialDelay: 15_000 });
       this.#count(tcp);
+      this.#connecting.add(tcp);
       const tls = connectTls({
         socket: tcp,
         minVersion: 'TLSv1.3',
@@ -70,23 +78,27 @@ export class PinnedAgent extends Agent {
       });
       const fail = (error: Error) => {
         clearTimeout(timer);
+        this.#connecting.delete(tcp);
         tls.destroy();
         tcp.destroy();
         reject(error instanceof AppError ? error : unreachable(host, port, error));
       };
       const timer = setTimeout(() => fail(new Error('no answer')), connectTimeoutMs);
       tcp.once('error', fail);
+      tcp.once('close', () => fail(new Error('the connection was given up')));
       tls.once('error', fail);
-      tls.once('close', () => fail(new Error('the connection was closed during the handshake')));
+      const onClose = () => fail(new Error('the connection was closed during the handshake'));
+      tls.once('close', onClose);
       tls.once('secureConnect', () => {
         clearTimeout(timer);
+        this.#connecting.delete(tcp);
         try {
           checkPinnedChain(peerChain(tls), pin, { now: now() });
         } catch (error) {
           return fail(error as Error);
         }
         tls.off('error', fail);
-        tls.removeAllListeners('close');
+        tls.off('close', onClose);
         resolve(tls);
       });
     });

@@ -31,13 +31,14 @@ export async function renewChildCertificate(
 }
 
 /** The child's side: renews what parents issued to us when half of its life is over. A failure is logged and tried again the next time. */
-export async function renewOwnCertificates(site: Site): Promise<void> {
+export async function renewOwnCertificates(site: Site, signal?: AbortSignal): Promise<void> {
   const parents = (await listServers(site.db)).filter((server) => server.relation === 'parent' && server.state === 'active');
   for (const parent of parents) {
     const credentials = site.keys.parentCredentials(parent.id);
+    if (signal?.aborted) return;
     if (!credentials || !isPastHalfLife(credentials.certPem, site.now())) continue;
     try {
-      await renewAtParent(site, parent);
+      await renewAtParent(site, parent, signal);
       site.log.info('our client certificate was renewed', { server: parent.id });
     } catch (error) {
       site.log.warn('our client certificate was not renewed', { server: parent.id, error: String(error) });
@@ -57,13 +58,14 @@ export function parentAgent(site: Site, parent: Pick<KnownServer, 'id' | 'name' 
 }
 
 /** Renews at once, whatever the age of the certificate. */
-export async function renewAtParent(site: Site, parent: KnownServer): Promise<void> {
+export async function renewAtParent(site: Site, parent: KnownServer, signal?: AbortSignal): Promise<void> {
   const credentials = site.keys.parentCredentials(parent.id);
   const agent = parentAgent(site, parent);
   try {
     if (!credentials) return;
     const csr = await requestForKey(site.self.id, credentials.keyPem, credentials.certPem);
-    const answer = RenewAnswer.parse(await pinnedJson(agent, { url: `${parent.url}/api/v1/sync/renew`, json: { csr } }));
+    const request = { url: `${parent.url}/api/v1/sync/renew`, json: { csr }, ...(signal ? { signal } : {}) };
+    const answer = RenewAnswer.parse(await pinnedJson(agent, request));
     const certificate = new X509Certificate(answer.certificate);
     if (spkiDigest(certificate.publicKey) !== parent.certificateKeyId) throw new Error('the parent certified another key');
     await site.keys.storeParentCredentials(parent.id, { ...credentials, certPem: answer.certificate });

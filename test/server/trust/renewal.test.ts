@@ -1,9 +1,14 @@
 import assert from 'node:assert/strict';
 import type { X509Certificate } from 'node:crypto';
+import { once } from 'node:events';
+import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { connect } from 'node:tls';
 import { type Listeners, startListeners } from '../../../server/api/start.ts';
+import { updateServer } from '../../../server/db/servers.ts';
+import { issueEnrolToken } from '../../../server/trust/enrol-token.ts';
+import { joinParent } from '../../../server/trust/join.ts';
 import { pinnedJson } from '../../../server/trust/pinned-request.ts';
 import { pinnedAgent } from '../../../server/trust/pinned-tls.ts';
 import { startRenewal } from '../../../server/trust/renewal.ts';
@@ -74,5 +79,26 @@ test('a client with a clock far behind or ahead refuses the leaf in words', asyn
     const agent = pinnedAgent({ pin: hq.site.keys.caPin, now: () => clock + offset });
     await assert.rejects(pinnedJson(agent, { url: `https://127.0.0.1:${port()}/healthz` }), /certificate is valid from/);
     agent.destroy();
+  }
+});
+
+test('a parent that takes the connection and says nothing does not hold up the end of a server', async () => {
+  const silent = createServer().listen(0, '127.0.0.1');
+  await once(silent, 'listening');
+  const branch = await openTestSite('silent-parent', () => clock);
+  try {
+    const { token } = await issueEnrolToken(hq.site);
+    const { parent } = await joinParent(branch.site, { url: `https://127.0.0.1:${port()}`, token, actor: 'test' });
+    await updateServer(branch.site.db, { ...parent, url: `https://127.0.0.1:${(silent.address() as AddressInfo).port}` });
+    clock += 50 * DAY;
+    const connected = once(silent, 'connection');
+    const stop = startRenewal(branch.site, { onLeaf: () => undefined });
+    await connected;
+    const started = performance.now();
+    await stop();
+    assert.ok(performance.now() - started < 3000);
+  } finally {
+    silent.close();
+    await branch.close();
   }
 });
