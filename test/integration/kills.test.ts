@@ -1,0 +1,243 @@
+import assert from 'node:assert/strict';
+import { readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { after, test } from 'node:test';
+import { connectLocal } from '../../cli/client.ts';
+import { isRunEnded, type RunState } from '../../core/run.ts';
+import { listImages } from '../../server/db/images.ts';
+import type { RunView } from '../../server/replication/view.ts';
+import { type PacingProxy, startPacingProxy } from '../helpers/pacing-proxy.ts';
+import { makeDisk, makeSite, reopenSite } from '../helpers/replication-sites.ts';
+import { runJson } from '../helpers/run-cli.ts';
+import { type ServeProcess, startServeProcess } from '../helpers/serve-process.ts';
+import { temporaryDirectory } from '../helpers/temp-directory.ts';
+
+/**
+ * Two real servers with a slow link between them; kill -9 lands on one of them before the run is done, again and again.
+ * KILLS sets how many (5 unless given), SEED which. From 20 on every stage and both sides are hit at least twice.
+ */
+const KILLS = Number(process.env['KILLS'] ?? 5);
+const SEED = Number(process.env['SEED'] ?? Date.now() % 1_000_000);
+const BYTES_PER_SECOND = 3_000_000;
+const IMAGE_BYTES = 4_000_000;
+const KILLS_PER_IMAGE = 6;
+/** One frame, and what it costs to meet again: TLS, catalogue, plan, rsync's greeting. */
+const RESENT_PER_KILL = 1_048_576 + 65_536;
+const STAGES = ['waiting-parent', 'toc', 'diff', 'archive', 'transfer', 'verify', 'publish'] as const;
+
+type Blow = { readonly side: 'child' | 'parent'; readonly stage: RunState };
+const ENV = { WAYSTATION_STORE_RESERVE_BYTES: '1000000' };
+const root = await temporaryDirectory('kills');
+const hqDir = join(root, 'hq');
+const branchDir = join(root, 'branch');
+const random = seeded(SEED);
+let hq: ServeProcess | undefined;
+let branch: ServeProcess | undefined;
+let proxy: PacingProxy | undefined;
+after(async () => {
+  await branch?.kill();
+  await hq?.kill();
+  await proxy?.close();
+});
+
+test(`${KILLS} kills before the run is done lose at most a frame each and nothing else (seed ${SEED})`, {
+  timeout: 60_000 + KILLS * 30_000,
+}, async (t) => {
+  proxy = await startPacingProxy({ bytesPerSecond: BYTES_PER_SECOND, latencyMs: 10 });
+  await setUp(proxy);
+  const wanted = planBlows();
+  const disks = new Map<string, Buffer>();
+  let landed = 0;
+  let missed = 0;
+  for (let version = 1; landed < KILLS; version += 1) {
+    assert.ok(missed < 5 * KILLS + 20, `${missed} blows came too late`);
+    const path = join(root, `disk-${version}.raw`);
+    const disk = await makeDisk(path, IMAGE_BYTES);
+    const { code, document } = await runJson<{ manifest: string }>(['--data', hqDir, 'image', 'import', path, '--name', `disk-${version}`]);
+    assert.equal(code, 0, JSON.stringify(document));
+    disks.set(document.manifest, disk);
+    const before = proxy.bytes.down;
+    let kills = 0;
+    let run = await startRun();
+    while (!isRunEnded(run.state)) {
+      const blow = kills < KILLS_PER_IMAGE ? wanted[0] : undefined;
+      const stage = await strikeOrEnd(run.id, blow);
+      if (stage !== undefined && blow !== undefined) {
+        kills += 1;
+        landed += 1;
+        const hit = wanted.findIndex((other) => other.side === blow.side && other.stage === stage);
+        wanted.splice(hit === -1 ? wanted.length : hit, 1);
+        t.diagnostic(
+          `kill ${landed}, seed ${SEED}: ${blow.side} in ${stage} (wanted ${blow.stage}), ${proxy.bytes.down - before} bytes on the link`,
+        );
+      } else if (blow !== undefined) {
+        missed += 1;
+        wanted.push(...wanted.splice(0, 1));
+      }
+      run = readRun(run.id);
+      if (run.state === 'failed' || run.state === 'partial') run = await startRun();
+    }
+    assert.equal(run.state, 'done', run.error ?? '');
+    const sent = proxy.bytes.down - before;
+    const limit = run.bytesNeeded * 1.02 + 65_536 + kills * RESENT_PER_KILL;
+    assert.ok(sent <= limit, `${sent} bytes on the link for ${run.bytesNeeded} needed and ${kills} kills`);
+    t.diagnostic(`image ${version}: ${kills} kills, ${run.bytesNeeded} bytes needed, ${sent} on the link`);
+  }
+  if (KILLS >= 20) assert.deepEqual(wanted, [], 'blows that never landed');
+  await branch?.stop();
+  await hq?.stop();
+  await checkBranch(disks);
+});
+
+async function setUp(link: PacingProxy): Promise<void> {
+  const site = await makeSite(root, 'hq');
+  const { issueEnrolToken } = await import('../../server/trust/enrol-token.ts');
+  const { joinParent } = await import('../../server/trust/join.ts');
+  const { token } = await issueEnrolToken(site);
+  await site.close();
+  hq = await startServeProcess(hqDir, ENV);
+  link.setUpstream(hq.httpsPort);
+  const child = await makeSite(root, 'branch');
+  await joinParent(child, { url: `https://127.0.0.1:${link.port}`, token, actor: 'test' });
+  await child.close();
+  branch = await startServeProcess(branchDir, ENV);
+}
+
+/** What is to be hit, in an order that the seed shuffles. */
+function planBlows(): Blow[] {
+  const all: Blow[] = STAGES.flatMap((stage) => [{ side: 'child', stage } as const, { side: 'child', stage } as const]);
+  const parent: Blow[] = Array.from({ length: 6 }, () => ({ side: 'parent', stage: 'transfer' }) as const);
+  const more: Blow[] = Array.from({ length: Math.max(0, KILLS - 20) }, () => {
+    const stage = STAGES[Math.floor(random() * STAGES.length)] ?? 'transfer';
+    return { side: random() < 0.7 ? 'child' : 'parent', stage };
+  });
+  // A short run is to meet both sides in the long stage at least.
+  const first: Blow[] = [all[8], parent[0]].filter((blow) => blow !== undefined);
+  const rest = [...all.filter((blow) => blow !== first[0]), ...parent.slice(1), ...more];
+  for (let n = rest.length - 1; n > 0; n -= 1) {
+    const other = Math.floor(random() * (n + 1));
+    [rest[n], rest[other]] = [rest[other] as Blow, rest[n] as Blow];
+  }
+  return [...first, ...rest].slice(0, Math.max(KILLS, 2));
+}
+
+async function startRun(): Promise<ReturnType<typeof readRun>> {
+  const client = await connectLocal(branchDir);
+  return readRun((await client.post<RunView>('/api/v1/runs')).id);
+}
+
+/**
+ * Waits until the run is in the stage, then kills the side and starts it again; gives the stage that the run was in
+ * when the blow fell. Undefined when the run was past it, or over.
+ */
+async function strikeOrEnd(id: string, blow: Blow | undefined): Promise<RunState | undefined> {
+  const deadline = performance.now() + 60_000;
+  const share = 0.1 + random() * 0.8;
+  const begun = readRun(id).bytesOnDisk();
+  for (;;) {
+    assert.ok(performance.now() < deadline, `run ${id} stands still: ${JSON.stringify(readRun(id))}`);
+    const run = readRun(id);
+    assert.ok(countWriters() <= 1, 'two processes write one part');
+    if (isRunEnded(run.state)) return undefined;
+    const isThere = run.state === blow?.stage && (run.state !== 'transfer' || run.bytesOnDisk() >= begun + share * (IMAGE_BYTES - begun));
+    if (blow !== undefined && isThere) return strike(id, blow);
+    if (blow !== undefined && STAGES.indexOf(run.state as never) > STAGES.indexOf(blow.stage as never)) return undefined;
+    await new Promise((resolve) => (run.state === 'transfer' ? setTimeout(resolve, 10) : setImmediate(resolve)));
+  }
+}
+
+async function strike(id: string, { side }: Blow): Promise<RunState | undefined> {
+  if (side === 'child') await branch?.kill();
+  else await hq?.kill();
+  const { state } = readRun(id);
+  if (side === 'child') branch = await startServeProcess(branchDir, ENV);
+  else {
+    hq = await startServeProcess(hqDir, ENV);
+    proxy?.setUpstream(hq.httpsPort);
+  }
+  return isRunEnded(state) ? undefined : state;
+}
+
+/** The run as the branch's database has it, whether its server lives or not. */
+function readRun(id: string) {
+  const db = new DatabaseSync(join(branchDir, 'db.sqlite'), { readOnly: true });
+  try {
+    const row = db.prepare('select state, bytes_needed, error from runs where id = ?').get(id) as {
+      state: RunState;
+      bytes_needed: number;
+      error: string | null;
+    };
+    return { id, state: row.state, bytesNeeded: Number(row.bytes_needed), error: row.error, bytesOnDisk };
+  } finally {
+    db.close();
+  }
+}
+
+/** Bytes of parts that lie in DIR/store/incoming. */
+function bytesOnDisk(): number {
+  const incoming = join(branchDir, 'store', 'incoming');
+  return listNames(incoming).reduce((sum, name) => sum + fileSize(join(incoming, name, name)), 0);
+}
+
+/** How many processes hold a part of the branch open for writing. */
+function countWriters(): number {
+  const incoming = join(branchDir, 'store', 'incoming');
+  const writers = listNames('/proc').filter(
+    (pid) => /^\d+$/.test(pid) && readText(`/proc/${pid}/comm`) === 'rsync\n' && isWriter(pid, incoming),
+  );
+  return writers.length;
+}
+
+function isWriter(pid: string, incoming: string): boolean {
+  return listNames(`/proc/${pid}/fd`).some((fd) => {
+    const isPart = readLink(`/proc/${pid}/fd/${fd}`).startsWith(`${incoming}/`);
+    const flags = isPart ? Number.parseInt(/flags:\s*(\d+)/.exec(readText(`/proc/${pid}/fdinfo/${fd}`))?.[1] ?? '0', 8) : 0;
+    return (flags & 3) !== 0;
+  });
+}
+
+async function checkBranch(disks: Map<string, Buffer>): Promise<void> {
+  const site = await reopenSite(root, 'branch');
+  try {
+    assert.deepEqual((await site.store.check()).damages, []);
+    const images = await listImages(site.db);
+    assert.deepEqual(
+      images.map((image) => image.state),
+      [...disks].map(() => 'published'),
+    );
+    for (const { manifest, name } of images) {
+      const path = join(root, `${name}.export`);
+      await site.store.exportDisk(manifest, path);
+      assert.ok(disks.get(manifest)?.equals(await readFile(path)), `${name} differs`);
+    }
+    assert.deepEqual(listNames(join(branchDir, 'store', 'incoming')), []);
+  } finally {
+    await site.close();
+  }
+}
+
+/** What is asked of /proc or of a directory in use may be gone by then: that is an answer too. */
+function orElse<Value>(read: () => Value, otherwise: Value): Value {
+  try {
+    return read();
+  } catch {
+    return otherwise;
+  }
+}
+const listNames = (path: string) => orElse(() => readdirSync(path), []);
+const readText = (path: string) => orElse(() => readFileSync(path, 'utf8'), '');
+const readLink = (path: string) => orElse(() => readlinkSync(path), '');
+const fileSize = (path: string) => orElse(() => statSync(path).size, 0);
+
+/** mulberry32: small, and the same everywhere. */
+function seeded(seed: number): () => number {
+  let state = seed >>> 0;
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296;
+  };
+}
