@@ -83,7 +83,7 @@ function exchange(agent: PinnedAgent, request: PinnedRequest): Promise<IncomingM
 /** Node tells of an abort only when the connection is there; a server that never answers would hold us until the timeout. */
 function onAbort(sent: ClientRequest, { signal }: PinnedRequest, reject: (error: Error) => void): void {
   const tell = () => reject(signal?.reason instanceof Error ? signal.reason : new DOMException('aborted', 'AbortError'));
-  if (signal?.aborted) return tell();
+  if (signal?.aborted) tell();
   signal?.addEventListener('abort', tell, { once: true });
   // One signal may live through thousands of requests.
   sent.once('close', () => signal?.removeEventListener('abort', tell));
