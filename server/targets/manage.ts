@@ -8,7 +8,7 @@ import { findActiveOrder } from '../db/orders.ts';
 import { deleteTarget, type Firmware, findTargetBy, findTargetsByMac, selectTargets, type Target } from '../db/targets.ts';
 import type { Site } from '../site.ts';
 import { referenceKinds } from './identity.ts';
-import { change, noSuchTarget, reread, seeTarget, type Who } from './see.ts';
+import { change, noSuchTarget, reread, retried, seeWithin, type Who } from './see.ts';
 
 /** The target with this id, name, UUID or MAC address. Errors: `not_found`; `ambiguous` when two have it, one as name. */
 export async function getTarget(site: Pick<Site, 'db'>, reference: string): Promise<Target> {
@@ -41,15 +41,14 @@ export type AddedTarget = {
 
 /** Writes down a machine before it was ever seen, or names one that was. Errors: `name_taken`, `bad_data`. */
 export async function addTarget(site: Who, added: AddedTarget, actor: string): Promise<Target> {
-  const known = await seeTarget(site, { ...added, discoveredBy: 'operator' });
-  const target = await inTransaction(site.db, async (trx) => {
-    const was = await reread(trx, known.id);
-    if (added.name !== null) await claimName(trx, was, added.name);
-    const now = site.now();
-    const event = { origin: site.self.id, at: now, actor, kind: 'target.added', subject: was.id, data: { name: added.name } };
-    await appendEvent(trx, event);
-    return reread(trx, was.id);
-  });
+  const add = async (trx: Knex): Promise<Target> => {
+    const { target } = await seeWithin(site, trx, { ...added, discoveredBy: 'operator' });
+    if (added.name !== null) await claimName(trx, target, added.name);
+    const event = { kind: 'target.added', subject: target.id, data: { name: added.name } };
+    await appendEvent(trx, { origin: site.self.id, at: site.now(), actor, ...event });
+    return reread(trx, target.id);
+  };
+  const target = await retried(() => inTransaction(site.db, add));
   site.wake.notify('events');
   return target;
 }

@@ -29,18 +29,23 @@ const ATTEMPTS = 5;
  * identifies nobody. Throws `bad_data` when nothing usable was said.
  */
 export async function seeTarget(site: Who, sighting: Sighting): Promise<Target> {
+  const seen = await retried(() => inTransaction(site.db, (trx) => seeWithin(site, trx, sighting)));
+  if (seen.isNew) site.wake.notify('events');
+  return seen.target;
+}
+
+/** As `seeTarget`, in the transaction of a larger change. */
+export async function seeWithin(site: Who, trx: Knex, sighting: Sighting): Promise<Seen> {
   const said = knownIdentity(sighting);
   if (said.uuid === null && said.serial === null && said.macs.length === 0) {
     throw new AppError('bad_data', 'a machine said nothing that tells it from others', {
       hint: 'it needs a MAC address, UUID or serial number',
     });
   }
-  const seen = await retried(() => inTransaction(site.db, (trx) => see(site, trx, said, sighting)));
-  if (seen.isNew) site.wake.notify('events');
-  return seen.target;
+  return see(site, trx, said, sighting);
 }
 
-type Seen = { readonly target: Target; readonly isNew: boolean };
+export type Seen = { readonly target: Target; readonly isNew: boolean };
 
 async function see(site: Who, trx: Knex, said: KnownIdentity, sighting: Sighting): Promise<Seen> {
   const owners = await findTargetsByMac(trx, said.macs);
@@ -138,7 +143,7 @@ export async function reread(db: Knex, id: Id): Promise<Target> {
 }
 
 /** Two packets of one machine may be written down at once: the one that comes second looks again. */
-async function retried<Value>(work: () => Promise<Value>): Promise<Value> {
+export async function retried<Value>(work: () => Promise<Value>): Promise<Value> {
   for (let attempt = 1; ; attempt += 1) {
     try {
       return await work();
