@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { writeFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { it } from 'node:test';
 import { loadConfig } from '../../../server/config.ts';
@@ -84,4 +84,10 @@ it('refuses values that are not what the key takes, and says which key', async (
 it('refuses a file that is not YAML with its place', async () => {
   const dataDir = await directoryWith('a: b: c\n');
   await assert.rejects(loadConfig({ dataDir, env: {} }), { code: 'config', message: /waystation\.yaml is not YAML/ });
+});
+
+it('reads the example of the documentation', async () => {
+  const example = new URL('../../../docs/examples/waystation.yaml', import.meta.url);
+  const dataDir = await directoryWith(await readFile(example, 'utf8'));
+  assert.equal((await loadConfig({ dataDir, env: {} })).pxe, 'proxy');
 });
