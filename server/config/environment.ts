@@ -52,6 +52,6 @@ function parseValue(variable: string, key: string, text: string): unknown {
 
 function unknownVariable(variable: string): AppError {
   return new AppError('config', `unknown configuration key ${variable} in the environment`, {
-    hint: `unset ${variable}; docs/examples/waystation.yaml shows every setting`,
+    hint: `unset ${variable}; docs/examples/waystation.yaml shows the settings`,
   });
 }
