@@ -58,16 +58,21 @@ function failureReport(task: DeployTask, meter: Meter, error: unknown, isStopped
 
 /** Sends progress until `finished`; what cannot be sent is not kept, the next one says more. Aborts `stop` when the order is not ours any more. */
 async function reportProgress(
-  { client }: TaskWorld,
+  { client, say }: TaskWorld,
   task: DeployTask,
   meter: Meter,
   when: { readonly stop: AbortController; readonly finished: AbortSignal },
 ): Promise<void> {
+  let said = '';
   while (!when.finished.aborted) {
     // The end of the task interrupts the wait; that is no failure.
     await sleep(REPORT_EVERY_MS, undefined, { signal: when.finished }).catch(() => undefined);
     if (when.finished.aborted) return;
-    const report: Report = { orderId: task.orderId, event: 'progress', progress: meter.progress(), figures: meter.figures() };
+    const progress = meter.progress();
+    const line = `${progress.stage} ${Math.floor(progress.percent / 10) * 10} %`;
+    if (line !== said) say(line);
+    said = line;
+    const report: Report = { orderId: task.orderId, event: 'progress', progress, figures: meter.figures() };
     const answer = await client.report(report).catch((error: unknown) => error as AppError);
     if (!(answer instanceof Error) && LET_GO.has(answer.state)) when.stop.abort();
   }

@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { openClient } from '../../agent/client.ts';
 import { makeIdentity } from '../../agent/identity.ts';
 import { runAgent } from '../../agent/loop.ts';
@@ -14,11 +13,13 @@ import { agentWorld, bootTarget, importDisk, orderDemo, startServer, until } fro
 
 test('a deployment goes on after its server was restarted in the middle', async (t) => {
   const sent = { bytes: 0 };
+  const restarted = Promise.withResolvers<void>();
   const slow = (store: ContentStore): Partial<ContentStore> => ({
     readFrames: async (digests) => {
       const pace = new TransformStream<Uint8Array, Uint8Array>({
         async transform(octets, controller) {
-          await sleep(5);
+          // In the middle nothing more is sent until the server was told to stop, and then waits for its streams in vain.
+          if (sent.bytes > 6 * MIB) await restarted.promise;
           sent.bytes += octets.length;
           controller.enqueue(octets);
         },
@@ -40,6 +41,7 @@ test('a deployment goes on after its server was restarted in the middle', async 
   const httpsPort = Number(new URL(server.serving.httpsUrl).port);
   const again = await startServe({ ...server.site, config: { ...server.site.config, httpsPort } });
   t.after(() => again.close());
+  restarted.resolve();
   await running;
   const { figures, diskWritten } = await getOrder(server.site, order.id);
   assert.equal(diskWritten, true);
