@@ -53,6 +53,7 @@ export async function takeArchive(site: Site, key: string): Promise<BuiltArchive
 
 /** The store may have evicted what nobody fetched for long. */
 async function isWhole(archive: BuiltArchive): Promise<boolean> {
+  // A part that cannot be looked at is not whole: the archive is built again, and that says what is wrong.
   const sizes = await Promise.all(archive.parts.map(({ name }) => stat(join(archive.directory, name)).catch(() => undefined)));
   return sizes.every((found, n) => found?.size === archive.parts[n]?.sizeBytes);
 }

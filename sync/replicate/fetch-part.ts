@@ -60,6 +60,7 @@ async function judge(tools: RunTools, { part, locked }: PartWish): Promise<'righ
 }
 
 async function sizeOf(path: string): Promise<number> {
+  // Nothing is there yet; whatever else keeps us from looking, rsync will say.
   const found = await stat(path).catch(() => undefined);
   return found?.size ?? 0;
 }

@@ -42,6 +42,7 @@ export async function removeOtherParts(incoming: string, wanted: readonly string
   await mkdir(incoming, { recursive: true, mode: 0o700 });
   for (const name of await readdir(incoming)) {
     if (wanted.includes(name) || !/^[0-9a-f]{64}$/.test(name)) continue;
+    // Somebody still writes there: the next run removes it.
     const locked = await lockPart(incoming, name, 0).catch(() => undefined);
     await locked?.remove();
     await locked?.release();
@@ -60,6 +61,7 @@ function lockedPart(directory: string, name: string, lock: FileHandle): LockedPa
 
 async function isSameDirectory(lock: FileHandle, directory: string): Promise<boolean> {
   const held = await lock.stat();
+  // Removed since: that is what is asked here.
   const there = await stat(directory).catch(() => undefined);
   return there !== undefined && there.ino === held.ino && there.dev === held.dev;
 }

@@ -76,6 +76,7 @@ function progressReporter(tools: RunTools, plan: RunPlan): (part: ArchivePart) =
       reportedMs = now;
       const { etaSeconds } = progressOf('transfer', before + heldBytes - atStart, totalBytes - atStart, now - startedMs);
       const progress = { ...progressOf('transfer', before + heldBytes, totalBytes, now - startedMs), etaSeconds };
+      // Progress is for the eye; what must not be lost is saved by the states themselves.
       tools.records.save({ progress }).catch(() => undefined);
     };
   };

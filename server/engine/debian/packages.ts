@@ -48,6 +48,7 @@ async function sha256Of(path: string): Promise<string> {
 }
 
 async function isCached(deb: DebianPackage): Promise<boolean> {
+  // A file that cannot be looked at is no cached one: it is fetched again, and that says what is wrong.
   const found = await stat(deb.path).catch(() => undefined);
   return found?.size === deb.sizeBytes && (await sha256Of(deb.path)) === deb.sha256;
 }
