@@ -2,6 +2,7 @@ import { mkdir, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import { AppError } from '../../core/errors.ts';
 import type { Id } from '../../core/ids.ts';
+import { diskFull } from '../../sync/replicate/free-space.ts';
 import { EMPTY_PLAN, parsePlan } from '../../sync/replicate/plan.ts';
 import type { RunTools } from '../../sync/replicate/ports.ts';
 import { executeRun } from '../../sync/replicate/run.ts';
@@ -36,9 +37,17 @@ export async function executeUnfinishedRun(site: Site, linkId: Id, signal: Abort
     if (run === undefined) return undefined;
     await underLease(site, { lease, signal }, (held) => work(site, { run, link, signal: held }));
     return await getRun(site.db, run.id);
+  } catch (error) {
+    throw isDatabaseFull(error) ? diskFull(site.dataDir, 'cannot write its records', error) : error;
   } finally {
-    await releaseLease(site.db, lease);
+    // A lease that cannot be given back ends by itself.
+    await releaseLease(site.db, lease).catch((error) => site.log.warn('the lease of a link stays', { error: String(error) }));
   }
+}
+
+/** SQLITE_FULL (https://www.sqlite.org/rescode.html): the run stays unfinished, and is gone on with when there is room. */
+function isDatabaseFull(error: unknown): boolean {
+  return (error as { errcode?: number } | null)?.errcode === 13;
 }
 
 /** Keeps the lease while `body` runs, and stops it when the lease is lost. */
