@@ -1,7 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import type { Site } from '../site.ts';
 import type { Identified, ListenerKind } from './identity.ts';
-import { originOf } from './origin.ts';
+import { originOf, plainAddress } from './origin.ts';
 import type { RouteContext } from './route.ts';
 
 export type ContextSource = {
@@ -24,7 +24,7 @@ export function makeContext(request: IncomingMessage, source: ContextSource): Ro
     params: textMembers(source.params),
     query: textMembers(source.query),
     headers: request.headers,
-    remoteAddress: request.socket.remoteAddress ?? 'local',
+    remoteAddress: plainAddress(request.socket.remoteAddress ?? 'local'),
     origin: listener === 'local' ? `https://127.0.0.1:${port}` : originOf(request, scheme, `${scheme}://127.0.0.1:${port}`),
     clientKeyId: identified.clientKeyId,
     signal: source.signal,

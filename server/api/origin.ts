@@ -15,8 +15,12 @@ export function originOf(request: IncomingMessage, scheme: 'http' | 'https', fal
   return `${scheme}://${hostOf(localAddress)}:${localPort}`;
 }
 
-/** An address as it stands in a URL: IPv4 mapped into IPv6 becomes IPv4, IPv6 gets brackets. */
-export function hostOf(address: string): string {
-  const plain = address.replace(/^::ffff:(?=\d+\.)/, '');
+/** An address as people write it: our sockets listen on IPv6, where an IPv4 client is `::ffff:10.0.0.1`. */
+export function plainAddress(address: string): string {
+  return address.replace(/^::ffff:(?=\d+\.)/, '');
+}
+
+function hostOf(address: string): string {
+  const plain = plainAddress(address);
   return isIPv6(plain) ? `[${plain}]` : plain;
 }

@@ -51,7 +51,6 @@ export async function joinParent(
     return { parent, link };
   });
   site.log.info('joined a parent', { server: parentId, name: joined.parent.name, url });
-  site.wake.notify('links');
   return joined;
 }
 

@@ -186,6 +186,7 @@ test('the origin is the Host header when that is a host, else the address of the
   ] as const) {
     await send('/echo', '{"text":"abc"}', { 'content-type': 'application/json', host });
     assert.equal(lastContext?.origin, expected, host);
+    assert.equal(lastContext?.remoteAddress, '127.0.0.1');
   }
   const socket = { localAddress: '::ffff:10.0.0.1', localPort: 80 };
   assert.equal(originOf({ headers: {}, socket } as never, 'http', 'none'), 'http://10.0.0.1:80');
