@@ -83,5 +83,5 @@ async function diskFor(site: Site, target: Target, machine: Machine, why?: strin
 }
 
 function withoutEngine(arch: Arch): string {
-  return `this server holds no engine for ${arch}; make one with: waystation engine build (or replicate one)`;
+  return `this server holds no engine for ${arch} (make one: waystation engine build)`;
 }

@@ -51,7 +51,7 @@ export function firstScript(): string {
   return script([
     `chain --replace /boot/script?${query.join('&')} || goto failed`,
     ':failed',
-    'echo Waystation: the server does not say what to boot; going on to the disk',
+    'echo Waystation: the server does not say what to boot, going on to the disk',
     `sleep ${READ_SECONDS}`,
     ...nextDevice(`iseq ${setting('platform')} efi`),
   ]);
@@ -77,7 +77,7 @@ export function engineScript(boot: EngineBoot): string {
     `initrd --name initrd ${files}/initrd || goto failed`,
     'boot || goto failed',
     ':failed',
-    `echo Waystation: the engine could not be started; asking again in ${RETRY_SECONDS} s`,
+    `echo Waystation: the engine could not be started, asking again in ${RETRY_SECONDS} s`,
     `sleep ${RETRY_SECONDS}`,
     `chain --replace ${word(boot.httpUrl)}/boot.ipxe || exit 1`,
   ]);

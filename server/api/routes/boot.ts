@@ -19,7 +19,7 @@ async function bootScript({ site, query, origin }: RouteContext): Promise<Reply>
     return scriptReply(await bootScriptFor(site, machine, origin));
   } catch (error) {
     site.log.error('boot script', { mac: machine.macs[0], error: error instanceof Error ? error.message : String(error) });
-    return scriptReply(diskScript(machine.firmware, 'the server cannot say what to boot; its log tells why'));
+    return scriptReply(diskScript(machine.firmware, 'the server cannot say what to boot (its log tells why)'));
   }
 }
 
