@@ -9,10 +9,11 @@ export type Group = {
   readonly concurrency: number;
   /** For one test, and for one file as a whole. */
   readonly timeoutMs: number;
+  /** Shows what tests print also when they pass. */
+  readonly isLoud?: boolean;
 };
 
 export const GROUPS: readonly Group[] = [
-  { name: 'soak', takes: (path) => /^test\/soak\//.test(path), concurrency: 1, timeoutMs: 6 * 3_600_000 },
   { name: 'e2e', takes: (path) => /^test\/e2e\//.test(path), concurrency: 1, timeoutMs: 1_800_000 },
   {
     name: 'pure',
@@ -22,6 +23,16 @@ export const GROUPS: readonly Group[] = [
   },
   { name: 'integration', takes: (path) => path.startsWith('test/'), concurrency: 2, timeoutMs: 300_000 },
 ];
+
+/**
+ * Every test that repeats itself N times, one after the other, with what they print (seeds, stages, figures): no group
+ * of its own but the files of the others that read N, so that the short run and the long one are the same tests.
+ */
+export const SOAK: Group = { name: 'soak', takes: () => false, concurrency: 1, timeoutMs: 6 * 3_600_000, isLoud: true };
+
+export function isRepeated(text: string): boolean {
+  return /process\.env(\['N'\]|\.N\b)/.test(text);
+}
 
 /** What the words on the command line stand for. */
 export const SUITES: { readonly [suite: string]: readonly string[] } = {

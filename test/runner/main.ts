@@ -1,7 +1,7 @@
 import { existsSync, globSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { closingLines, sumOutcomes, writtenSummary } from './closing.ts';
 import { countFile } from './count.ts';
-import { GROUPS, groupOf, SUITES } from './groups.ts';
+import { GROUPS, type Group, groupOf, isRepeated, SOAK, SUITES } from './groups.ts';
 import { type Outcome, runGroup } from './run-group.ts';
 import { PROGRAMS, runProgram } from './run-program.ts';
 
@@ -10,7 +10,7 @@ const DEADLINE_MS = Number(process.env['TEST_DEADLINE_MINUTES'] ?? 80) * 60_000;
 
 async function main(words: readonly string[]): Promise<number> {
   const names = words.flatMap((word) => SUITES[word] ?? [word]);
-  const unknown = names.find((name) => !(name in PROGRAMS) && !GROUPS.some((group) => group.name === name));
+  const unknown = names.find((name) => !(name in PROGRAMS) && findGroup(name) === undefined);
   if (names.length === 0 || unknown !== undefined) return usage(unknown);
   const deadline = new AbortController();
   const timer = names.includes('soak') ? undefined : setTimeout(() => deadline.abort(), DEADLINE_MS);
@@ -34,12 +34,21 @@ function raiseCount(passed: number): void {
 }
 
 async function runOne(name: string, deadline: AbortSignal): Promise<Outcome> {
-  const group = GROUPS.find((candidate) => candidate.name === name);
-  const files = group ? testFiles().filter((file) => groupOf(file) === group) : [];
+  const group = findGroup(name);
+  const files = group ? filesOf(group) : [];
   console.log(`\n── ${name}${group ? `: ${files.length} files` : ''}`);
   const outcome = group ? await runGroup(group, files, deadline) : await runProgram(name, deadline);
   console.log(`── ${name}: ${outcome.counts.passed} passed, ${(outcome.ms / 1000).toFixed(1)} s`);
   return outcome;
+}
+
+function findGroup(name: string): Group | undefined {
+  return [...GROUPS, SOAK].find((group) => group.name === name);
+}
+
+function filesOf(group: Group): string[] {
+  if (group === SOAK) return testFiles().filter((file) => isRepeated(readFileSync(file, 'utf8')));
+  return testFiles().filter((file) => groupOf(file) === group);
 }
 
 function testFiles(): string[] {
@@ -47,7 +56,7 @@ function testFiles(): string[] {
 }
 
 function usage(unknown: string | undefined): number {
-  const known = [...Object.keys(SUITES), ...Object.keys(PROGRAMS), ...GROUPS.map((group) => group.name)].join(' | ');
+  const known = [...Object.keys(SUITES), ...Object.keys(PROGRAMS), ...[...GROUPS, SOAK].map((group) => group.name)].join(' | ');
   console.error(`test/run: ${unknown === undefined ? 'say what to run' : `"${unknown}" is no group`}: ${known}`);
   return 64;
 }

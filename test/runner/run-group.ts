@@ -19,7 +19,7 @@ const OUTPUT_TAIL = 4_000;
 export async function runGroup(group: Group, files: readonly string[], deadline: AbortSignal): Promise<Outcome> {
   const started = performance.now();
   if (files.length === 0) return broken(group.name, 'no test file matches this group', started);
-  const gathered = new Gathered();
+  const gathered = new Gathered(group.isLoud ?? false);
   const child = spawn(process.execPath, [...nodeArguments(group), ...files], { stdio: ['ignore', 'pipe', 'inherit'] });
   const stop = () => void child.kill('SIGTERM');
   deadline.addEventListener('abort', stop);
@@ -53,7 +53,12 @@ function broken(name: string, why: string, started: number, seen: readonly Probl
 class Gathered {
   readonly problems: Problem[] = [];
   total: Counts | undefined;
+  readonly #isLoud: boolean;
   readonly #output = new Map<string, string>();
+
+  constructor(isLoud: boolean) {
+    this.#isLoud = isLoud;
+  }
 
   take(raw: string): void {
     const line = parseLine(raw);
@@ -63,6 +68,7 @@ class Gathered {
     }
     if (line.kind === 'total') this.total = line.counts;
     else if (line.kind === 'file') this.#file(line);
+    else if (line.kind === 'output' && this.#isLoud) process.stdout.write(line.text);
     else if (line.kind === 'output') this.#output.set(line.path, `${this.#output.get(line.path) ?? ''}${line.text}`.slice(-OUTPUT_TAIL));
     else this.problems.push({ title: `${line.kind}: ${line.name} (${short(line.where)})`, text: line.text });
   }
