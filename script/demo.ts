@@ -20,6 +20,12 @@ async function main(): Promise<void> {
   const workDir = await mkdtemp(join(tmpdir(), 'waystation-demo-'));
   const network = process.getuid?.() === 0 ? await bridgeNetwork() : userNetwork();
   let sites: Sites | undefined;
+  const close = async () => {
+    await sites?.close();
+    await network.close();
+    if (!keep) await rm(workDir, { recursive: true, force: true });
+  };
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => void close().finally(() => process.exit(130)));
   try {
     announceNetwork(network, timeline);
     sites = await startSites(workDir, network);
@@ -28,9 +34,7 @@ async function main(): Promise<void> {
     await walk(sites, network, timeline, workDir);
     if (keep) await leaveUp(sites, timeline);
   } finally {
-    await sites?.close();
-    await network.close();
-    if (!keep) await rm(workDir, { recursive: true, force: true });
+    await close();
   }
 }
 
@@ -91,10 +95,7 @@ async function leaveUp(sites: Sites, timeline: Timeline): Promise<void> {
     timeline.say(name, `${addresses.httpsUrl} boot ${addresses.httpUrl}; try: ${inside}cli/waystation image list --data ${dataDir}`);
   }
   timeline.say('lab', 'both servers stay up until Ctrl-C');
-  await new Promise((resolve) => {
-    process.once('SIGINT', resolve);
-    process.once('SIGTERM', resolve);
-  });
+  await new Promise<never>(() => undefined);
 }
 
 function mb(bytes: number): string {

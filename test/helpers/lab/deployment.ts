@@ -35,6 +35,8 @@ export type Deployment = {
   /** Milliseconds since power-on at which each stage was over. */
   readonly stages: Readonly<Record<'engine' | 'written' | 'rebooted' | 'ended', number>>;
   readonly serial: string;
+  /** Content that reached the disk, in MB per second of deploying. */
+  readonly diskMBs: number;
 };
 
 /** How much larger than the image the machine's disk is. */
@@ -62,7 +64,7 @@ export async function deployMachine(options: DeploymentOptions): Promise<Deploym
     timeline.say('branch-1', `discovered target ${mac}, ${target.environment}: ${target.activity}`);
     const order = await sites.branch.json<OrderView>('order', 'create', '--target', mac, '--image', options.imageReference);
     timeline.say('branch-1', `order made here: ${options.imageReference} to ${mac}`);
-    const show = () => sites.branch.json<OrderView>('order', 'show', order.id);
+    const show = () => sites.branch.get<OrderView>(`/api/v1/orders/${order.id}`);
     await timeline.during('machine', 'deploy', async () => (await show()).progress ?? undefined, machine.exited);
     const written = since();
     const rewritten = await show();
@@ -84,6 +86,7 @@ export async function deployMachine(options: DeploymentOptions): Promise<Deploym
       comparison,
       stages: { engine, written, rebooted, ended: since() },
       serial: serial + (await machine.serialText()),
+      diskMBs: (rate ?? 0) / 1e6,
     };
   } catch (error) {
     throw new Error(`the deployment broke off; the console's end:\n${(await machine.serialText()).slice(-3000)}`, { cause: error });
@@ -110,7 +113,7 @@ function machineNetwork({ network, sites }: DeploymentOptions): MachineNetwork {
 
 async function discovered({ sites, mac }: DeploymentOptions): Promise<TargetView> {
   return waitUntil(`target ${mac} waits in the engine`, 300_000, async () => {
-    const { items } = await sites.branch.json<{ items: TargetView[] }>('target', 'list');
+    const { items } = await sites.branch.get<{ items: TargetView[] }>('/api/v1/targets');
     return items.find((target) => target.macs.includes(mac) && target.environment === 'engine');
   });
 }

@@ -2,6 +2,7 @@ import type { ChildProcess } from 'node:child_process';
 import { createWriteStream } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { startWaystation, waystation, waystationJson } from './command.ts';
+import { getLocal } from './local-api.ts';
 
 export type Addresses = { readonly httpUrl: string; readonly httpsUrl: string; readonly tftpPort: number };
 
@@ -14,6 +15,8 @@ export type LabServer = {
   readonly process: ChildProcess;
   /** Runs `waystation ARGS --json` against this server; throws unless it exits 0. */
   json<Document>(...args: string[]): Promise<Document>;
+  /** GET over the local socket. */
+  get<Document>(path: string): Promise<Document>;
   /** SIGTERM, and resolves when the process is gone. */
   stop(): Promise<void>;
 };
@@ -48,6 +51,7 @@ export async function startServer(options: ServerOptions): Promise<LabServer> {
     process: child,
     json: (...args) =>
       waystationJson(args, { dataDir: options.dataDir, netns: options.netns, ...(options.env ? { env: options.env } : {}) }),
+    get: (path) => getLocal(options.dataDir, path),
     stop: () => stopChild(child),
   };
 }

@@ -13,6 +13,7 @@ export type Run = {
   readonly bytesNeeded: number;
   readonly bytesReceived: number;
   readonly bytesSent: number;
+  readonly bytesRsync: number;
   readonly requests: number;
   readonly startedAt: string;
   readonly endedAt: string | null;
@@ -72,14 +73,14 @@ async function secretFile(dataDir: string, secret: string): Promise<string> {
 
 /** Waits until the branch's own schedule has published these images; gives the run that did. */
 export async function waitForReplication({ branch }: Sites, names: readonly string[], timeline: Timeline): Promise<Run> {
-  const latest = async () => (await branch.json<{ items: Run[] }>('sync', 'history')).items[0];
+  const history = () => branch.get<{ items: Run[] }>('/api/v1/runs');
   const published = waitUntil(`branch-1 holds ${names.join(', ')}`, 600_000, async () => {
-    const { items } = await branch.json<{ items: { name: string; state?: string }[] }>('image', 'list');
+    const { items } = await branch.get<{ items: { name: string; state?: string }[] }>('/api/v1/images');
     const held = items.filter((image) => image.state === undefined || image.state === 'published').map((image) => image.name);
     return names.every((name) => held.includes(name));
   });
-  await timeline.during('branch-1', 'replication', async () => (await latest())?.progress ?? undefined, published);
-  const { items } = await branch.json<{ items: Run[] }>('sync', 'history');
+  await timeline.during('branch-1', 'replication', async () => (await history()).items[0]?.progress ?? undefined, published);
+  const { items } = await history();
   const run = items.find((candidate) => candidate.state === 'done' && candidate.bytesNeeded > 0);
   if (!run) throw new Error(`no finished run in ${JSON.stringify(items)}`);
   return run;
