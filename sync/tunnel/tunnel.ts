@@ -19,8 +19,6 @@ export type TunnelOptions = {
   readonly head?: Buffer;
   /** Payload that went either way, for counters. */
   readonly onData?: (bytes: { readonly received: number; readonly sent: number }) => void;
-  /** Waits until `bytes` may go out (a cap); without it there is none. */
-  readonly pace?: (bytes: number) => Promise<void>;
 };
 
 /**
@@ -42,12 +40,11 @@ export async function runTunnel(options: TunnelOptions): Promise<void> {
   }
 }
 
-async function sendInput({ link, input, onData, pace }: TunnelOptions, gate: CreditGate): Promise<void> {
+async function sendInput({ link, input, onData }: TunnelOptions, gate: CreditGate): Promise<void> {
   for await (const chunk of input as AsyncIterable<Buffer>) {
     for (let at = 0; at < chunk.length; ) {
       const granted = await gate.take(Math.min(MAX_DATA_BYTES, chunk.length - at));
       if (granted === 0) return;
-      await pace?.(granted);
       await send(link, { type: 'data', payload: chunk.subarray(at, at + granted) });
       onData?.({ received: 0, sent: granted });
       at += granted;
