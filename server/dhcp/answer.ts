@@ -73,7 +73,7 @@ export function destinationOf(
   port: PxePort,
   from: { readonly address: string; readonly port: number },
 ): { readonly address: string; readonly port: number } | undefined {
-  if (port === 'pxe') return isHost(from.address) ? from : undefined;
+  if (port === 'pxe') return from.address === '0.0.0.0' || from.port === 0 ? undefined : from;
   if (packet.giaddr === '0.0.0.0') return { address: '255.255.255.255', port: 68 };
   return isHost(packet.giaddr) && packet.hops > 0 ? { address: packet.giaddr, port: 67 } : undefined;
 }
