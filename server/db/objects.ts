@@ -31,13 +31,16 @@ export async function getCatalogueNumbers(db: Knex): Promise<{ epoch: number; ge
  * row stays locked until it ends, so a reader of generation G sees everything numbered up to G.
  */
 export async function takeGeneration(trx: Knex.Transaction): Promise<number> {
-  const row = await trx('settings').where({ key: GENERATION }).forUpdate().first('value');
+  let row = await trx('settings').where({ key: GENERATION }).forUpdate().first('value');
+  if (row === undefined) {
+    // The first two writers of a server may meet here: one inserts, the other waits for it.
+    await trx('settings').insert({ key: GENERATION, value: '0' }).onConflict('key').ignore();
+    row = await trx('settings').where({ key: GENERATION }).forUpdate().first('value');
+  }
   const next = Number(row?.value ?? 0) + 1;
-  if (row === undefined) await trx('settings').insert({ key: GENERATION, value: String(next) });
-  else
-    await trx('settings')
-      .where({ key: GENERATION })
-      .update({ value: String(next) });
+  await trx('settings')
+    .where({ key: GENERATION })
+    .update({ value: String(next) });
   return next;
 }
 

@@ -9,6 +9,7 @@ import { inTransaction, isUniqueViolation } from '../../../server/db/open.ts';
 import { createOperatorToken, findOperatorToken, listOperatorTokens, revokeOperatorToken } from '../../../server/db/operator-tokens.ts';
 import { getSetting, setSetting } from '../../../server/db/settings.ts';
 import { hashOf } from '../../helpers/digests.ts';
+import { replicationContract } from './replication-contract.ts';
 
 /** What every database must do alike. `connect` gives an empty database; the suite closes it. */
 export function databaseContract(name: string, connect: () => Promise<Knex>): void {
@@ -149,6 +150,8 @@ export function databaseContract(name: string, connect: () => Promise<Knex>): vo
       assert.equal((await findOperatorToken(db, token.hash))?.revokedAt, 8);
       assert.ok((await listOperatorTokens(db)).some(({ id }) => id === token.id));
     });
+
+    replicationContract(() => db);
   });
 }
 

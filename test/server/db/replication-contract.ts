@@ -1,0 +1,83 @@
+import assert from 'node:assert/strict';
+import { it } from 'node:test';
+import type { Knex } from 'knex';
+import { digestOf, type Envelope } from '../../../core/envelope.ts';
+import { type Id, newId } from '../../../core/ids.ts';
+import { createLink, getLink, updateLinkHeld } from '../../../server/db/links.ts';
+import { getCatalogueNumbers, getObject, listObjectsBetween, putObject, takeGeneration } from '../../../server/db/objects.ts';
+import { inTransaction } from '../../../server/db/open.ts';
+import { adoptRun, findUnfinishedRun, getRun, insertRun, listRuns, updateRun } from '../../../server/db/runs.ts';
+
+function envelope(id: Id, revision: number): Envelope {
+  const body = { note: `revision ${revision}` };
+  const digest = digestOf(body);
+  return { kind: 'document', id, origin: newId(), revision, body, digest, keyId: digest, signature: 'c2lnbmF0dXJl' };
+}
+
+/** What replication asks of every database; `it`s for the suite that has migrated one. */
+export function replicationContract(database: () => Knex): void {
+  const addRun = async (linkId: Id) => {
+    const run = { id: newId(), linkId, state: 'waiting-parent', trigger: 'command', fencing: 0, startedAt: 1 } as const;
+    await insertRun(database(), run);
+    return run;
+  };
+
+  it('keeps one link to a parent and how far it came', async () => {
+    const db = database();
+    const parentId = newId();
+    const link = await createLink(db, { parentId, origin: newId() });
+    assert.deepEqual(await createLink(db, { parentId, origin: newId(), schedule: '* * * * *' }), link);
+    await inTransaction(db, (trx) => updateLinkHeld(trx, link.id, { epoch: 1, generation: 7, at: 5 }));
+    const held = await getLink(db, link.id);
+    assert.deepEqual([held?.heldEpoch, held?.heldGeneration, held?.lastRunAt], [1, 7, 5]);
+  });
+
+  it('refuses every update of a run by a process that lost it, and by one that expects another state', async () => {
+    const db = database();
+    const link = newId();
+    const { id } = await addRun(link);
+    const first = await adoptRun(db, link, 1);
+    const second = await adoptRun(db, link, 2);
+    assert.deepEqual([first?.id, second?.id], [id, id]);
+    await assert.rejects(updateRun(db, { id, state: 'waiting-parent', fencing: 1 }, { state: 'toc' }), { code: 'run_in_progress' });
+    await assert.rejects(updateRun(db, { id, state: 'diff', fencing: 2 }, { state: 'archive' }), { code: 'run_in_progress' });
+    await assert.rejects(adoptRun(db, link, 2), { code: 'run_in_progress' });
+    await updateRun(db, { id, state: 'waiting-parent', fencing: 2 }, { state: 'toc', plan: { a: 1 }, bytesReceived: 2 ** 40 });
+    await updateRun(db, { id, state: 'toc', fencing: 2 }, { bytesReceived: 2 ** 40 });
+    const run = await getRun(db, id);
+    assert.deepEqual([run?.state, run?.plan, run?.bytesReceived], ['toc', { a: 1 }, 2 ** 40]);
+  });
+
+  it('finds the unfinished run of a link only while it is one', async () => {
+    const db = database();
+    const link = newId();
+    const { id } = await addRun(link);
+    assert.equal((await findUnfinishedRun(db, link))?.id, id);
+    await updateRun(
+      db,
+      { id, state: 'waiting-parent', fencing: 0 },
+      { state: 'failed', endedAt: 9, error: { code: 'unreachable', message: 'x' } },
+    );
+    assert.equal(await findUnfinishedRun(db, link), undefined);
+    assert.deepEqual(
+      (await listRuns(db, { linkId: link })).map((run) => run.error?.code),
+      ['unreachable'],
+    );
+  });
+
+  it('numbers objects so that what was read up to a generation is all there was', async () => {
+    const db = database();
+    const id = newId();
+    const { generation: before } = await getCatalogueNumbers(db);
+    await Promise.all(
+      [1, 2, 3].map(() => inTransaction(db, async (trx) => putObject(trx, envelope(newId(), 1), await takeGeneration(trx)))),
+    );
+    await inTransaction(db, async (trx) => putObject(trx, envelope(id, 1), await takeGeneration(trx)));
+    await inTransaction(db, async (trx) => putObject(trx, envelope(id, 2), await takeGeneration(trx)));
+    const { generation } = await getCatalogueNumbers(db);
+    assert.equal(generation, before + 5);
+    assert.equal((await listObjectsBetween(db, before, generation)).length, 4);
+    assert.equal((await listObjectsBetween(db, before, generation - 1)).length, 3);
+    assert.equal((await getObject(db, id))?.revision, 2);
+  });
+}
