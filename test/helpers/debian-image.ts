@@ -10,7 +10,7 @@ import { readTree } from '../../server/engine/tree-entries.ts';
 import { readGroups, writeExt4 } from './debian-image/ext4.ts';
 import { encodeGpt, SECTOR, TYPE_BIOS_BOOT, TYPE_ESP, TYPE_ROOT_AMD64 } from './debian-image/gpt.ts';
 import { makeBiosGrub, makeUefiGrub } from './debian-image/grub.ts';
-import { IMAGE_PACKAGES, isImagePackage, makeRootTree, SPECIAL_GROUPS } from './debian-image/root-tree.ts';
+import { IMAGE_PACKAGES, IMAGE_TIME, isImagePackage, makeRootTree, SPECIAL_GROUPS } from './debian-image/root-tree.ts';
 
 /**
  * A real, bootable Debian disk (GPT; BIOS boot partition, ESP, ext4 root; systemd; DHCP; a first-boot service that
@@ -40,7 +40,6 @@ const ROOT_PARTITION_ID = '7a795754-0000-4000-8000-000000000003';
 const ROOT_ID = '7a795754-0000-4000-8000-00000000ff03';
 const ESP_SERIAL = '57415953';
 const ESP_MIB = 32;
-const TIME = 1_700_000_000;
 const TOOLS = ['kmod', 'e2fsprogs', 'mtools', 'grub-common', 'grub-pc-bin', 'grub-efi-amd64-bin'];
 const run = promisify(execFile);
 
@@ -71,8 +70,8 @@ function encodeTable(layout: Layout): { start: Buffer; end: Buffer } {
 async function writeEsp(toolbox: Toolbox, disk: string, layout: Layout, scratch: string): Promise<void> {
   const loader = join(scratch, 'BOOTX64.EFI');
   await writeFile(loader, await makeUefiGrub(toolbox, scratch, ROOT_ID));
-  await utimes(loader, TIME, TIME);
-  const env = { SOURCE_DATE_EPOCH: String(TIME), MTOOLS_SKIP_CHECK: '1', MTOOLSRC: '/dev/null' };
+  await utimes(loader, IMAGE_TIME, IMAGE_TIME);
+  const env = { SOURCE_DATE_EPOCH: String(IMAGE_TIME), MTOOLS_SKIP_CHECK: '1', MTOOLSRC: '/dev/null' };
   const image = `${disk}@@${layout.esp * SECTOR}`;
   const sectors = String((ESP_MIB * MIB) / SECTOR);
   const mtools = (name: string, args: string[]) => runTool(toolbox, 'usr/bin/mtools', args, { name, env });
@@ -154,7 +153,7 @@ async function writeRoot(toolbox: Toolbox, disk: string, layout: Layout, source:
   const entries = found.map((entry) => (entry.kind === 'directory' ? { ...entry, mode: MODES[entry.path] ?? 0o755 } : entry));
   const gids = await readGroups(join(source, 'etc/group'));
   const groups = new Map(Object.entries(SPECIAL_GROUPS).map(([path, name]) => [path, gids.get(name) ?? 0]));
-  const place = { disk, offsetBytes: layout.root * SECTOR, sizeBytes: layout.rootSectors * SECTOR, id: ROOT_ID, time: TIME };
+  const place = { disk, offsetBytes: layout.root * SECTOR, sizeBytes: layout.rootSectors * SECTOR, id: ROOT_ID, time: IMAGE_TIME };
   await writeExt4(toolbox, place, { entries, source, groups });
 }
 

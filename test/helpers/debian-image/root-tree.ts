@@ -60,6 +60,9 @@ export function isImagePackage(name: string): boolean {
 const USERS = ['systemd-network:!*:998:998:systemd Network Management:/:/usr/sbin/nologin'];
 const GROUPS = ['systemd-journal:x:999:', 'systemd-network:x:998:', 'input:x:997:', 'sgx:x:996:', 'kvm:x:995:', 'render:x:994:'];
 
+/** Seconds since 1970 of every file in the image. */
+export const IMAGE_TIME = 1_700_000_000;
+
 /** Files with another group than root, by path. */
 export const SPECIAL_GROUPS: Readonly<Record<string, string>> = { 'etc/shadow': 'shadow' };
 
@@ -104,7 +107,7 @@ async function writeSettings(tree: string, rootId: string, espId: string): Promi
   await write(tree, 'etc/resolv.conf', '');
   await write(tree, 'etc/nsswitch.conf', 'passwd: files\ngroup: files\nshadow: files\nhosts: files dns\n');
   await write(tree, 'boot/grub/grub.cfg', GRUB_CONFIG(rootId));
-  for (const path of ['etc/.updated', 'var/.updated']) await write(tree, path, '');
+  for (const path of ['etc/.updated', 'var/.updated']) await write(tree, path, `TIMESTAMP_NSEC=${IMAGE_TIME}000000000\n`);
   for (const path of ['boot/efi', 'proc', 'sys', 'dev', 'run', 'mnt', 'root', 'home', 'tmp', 'var/tmp', 'var/log/journal']) {
     await mkdir(join(tree, path), { recursive: true });
   }
@@ -150,6 +153,10 @@ const MASKED = [
   'systemd-update-utmp-runlevel.service',
   'systemd-logind.service',
   'systemd-pstore.service',
+  // What these would do after an update is done here, or not wanted.
+  'ldconfig.service',
+  'systemd-hwdb-update.service',
+  'systemd-journal-catalog-update.service',
 ];
 
 async function settleKernel(tree: string, toolbox: Toolbox): Promise<void> {
