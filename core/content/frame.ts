@@ -1,4 +1,4 @@
-import { createHash, hash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { constants, zstdCompress, zstdDecompress } from 'node:zlib';
 import { AppError } from '../errors.ts';
 import { type Digest, digestBytes, digestFromBytes } from '../ids.ts';
@@ -146,18 +146,18 @@ async function decodePayload(header: FrameHeader, payload: Buffer): Promise<Buff
 }
 
 /**
- * One frame of these chunks (at most 2 MiB together). The digests are taken as given. The same chunks give
- * the same octets with the same ENCODER. zlib's asynchronous form lets libuv's threads compress in parallel.
+ * One frame of these chunks, whose bytes lie in `raw` one after the other (at most 2 MiB; not to be changed until
+ * the frame is there). The digests are taken as given. The same chunks give the same octets with the
+ * same ENCODER. zlib's asynchronous form lets libuv's threads compress in parallel.
  */
-export async function encodeFrame(chunks: readonly Chunk[]): Promise<Buffer> {
-  const raw = Buffer.concat(chunks.map((chunk) => chunk.bytes));
+export async function encodePackedFrame(chunks: readonly FrameChunk[], raw: Buffer): Promise<Buffer> {
   const compressed = await compress(raw);
   const isSmaller = compressed.length < raw.length;
   const payload = isSmaller ? compressed : raw;
   return Buffer.concat([encodeHeader(isSmaller ? 1 : 0, chunks, raw.length, payload), payload]);
 }
 
-function encodeHeader(encoding: number, chunks: readonly Chunk[], rawBytes: number, payload: Buffer): Buffer {
+function encodeHeader(encoding: number, chunks: readonly FrameChunk[], rawBytes: number, payload: Buffer): Buffer {
   const header = Buffer.alloc(FRAME_PREFIX_BYTES + chunks.length * CHUNK_ENTRY_BYTES + DIGEST_BYTES);
   header.writeUInt32LE(MAGIC, 0);
   header[4] = VERSION;
@@ -166,17 +166,22 @@ function encodeHeader(encoding: number, chunks: readonly Chunk[], rawBytes: numb
   header.writeUInt32LE(rawBytes, 16);
   header.writeUInt32LE(payload.length, 20);
   hash('sha256', payload, 'buffer').copy(header, 32);
-  chunks.forEach(({ digest, bytes }, index) => {
+  chunks.forEach(({ digest, length }, index) => {
     const at = FRAME_PREFIX_BYTES + index * CHUNK_ENTRY_BYTES;
     digestBytes(digest).copy(header, at);
-    header.writeUInt32LE(bytes.length, at + DIGEST_BYTES);
+    header.writeUInt32LE(length, at + DIGEST_BYTES);
   });
   const body = header.subarray(0, header.length - DIGEST_BYTES);
-  createHash('sha256')
-    .update(body)
-    .digest()
-    .copy(header, header.length - DIGEST_BYTES);
+  hash('sha256', body, 'buffer').copy(header, header.length - DIGEST_BYTES);
   return header;
+}
+
+/** A frame of chunks that lie anywhere. */
+export function encodeFrame(chunks: readonly Chunk[]): Promise<Buffer> {
+  return encodePackedFrame(
+    chunks.map(({ digest, bytes }) => ({ digest, length: bytes.length })),
+    Buffer.concat(chunks.map(({ bytes }) => bytes)),
+  );
 }
 
 /** The name of these bytes. */

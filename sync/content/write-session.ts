@@ -65,7 +65,7 @@ function openSession(store: Store): WriteSession & { end(): Promise<void> } {
     const digest = chunkDigest(bytes);
     if (await isHere(digest)) return digest;
     pending.add(digest);
-    await lanes[lane].add({ digest, bytes: Buffer.from(bytes) });
+    await lanes[lane].add({ digest, bytes });
     return digest;
   }
 
