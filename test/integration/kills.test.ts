@@ -103,7 +103,8 @@ async function setUp(link: PacingProxy): Promise<void> {
 /** What is to be hit, in an order that the seed shuffles. */
 function planBlows(): Blow[] {
   const all: Blow[] = STAGES.flatMap((stage) => [{ side: 'child', stage } as const, { side: 'child', stage } as const]);
-  const parent: Blow[] = Array.from({ length: 6 }, () => ({ side: 'parent', stage: 'transfer' }) as const);
+  const parentStages = ['transfer', 'transfer', 'transfer', 'transfer', 'archive', 'waiting-parent'] as const;
+  const parent: Blow[] = parentStages.map((stage) => ({ side: 'parent', stage }));
   const more: Blow[] = Array.from({ length: Math.max(0, KILLS - 20) }, () => {
     const stage = STAGES[Math.floor(random() * STAGES.length)] ?? 'transfer';
     return { side: random() < 0.7 ? 'child' : 'parent', stage };
