@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdir, open, readdir, rm, symlink, writeFile } from 'node:fs/promises';
+import { mkdir, open, readdir, stat, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Readable, Writable } from 'node:stream';
 import { after, before, test } from 'node:test';
@@ -231,11 +231,11 @@ test('a revoked child is refused, with words that say so', async () => {
   assert.deepEqual([failed.state, failed.error?.code], ['failed', 'revoked']);
 });
 
-test('rm of what was left behind by other runs happens at the next transfer', async () => {
+test('a transfer removes the parts that earlier runs left and it does not want', async () => {
   const stale = join(pair.branch.dataDir, 'store', 'incoming', 'f'.repeat(64));
   await mkdir(stale, { recursive: true });
   await writeFile(join(stale, 'f'.repeat(64)), 'old');
   await publish();
   assert.equal((await run()).state, 'done');
-  await assert.rejects(rm(stale), { code: 'ENOENT' });
+  await assert.rejects(stat(stale), { code: 'ENOENT' });
 });
