@@ -190,8 +190,8 @@ export function chunkDigest(bytes: Uint8Array): Digest {
 }
 
 function compress(raw: Buffer): Promise<Buffer> {
-  // One output buffer for all of it: zlib's 16 KiB steps would cross to the thread pool sixty times a frame.
-  const options = { chunkSize: raw.length + 4096, params: { [constants.ZSTD_c_compressionLevel]: ENCODER.level } };
+  // Room for the worst case (ZSTD_compressBound): zstd then compresses straight into it, in one step on one thread.
+  const options = { chunkSize: raw.length + (raw.length >> 8) + 64, params: { [constants.ZSTD_c_compressionLevel]: ENCODER.level } };
   return new Promise((resolve, reject) => {
     zstdCompress(raw, options, (error, result) => (error ? reject(error) : resolve(result)));
   });
