@@ -6,7 +6,7 @@ import { describePackages } from './debian/packages.ts';
 import { openToolbox, type Toolbox } from './debian/toolbox.ts';
 import { makeTree, unpackPackages } from './debian/unpack-process.ts';
 import { encodeInitramfs, FIRST_DEVICES } from './initramfs.ts';
-import { copyKept, engineKey, keptOrBuilt } from './kept.ts';
+import { copyKept, engineKey, keptOrBuilt, pruneKept } from './kept.ts';
 import { findKernel, moveModules, type UnpackedKernel } from './kernel.ts';
 import { ENGINE_FOLDERS, ENGINE_MODULES } from './kernel-modules.ts';
 import { type EngineParts, fetchParts, type OwnFile, readOwnPart, withScratch, writeOwnPart } from './parts.ts';
@@ -97,6 +97,7 @@ export async function buildEngine(request: EngineRequest): Promise<BuiltEngine> 
     withScratch(cacheDir, (scratch) => writeBootFiles(request, ingredients, { out, scratch })),
   );
   await copyKept(kept, outDir);
+  await pruneKept(join(cacheDir, 'engines'), Date.now());
   const names = ['vmlinuz', 'initrd', ...LOADERS.map((loader) => loader.name)].sort();
   const files = await Promise.all(names.map((name) => describeFile(outDir, join('boot', arch, name))));
   const kernelRelease = parts.kernel[0]?.name.replace('linux-image-', '') ?? '';

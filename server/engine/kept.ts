@@ -1,5 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { access, cp, mkdir, readdir, readFile, rename, rm } from 'node:fs/promises';
+import { access, cp, mkdir, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { OwnFile } from './parts.ts';
 
@@ -34,6 +34,23 @@ export async function keptOrBuilt(cacheDir: string, key: string, build: (folder:
     await rm(fresh, { recursive: true, force: true });
   }
   return kept;
+}
+
+const KEEP = 4;
+const KEEP_AT_LEAST_MS = 3_600_000;
+
+/**
+ * Removes all but the newest entries of a cache folder. What is younger than an hour stays, whatever its number:
+ * another process may be reading it, or may be at work in it.
+ */
+export async function pruneKept(folder: string, now: number): Promise<void> {
+  const names = await readdir(folder);
+  const ages = await Promise.all(names.map(async (name) => ({ path: join(folder, name), atMs: (await stat(join(folder, name))).mtimeMs })));
+  const old = ages
+    .sort((a, b) => b.atMs - a.atMs)
+    .slice(KEEP)
+    .filter(({ atMs }) => now - atMs > KEEP_AT_LEAST_MS);
+  for (const { path } of old) await rm(path, { recursive: true, force: true });
 }
 
 /** Copies a kept engine's files to where they were asked for. */

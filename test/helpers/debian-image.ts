@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { type DebianPackage, describePackages, fetchPackages } from '../../server/engine/debian/packages.ts';
 import { openToolbox, runTool, type Toolbox } from '../../server/engine/debian/toolbox.ts';
+import { pruneKept } from '../../server/engine/kept.ts';
 import { withScratch } from '../../server/engine/parts.ts';
 import { readTree } from '../../server/engine/tree-entries.ts';
 import { readGroups, writeExt4 } from './debian-image/ext4.ts';
@@ -191,6 +192,7 @@ export async function buildDebianImage(request: DebianImageRequest): Promise<Deb
   );
   if (!fromCache) await makeKept(request, packages, toolbox, kept);
   await run('cp', ['--sparse=always', '--reflink=auto', '--', kept, request.out]);
+  await pruneKept(join(cacheDir, 'disks'), Date.now());
   return { path: request.out, sizeBytes, packages: description, fromCache };
 }
 
