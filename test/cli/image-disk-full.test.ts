@@ -19,7 +19,11 @@ async function smallFileSystem(
   const holder = spawn('unshare', ['--mount', ...(isRoot ? [] : ['--map-root-user']), 'sh', '-c', script, 'sh', directory, size]);
   after(() => holder.stdin.end());
   const lines = createInterface({ input: holder.stdout });
-  assert.equal(await new Promise((resolve) => lines.once('line', resolve)), 'ready');
+  const first = new Promise((resolve) => {
+    lines.once('line', resolve);
+    holder.once('exit', (code) => resolve(`unshare ended with ${code}`));
+  });
+  assert.equal(await first, 'ready');
   const enter = ['-t', String(holder.pid), '--mount', ...(isRoot ? [] : ['--user', '--preserve-credentials'])];
   return {
     run: (...argv) =>
