@@ -13,8 +13,11 @@ export type Group = {
   readonly isLoud?: boolean;
 };
 
+/** `make e2e N=5` repeats the runs in the files; so their time is N times as long. */
+const REPEATS = Math.max(1, Number(process.env['N'] || 1));
+
 export const GROUPS: readonly Group[] = [
-  { name: 'e2e', takes: (path) => /^test\/e2e\//.test(path), concurrency: 1, timeoutMs: 1_800_000 },
+  { name: 'e2e', takes: (path) => /^test\/e2e\//.test(path), concurrency: 1, timeoutMs: REPEATS * 1_800_000 },
   {
     name: 'pure',
     takes: (path) => /^test\/(core|house)\//.test(path) || /(codec|packet)[^/]*\.test\.ts$/.test(path),
