@@ -16,9 +16,9 @@ import { temporaryDirectory } from '../helpers/temp-directory.ts';
 
 /**
  * Two real servers with a slow link between them; kill -9 lands on one of them before the run is done, again and again.
- * KILLS sets how many (3 unless given), SEED which. From 20 on every stage and both sides are hit at least twice.
+ * N (or KILLS) sets how many (3 unless given), SEED which. From 20 on every stage and both sides are hit at least twice.
  */
-const KILLS = Number(process.env['KILLS'] ?? 3);
+const KILLS = Number(process.env['KILLS'] || process.env['N'] || 3);
 const SEED = Number(process.env['SEED'] ?? Date.now() % 1_000_000);
 const BYTES_PER_SECOND = 3_000_000;
 const IMAGE_BYTES = 4_000_000;
