@@ -7,6 +7,7 @@ import { doWork, type Work } from '../../images/long-work.ts';
 import { resolveImage } from '../../images/reference.ts';
 import { viewImage } from '../../images/view.ts';
 import { type Operation, startOperation } from '../../operations.ts';
+import { actorOf } from '../actor.ts';
 import { type Route, type RouteContext, route } from '../route.ts';
 
 const path = z.string().min(1).max(4096);
@@ -129,8 +130,4 @@ function refusePathsFromAfar(identity: Identity): void {
   throw new AppError('not_permitted', "files are read and written on the server's own machine, not through --url", {
     hint: 'run this command there, with --data',
   });
-}
-
-function actorOf(identity: Identity): string {
-  return identity.kind === 'operator' ? `operator:${identity.tokenId}` : identity.kind;
 }

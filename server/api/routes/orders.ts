@@ -1,5 +1,4 @@
 import { z } from 'zod';
-import type { Identity } from '../../../core/authorise.ts';
 import { AppError } from '../../../core/errors.ts';
 import { parseDigest } from '../../../core/ids.ts';
 import { isOrderEnded } from '../../../core/order.ts';
@@ -7,6 +6,7 @@ import { approveAgent } from '../../orders/approve.ts';
 import { createOrder, getOrder, listOrders, stopOrder } from '../../orders/orders.ts';
 import { viewOrder } from '../../orders/view.ts';
 import type { Site } from '../../site.ts';
+import { actorOf } from '../actor.ts';
 import { type Route, type RouteContext, route } from '../route.ts';
 
 const reference = z.string().min(1).max(128);
@@ -31,11 +31,6 @@ const ListInput = z.object({
 const ShowInput = z.object({ after: z.coerce.number().int().nonnegative().optional() });
 
 const FOLLOW_MS = 25_000;
-
-/** Who asked, for the event log. */
-function actorOf(identity: Identity): string {
-  return identity.kind === 'operator' ? `operator:${identity.tokenId}` : identity.kind;
-}
 
 async function showOrder({ site, params, signal }: RouteContext, after: number | undefined): Promise<unknown> {
   const id = params['id'] ?? '';

@@ -1,8 +1,8 @@
 import { z } from 'zod';
-import type { Identity } from '../../../core/authorise.ts';
 import { type Mac, type Name, parseMac } from '../../../core/ids.ts';
 import { viewTarget } from '../../targets/view.ts';
 import { addTarget, getTarget, listTargets, removeTarget } from '../../targets.ts';
+import { actorOf } from '../actor.ts';
 import { type Route, route } from '../route.ts';
 
 const ListInput = z.object({
@@ -29,11 +29,6 @@ const AddInput = z
     (input) => input.uuid !== undefined || input.serial !== undefined || input.macs.length > 0,
     'a target needs a MAC address, UUID or serial number',
   );
-
-/** Who asked, for the event log. */
-function actorOf(identity: Identity): string {
-  return identity.kind === 'operator' ? `operator:${identity.tokenId}` : identity.kind;
-}
 
 export const TARGET_ROUTES: readonly Route[] = [
   route({
