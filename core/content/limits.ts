@@ -19,6 +19,8 @@ export const MAX_DISK_BYTES = 2 ** 46;
 /** Files of a tree image. */
 export const MAX_TREE_FILES = 100_000;
 export const MAX_PATH_BYTES = 4096;
+/** One text of a tree image's `meta`: an engine's list of packages is some 4 KiB. */
+export const MAX_META_CHARACTERS = 64 * 1024;
 
 /** A file of an archive, and a pack before the next one is begun. */
 export const MAX_PART_BYTES = 256 * 1024 * 1024;

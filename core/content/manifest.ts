@@ -3,7 +3,7 @@ import { canonicalJson, type Json } from '../canonical-json.ts';
 import { AppError } from '../errors.ts';
 import type { Digest } from '../ids.ts';
 import type { DiskFacts } from '../image.ts';
-import { MAX_CHUNK_BYTES, MAX_DISK_BYTES, MAX_TREE_DEPTH } from './limits.ts';
+import { MAX_CHUNK_BYTES, MAX_DISK_BYTES, MAX_META_CHARACTERS, MAX_TREE_DEPTH } from './limits.ts';
 import { type Extent, type GetChunk, readExtents, type TreeReference, type WalkOptions } from './page-tree.ts';
 
 /*
@@ -45,7 +45,7 @@ const TreeRoot = z.strictObject({
   kind: z.enum(['tree', 'engine']),
   sizeBytes: bytes,
   usedBytes: bytes,
-  meta: z.record(z.string().max(64), z.string().max(4096)),
+  meta: z.record(z.string().max(64), z.string().max(MAX_META_CHARACTERS)),
   /** Null when all files are empty. */
   tree: tree.nullable(),
   files: tree,
@@ -55,8 +55,14 @@ export type DiskRoot = Omit<z.infer<typeof DiskRoot>, 'disk'> & { readonly disk:
 export type TreeRoot = z.infer<typeof TreeRoot>;
 export type Root = DiskRoot | TreeRoot;
 
-/** The octets of a root. Throws `bad_data` when they would not fit a chunk. */
+const AnyRoot = z.union([DiskRoot, TreeRoot]);
+
+/** The octets of a root. Throws `bad_data` for what `parseRoot` would refuse, and when they would not fit a chunk. */
 export function encodeRoot(root: Root): Buffer {
+  const parsed = AnyRoot.safeParse(root);
+  if (!parsed.success) {
+    throw new AppError('bad_data', 'the table of contents would hold more than its format allows', { cause: parsed.error });
+  }
   const octets = Buffer.from(canonicalJson(root as unknown as Json));
   if (octets.length > MAX_CHUNK_BYTES) throw new AppError('bad_data', `the table of contents would take ${octets.length} bytes`);
   return octets;
@@ -64,7 +70,7 @@ export function encodeRoot(root: Root): Buffer {
 
 /** A root from its JSON text. Throws `bad_data` for anything but a root of this format. */
 export function parseRoot(text: string): Root {
-  const parsed = z.union([DiskRoot, TreeRoot]).safeParse(parseJson(text));
+  const parsed = AnyRoot.safeParse(parseJson(text));
   if (!parsed.success) {
     throw new AppError('bad_data', 'this is not the root of a manifest', { hint: 'check the digest', cause: parsed.error });
   }

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { chunkDigest, decodeFrame } from '../../../core/content/frame.ts';
 import { readFrames } from '../../../core/content/frame-reader.ts';
+import { MAX_META_CHARACTERS } from '../../../core/content/limits.ts';
 import { parseRoot } from '../../../core/content/manifest.ts';
 import { readExtents } from '../../../core/content/page-tree.ts';
 import type { ContentStore } from '../../../core/content-store.ts';
@@ -105,4 +106,32 @@ test('frames hold the chunks that were asked for, each frame once, readable as a
   }
   assert.ok(rebuilt.equals(disk));
   await assert.rejects(store.readFrames([chunkDigest(Buffer.from('unknown'))]), { code: 'not_found' });
+});
+
+test('meta is taken as far as it can be read again: a long list of packages is, a longer text is refused', async (t) => {
+  const { store, path } = await engine(t);
+  const packages = 'p'.repeat(MAX_META_CHARACTERS);
+  const { manifest } = await store.importTree({ path, kind: 'engine', meta: { packages } });
+  assert.ok(await store.openFile(manifest, 'z/last'));
+  await assert.rejects(store.importTree({ path, kind: 'engine', meta: { packages: `${packages}p` } }), { code: 'bad_data' });
+});
+
+test('what is no manifest does not verify', async (t) => {
+  const { store, path } = await engine(t);
+  await store.importTree({ path, kind: 'engine' });
+  const { damages } = await store.verifyImage(chunkDigest(FILES['z/last'] ?? assert.fail()));
+  assert.equal(damages.length, 1);
+  assert.equal(damages[0]?.what, 'manifest');
+});
+
+test('a store closes while somebody who reads from it sleeps, and tells him', { timeout: 20_000 }, async (t) => {
+  const { store, path } = await engine(t);
+  const { manifest } = await store.importTree({ path, kind: 'engine' });
+  const file = await store.openFile(manifest, 'vmlinuz');
+  const reader = file?.stream.getReader() ?? assert.fail();
+  await reader.read();
+  await store.close();
+  await assert.rejects(async () => {
+    while (!(await reader.read()).done);
+  });
 });
