@@ -29,10 +29,15 @@ async function* gunzip(source: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
   yield* through(source, createGunzip({ chunkSize: SLICE_BYTES }));
 }
 
-async function* unzstd(source: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+async function* unzstd(source: AsyncGenerator<Buffer>): AsyncGenerator<Buffer> {
   const intake = createIntake(source);
-  for (let frame = await nextZstdFrame(intake); frame !== undefined; frame = await nextZstdFrame(intake)) {
-    yield* through(frame, createZstdDecompress({ chunkSize: SLICE_BYTES }));
+  try {
+    for (let frame = await nextZstdFrame(intake); frame !== undefined; frame = await nextZstdFrame(intake)) {
+      yield* through(frame, createZstdDecompress({ chunkSize: SLICE_BYTES }));
+    }
+  } finally {
+    // The intake takes octets by hand, so nobody else closes the file of an import that ends early.
+    await source.return(undefined);
   }
 }
 

@@ -34,7 +34,7 @@ export async function createMethods(store: Store, limits: ArchiveLimits) {
     readRoot: (_: OnProgress, manifest: Digest) => readRootText(createChunkReader(store), parseDigest(manifest)),
     openFile: (_: OnProgress, manifest: Digest, path: string) => openFileStream(store, manifest, path),
     readFrames: async (_: OnProgress, digests: readonly Digest[]): Promise<StreamHandle> => ({
-      port: sendSlices(readFrames(store, digests.map(parseDigest)), () => undefined),
+      port: sendSlices(readFrames(store, digests.map(parseDigest)), store.signal),
     }),
     missingOf: (_: OnProgress, manifests: readonly Digest[]) => missingOf(store, manifests),
     buildArchive: (onProgress: OnProgress, request: ArchiveRequest) => archives.build(request, onProgress),
@@ -61,7 +61,7 @@ async function openFileStream(store: Store, manifest: Digest, path: string): Pro
       end();
       return undefined;
     }
-    return { port: sendSlices(file.slices, end), sizeBytes: file.sizeBytes };
+    return { port: sendSlices(file.slices, store.signal, end), sizeBytes: file.sizeBytes };
   } catch (error) {
     end();
     await holding;

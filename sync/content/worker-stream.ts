@@ -4,10 +4,11 @@ import { asStoreError } from './durable.ts';
 import type { FromStreamSource, ToStreamSource } from './worker-messages.ts';
 
 /**
- * Worker side: offers slices on a port, one for each `more`. Runs `onEnd` once, however it ends. Slices are
- * copied, because they may share memory with the store's caches, and the copy is handed over.
+ * Worker side: offers slices on a port, one for each `more`. Runs `onEnd` once, however it ends; an aborted `signal`
+ * ends it too, or a reader that went to sleep would keep the worker alive. Slices are copied, because they
+ * may share memory with the store's caches, and the copy is handed over.
  */
-export function sendSlices(slices: AsyncGenerator<Uint8Array>, onEnd: () => void): MessagePort {
+export function sendSlices(slices: AsyncGenerator<Uint8Array>, signal: AbortSignal, onEnd: () => void = () => undefined): MessagePort {
   const { port1, port2 } = new MessageChannel();
   let turn: Promise<void> = Promise.resolve();
   let isOver = false;
@@ -15,9 +16,14 @@ export function sendSlices(slices: AsyncGenerator<Uint8Array>, onEnd: () => void
   async function end(): Promise<void> {
     if (isOver) return;
     isOver = true;
+    signal.removeEventListener('abort', stop);
     port1.close();
     await slices.return(undefined);
     onEnd();
+  }
+
+  function stop(): void {
+    turn = turn.then(end);
   }
 
   async function answer(request: ToStreamSource): Promise<void> {
@@ -40,9 +46,9 @@ export function sendSlices(slices: AsyncGenerator<Uint8Array>, onEnd: () => void
   port1.on('message', (request: ToStreamSource) => {
     turn = turn.then(() => answer(request));
   });
-  port1.on('close', () => {
-    turn = turn.then(end);
-  });
+  port1.on('close', stop);
+  if (signal.aborted) stop();
+  else signal.addEventListener('abort', stop);
   return port2;
 }
 
