@@ -10,6 +10,7 @@ import type { Digest } from '../../core/ids.ts';
 import { ArchivePart } from '../../core/sync-protocol.ts';
 import { buildParts, type Request, requireWanted } from './build-archive.ts';
 import { asStoreError, publishFile, syncDirectory, temporaryBeside, writeFileDurably } from './durable.ts';
+import { hashFileHex } from './part-writer.ts';
 import type { Store } from './store.ts';
 
 export type ArchiveRequest = {
@@ -40,6 +41,7 @@ type Building = { readonly done: Promise<BuiltArchive>; readonly listeners: Set<
 
 export function createArchives(store: Store, limits: ArchiveLimits): Archives {
   const building = new Map<string, Building>();
+  const trusted = new Map<string, number>();
   const held = new Map<string, number>();
 
   function begin(key: string, request: Request): Building {
@@ -47,7 +49,7 @@ export function createArchives(store: Store, limits: ArchiveLimits): Archives {
     const tell: OnProgress = (done, total) => {
       for (const listener of listeners) listener(done, total);
     };
-    const done = findOrBuild(store, key, request, tell).finally(() => building.delete(key));
+    const done = findOrBuild(store, { key, request, trusted }, tell).finally(() => building.delete(key));
     const begun = { done, listeners };
     building.set(key, begun);
     return begun;
@@ -91,9 +93,19 @@ function archiveKey(request: Request): string {
     .digest('hex');
 }
 
-async function findOrBuild(store: Store, key: string, request: Request, onProgress: OnProgress): Promise<BuiltArchive> {
+/** `trusted` holds when an archive's octets were last known to be right (epoch milliseconds). */
+type Wish = { readonly key: string; readonly request: Request; readonly trusted: Map<string, number> };
+
+/** Long enough that a night's worth of branches costs one reading; short enough that damage is gone by the next night. */
+const TRUST_MS = 60 * 60_000;
+
+async function findOrBuild(store: Store, { key, request, trusted }: Wish, onProgress: OnProgress): Promise<BuiltArchive> {
   const found = await findArchive(store, key);
-  if (found) return found;
+  const isTrusted = Date.now() - (trusted.get(key) ?? Number.NEGATIVE_INFINITY) < TRUST_MS;
+  if (found && (isTrusted || (await isUndamaged(found)))) {
+    if (!isTrusted) trusted.set(key, Date.now());
+    return found;
+  }
   const directory = join(store.paths.archives, key);
   const temporary = temporaryBeside(directory);
   try {
@@ -103,11 +115,18 @@ async function findOrBuild(store: Store, key: string, request: Request, onProgre
     await rm(directory, { recursive: true, force: true });
     await publishFile(temporary, directory);
     await writeFileDurably(`${directory}.json`, Buffer.from(canonicalJson({ parts })));
+    trusted.set(key, Date.now());
     return { key, directory, parts };
   } catch (error) {
     await rm(temporary, { recursive: true, force: true });
     throw asStoreError(error, 'building an archive');
   }
+}
+
+/** Whether the parts still are what their names say: a child refuses others, and would be given them again and again. */
+async function isUndamaged({ directory, parts }: BuiltArchive): Promise<boolean> {
+  for (const { name } of parts) if ((await hashFileHex(join(directory, name))) !== name) return false;
+  return true;
 }
 
 const Saved = z.object({ parts: z.array(ArchivePart) });
@@ -143,23 +162,34 @@ async function evict(store: Store, limits: ArchiveLimits, isInUse: (key: string)
 
 async function listArchives(store: Store): Promise<{ key: string; bytes: number; usedAt: number }[]> {
   const names = (await readdir(store.paths.archives)).filter((name) => /^[0-9a-f]{64}\.json$/.test(name));
-  return Promise.all(
+  const found = await Promise.all(
     names.map(async (name) => {
-      const path = join(store.paths.archives, name);
-      const saved = Saved.safeParse(JSON.parse(await readFile(path, 'utf8')));
-      const bytes = saved.success ? saved.data.parts.reduce((sum, part) => sum + part.sizeBytes, 0) : 0;
-      return { key: name.slice(0, 64), bytes, usedAt: (await stat(path)).mtimeMs };
+      const key = name.slice(0, 64);
+      const info = await stat(join(store.paths.archives, name)).catch(undefinedWhenGone);
+      return info && { key, bytes: await bytesOf(join(store.paths.archives, key)), usedAt: info.mtimeMs };
     }),
   );
+  return found.filter((archive) => archive !== undefined);
 }
 
-/** The list goes first: without it the rest is no archive, and openArchives removes it. */
+async function bytesOf(directory: string): Promise<number> {
+  const names = (await readdir(directory).catch(undefinedWhenGone)) ?? [];
+  const sizes = await Promise.all(names.map((name) => stat(join(directory, name)).catch(undefinedWhenGone)));
+  return sizes.reduce((sum, info) => sum + (info?.size ?? 0), 0);
+}
+
+/** The list goes first: without it the rest is no archive, and removeUnfinishedArchives takes it away. */
 async function removeArchive(store: Store, key: string): Promise<void> {
   const directory = join(store.paths.archives, key);
   await rm(`${directory}.json`, { force: true });
   const doomed = temporaryBeside(directory);
-  await rename(directory, doomed);
+  await rename(directory, doomed).catch(undefinedWhenGone);
   await rm(doomed, { recursive: true, force: true });
+}
+
+/** Two archives that are finished at the same time make room for themselves at the same time. */
+function undefinedWhenGone(error: NodeJS.ErrnoException): undefined {
+  if (error.code !== 'ENOENT') throw error;
 }
 
 /** Removes what a killed process left: directories without their list, lists without their directory. */

@@ -164,3 +164,31 @@ test('foreign, damaged, cut off, over-long and lying parts are refused, and noth
   await writeFile(honest, forged({ frames: 1, rawBytes: 50_000 }, frame));
   assert.deepEqual(await branch.unpackPart(honest), { chunks: 1, rawBytes: 50_000 });
 });
+
+test('damage in the cache of archives is built over: a part with a flipped bit, a list that is none', async (t) => {
+  const directory = await temporaryDirectory(t);
+  const root = join(directory, 'store');
+  const before = await openedStore(t, root);
+  const [one, two] = [await importOctets(before, directory, gptDisk(6, 1)), await importOctets(before, directory, gptDisk(6, 2))];
+  const first = await before.buildArchive({ have: [], want: [one] });
+  const second = await before.buildArchive({ have: [], want: [two] });
+  await before.close();
+  const path = join(first.directory, first.parts[0]?.name ?? '');
+  const octets = await readFile(path);
+  octets[octets.length >> 1] = (octets[octets.length >> 1] ?? 0) ^ 1;
+  await writeFile(path, octets);
+  await writeFile(`${second.directory}.json`, '{');
+  const store = await openedStore(t, root);
+  assert.deepEqual(await store.buildArchive({ have: [], want: [one] }), first);
+  assert.equal(await sha256(path), first.parts[0]?.name);
+});
+
+test('archives that are finished at the same time may all make room', async (t) => {
+  const directory = await temporaryDirectory(t);
+  const store = await openedStore(t, join(directory, 'store'), { cacheBytes: 1, keepMs: 0 });
+  const images: Digest[] = [];
+  for (const seed of [1, 2, 3, 4]) images.push(await importOctets(store, directory, gptDisk(4, seed)));
+  for (let round = 0; round < 5; round += 1) {
+    await Promise.all(images.map((image) => store.buildArchive({ have: [], want: [image] })));
+  }
+});
