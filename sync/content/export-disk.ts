@@ -1,10 +1,10 @@
-import { open, rm } from 'node:fs/promises';
+import { open, rm, stat } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { readDisk } from '../../core/content/manifest.ts';
 import type { Extent } from '../../core/content/page-tree.ts';
 import type { OnProgress } from '../../core/content-store.ts';
 import { AppError } from '../../core/errors.ts';
-import type { Digest } from '../../core/ids.ts';
+import { type Digest, printable } from '../../core/ids.ts';
 import { type ChunkReader, createChunkReader } from './chunk-reader.ts';
 import { asStoreError, publishFile, temporaryBeside, writeAll } from './durable.ts';
 import { readDiskRoot } from './manifest-reader.ts';
@@ -16,6 +16,7 @@ const AHEAD = 48;
 /** Writes an image to a file: see ContentStore.exportDisk. Zeros (and free ranges) become holes. */
 export async function exportDisk(store: Store, manifest: Digest, target: string, onProgress: OnProgress): Promise<void> {
   const path = resolve(target);
+  await requireOrdinary(path);
   const temporary = temporaryBeside(path);
   const get = createChunkReader(store);
   const root = await readDiskRoot(get, manifest);
@@ -38,6 +39,15 @@ export async function exportDisk(store: Store, manifest: Digest, target: string,
     await rm(temporary, { force: true });
     throw asStoreError(error, `exporting to ${target}`);
   }
+}
+
+/** The rename would put a file in the place of a device, in memory most likely, and the disk behind it would stay as it was. */
+async function requireOrdinary(path: string): Promise<void> {
+  const found = await stat(path).catch(() => undefined);
+  if (found === undefined || found.isFile()) return;
+  throw new AppError('bad_data', `${printable(path)} is there already, and is no ordinary file`, {
+    hint: 'export to a file, then copy it where it belongs',
+  });
 }
 
 export type Data = { readonly digest: Digest; readonly offset: number; readonly bytes: Buffer };

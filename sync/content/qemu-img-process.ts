@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process';
+import { resolve as absolute } from 'node:path';
 import { z } from 'zod';
 import { AppError } from '../../core/errors.ts';
 
@@ -15,8 +16,9 @@ const Info = z.object({
  * Gives its virtual size. Errors: `bad_data`, `missing_program`.
  */
 export async function checkQcow2(path: string): Promise<{ sizeBytes: number }> {
-  // `-f qcow2`: the file's own header must not choose the format; -U: another process may have it open.
-  const text = await runQemuImg(['info', '--output=json', '-U', '-f', 'qcow2', '--', path]);
+  // `-f qcow2`: the file's own header must not choose the format; -U: another process may have it open. An absolute
+  // path: qemu takes `nbd:…` and `json:{…}` for addresses.
+  const text = await runQemuImg(['info', '--output=json', '-U', '-f', 'qcow2', '--', absolute(path)]);
   const info = Info.parse(JSON.parse(text));
   const data = info['format-specific']?.data ?? {};
   if (info['backing-filename'] !== undefined || info['full-backing-filename'] !== undefined) {
@@ -29,7 +31,7 @@ export async function checkQcow2(path: string): Promise<{ sizeBytes: number }> {
     throw refused('is encrypted', 'decrypt it first: qemu-img convert with --object secret');
   }
   // A file that was cut off converts without complaint, its lost clusters as zeros: only `check` sees it.
-  await runQemuImg(['check', '-q', '-U', '-f', 'qcow2', '--', path], CHECK_FINE);
+  await runQemuImg(['check', '-q', '-U', '-f', 'qcow2', '--', absolute(path)], CHECK_FINE);
   return { sizeBytes: info['virtual-size'] };
 }
 
@@ -38,7 +40,7 @@ const CHECK_FINE = [0, 3];
 
 /** Writes the content of a qcow2 file to a new raw file, sparse where it is zero. Errors: `bad_data`, `missing_program`, `disk_full`. */
 export async function convertQcow2(path: string, out: string): Promise<void> {
-  await runQemuImg(['convert', '-U', '-f', 'qcow2', '-O', 'raw', '-t', 'writeback', '--', path, out]);
+  await runQemuImg(['convert', '-U', '-f', 'qcow2', '-O', 'raw', '-t', 'writeback', '--', absolute(path), absolute(out)]);
 }
 
 function refused(what: string, hint: string): AppError {

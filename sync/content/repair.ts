@@ -44,7 +44,9 @@ export async function rebuildIndex(store: Store, onProgress: OnProgress): Promis
 }
 
 async function packsToIndex(store: Store, fresh: ContentIndex, done: Set<string>): Promise<string[]> {
-  const here = await listPacks(store.paths);
+  const listed = await listPacks(store.paths);
+  // Whoever brings a pack writes its rows himself, into whatever index is in place by then: twice would undo his work.
+  const here = listed.filter((name) => !store.arriving.has(name));
   for (const name of done) {
     if (here.includes(name)) continue;
     fresh.removePack(name);

@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
-import { mkdir, readFile, truncate, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, readlink, rename, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { gzipSync, zstdCompressSync } from 'node:zlib';
 import type { AppError, ErrorCode } from '../../../core/errors.ts';
 import { gptDisk, noise } from '../../core/content/make-disk.ts';
+import { waitUntil } from '../../helpers/lab/wait.ts';
 import { leftovers, openedStore, run, temporaryDirectory } from './fixtures.ts';
 
 const MIB = 1024 * 1024;
@@ -97,3 +98,44 @@ test('qcow2 without qemu-img on the PATH names the program', async (t) => {
     process.env['PATH'] = path;
   }
 });
+
+/** What this process has open of a directory. */
+async function openFilesBelow(directory: string): Promise<string[]> {
+  const names = await readdir('/proc/self/fd');
+  const targets = await Promise.all(names.map((name) => readlink(`/proc/self/fd/${name}`).catch(() => '')));
+  return targets.filter((target) => target.startsWith(directory));
+}
+
+test('a refused .zst is closed again', async (t) => {
+  const path = await fileOf(t, zstdCompressSync(noise(1, 8 * MIB)));
+  await refuses(t, path, 'bad_data', /not a disk image/);
+  await waitUntil('the file is closed', 5_000, async () => (await openFilesBelow(path)).length === 0, 20);
+});
+
+test('a qcow2 file whose name looks like an address of qemu is a file', async (t) => {
+  const directory = await temporaryDirectory(t);
+  await writeFile(join(directory, 'disk'), gptDisk(4, 1));
+  run('qemu-img', ['convert', '-O', 'qcow2', join(directory, 'disk'), join(directory, 'made')]);
+  await rename(join(directory, 'made'), join(directory, 'nbd:localhost:1'));
+  const store = await openedStore(t, join(directory, 'store'));
+  const before = process.cwd();
+  process.chdir(directory);
+  t.after(() => process.chdir(before));
+  assert.equal((await store.importDisk({ path: 'nbd:localhost:1' })).kind, 'disk');
+});
+
+test('a disk with a sector size that no manifest can hold is refused', async (t) => {
+  const directory = await temporaryDirectory(t);
+  const store = await openedStore(t, join(directory, 'store'));
+  const path = join(directory, 'disk');
+  await writeFile(path, gptlessDisk());
+  await assert.rejects(store.importDisk({ path, sectorSize: 2048 }), { code: 'bad_data' });
+});
+
+/** An MBR with one partition. */
+function gptlessDisk(): Buffer {
+  const disk = Buffer.alloc(MIB);
+  disk.set([0x80, 0, 0, 0, 0x83, 0, 0, 0, 8, 0, 0, 0, 8, 0, 0, 0], 446);
+  disk.writeUInt16LE(0xaa55, 510);
+  return disk;
+}

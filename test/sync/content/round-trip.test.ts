@@ -6,7 +6,7 @@ import { type TestContext, test } from 'node:test';
 import { gzipSync } from 'node:zlib';
 import type { Imported } from '../../../core/content-store.ts';
 import { fill, gptDisk, noise, writeMbr } from '../../core/content/make-disk.ts';
-import { openedStore, run, sha256, temporaryDirectory, writeSparse } from './fixtures.ts';
+import { importOctets, openedStore, run, sha256, temporaryDirectory, writeSparse } from './fixtures.ts';
 
 const MIB = 1024 * 1024;
 
@@ -152,4 +152,14 @@ test('progress rises to the end', async (t) => {
     seen,
     [...seen].sort((a, b) => a - b),
   );
+});
+
+test('an export never takes the place of something that is no file', async (t) => {
+  const directory = await temporaryDirectory(t);
+  const store = await openedStore(t, join(directory, 'store'));
+  const manifest = await importOctets(store, directory, gptDisk(4, 1));
+  const path = join(directory, 'pipe');
+  run('mkfifo', [path]);
+  await assert.rejects(store.exportDisk(manifest, path), { code: 'bad_data' });
+  assert.ok((await stat(path)).isFIFO());
 });
