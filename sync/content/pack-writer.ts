@@ -24,9 +24,18 @@ export type PackWriter = {
   abort(): Promise<void>;
 };
 
-type OpenPack = { name: string; temporary: string; file: FileHandle; bytes: number; synced: number; frames: FrameRecord[] };
+type OpenPack = {
+  name: string;
+  temporary: string;
+  file: FileHandle;
+  bytes: number;
+  synced: number;
+  /** The write-back under way; what comes next waits for it, and fails when it failed. */
+  syncing: Promise<void>;
+  frames: FrameRecord[];
+};
 
-/** Written octets after which the kernel is told to begin writing back, so that the last fsync is short. */
+/** Written octets after which the disk begins to write back, beside what goes on, so that the last fsync is short. */
 const SYNC_STEP_BYTES = 64 * 1024 * 1024;
 
 export function createPackWriter(store: Store, options: PackWriterOptions = {}): PackWriter {
@@ -41,13 +50,17 @@ export function createPackWriter(store: Store, options: PackWriterOptions = {}):
     pack.frames.push({ ...record, offset: pack.bytes, bytes: octets.length });
     pack.bytes += octets.length;
     if (pack.bytes - pack.synced < SYNC_STEP_BYTES) return;
-    await pack.file.datasync();
+    // The kernel tells a failed write-back once: whoever asked must not lose the answer.
+    await pack.syncing;
+    pack.syncing = pack.file.datasync();
+    pack.syncing.catch(() => undefined);
     pack.synced = pack.bytes;
   }
 
   async function commit(): Promise<number | undefined> {
     const done = pack;
     if (done === undefined) return writtenBytes;
+    await done.syncing;
     await done.file.sync();
     await done.file.close();
     store.arriving.add(done.name);
@@ -78,7 +91,7 @@ async function beginPack(store: Store): Promise<OpenPack> {
   const name = newId();
   const temporary = join(store.paths.packs, `.${name}.tmp`);
   const file = await open(temporary, 'wx', 0o600);
-  return { name, temporary, file, bytes: 0, synced: 0, frames: [] };
+  return { name, temporary, file, bytes: 0, synced: 0, syncing: Promise.resolve(), frames: [] };
 }
 
 async function publishPack(store: Store, pack: OpenPack, options: PackWriterOptions): Promise<boolean> {
