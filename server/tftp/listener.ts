@@ -43,6 +43,7 @@ type Server = Required<Omit<TftpOptions, 'port' | 'address'>> & {
   readonly table: SessionTable;
   readonly opening: Set<string>;
   readonly complain: LogLimit;
+  isClosed: boolean;
 };
 
 /**
@@ -62,6 +63,7 @@ export async function startTftp(options: TftpOptions): Promise<TftpServer> {
     table: new SessionTable(options.limits ?? DEFAULT_LIMITS),
     opening: new Set(),
     complain: logLimit(options.log, 'tftp'),
+    isClosed: false,
   };
   requests.on('message', (bytes, from) => onRequest(server, bytes, from));
   transfers.on('message', (bytes, from) => onTransferPacket(server, bytes, from));
@@ -69,6 +71,7 @@ export async function startTftp(options: TftpOptions): Promise<TftpServer> {
     port: requests.address().port,
     sessions: () => server.table.size,
     close: async () => {
+      server.isClosed = true;
       server.table.clear();
       await Promise.all([closeSocket(requests), closeSocket(transfers)]);
     },
@@ -122,6 +125,7 @@ async function open(server: Server, request: ReadRequest, from: RemoteInfo): Pro
   server.opening.add(key);
   try {
     const content = await server.files.read(request.file);
+    if (server.isClosed) return;
     if (content === undefined) return refuse(server, from, TFTP_ERROR.notFound, 'no such file');
     begin(server, request, content, from);
   } finally {
@@ -219,6 +223,8 @@ function refuse(server: Server, to: RemoteInfo, code: number, message: string, s
 }
 
 function send(server: Server, socket: Socket, packet: Buffer, to: { readonly address: string; readonly port: number }): void {
+  // A file that was being read when we closed: nobody waits for its answer, and a closed socket throws.
+  if (server.isClosed) return;
   socket.send(packet, to.port, to.address, (error) => {
     if (error) server.complain('cannot send', { to: to.address, error: error.message });
   });

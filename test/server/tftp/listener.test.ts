@@ -152,3 +152,22 @@ test('closing twice is harmless', async () => {
   await once_.close();
   await once_.close();
 });
+
+test('a file that is still being read when the server closes is answered by nobody', async () => {
+  const { promise: asked, resolve: ask } = Promise.withResolvers<void>();
+  const { promise: content, reject: fail } = Promise.withResolvers<Buffer>();
+  const reading = async () => {
+    ask();
+    return content;
+  };
+  const closing = await serveFiles({}, { files: { read: reading } });
+  const client = await openClient();
+  client.send(read('file'), closing.port);
+  await asked;
+  await closing.close();
+  // As the store does when it is closed under a reader. A throw from here on would be nobody's, and end the process.
+  fail(new Error('closed'));
+  await new Promise((resolve) => setImmediate(resolve));
+  assert.equal(closing.sessions(), 0);
+  client.close();
+});
