@@ -62,7 +62,7 @@ export const Catalogue = z.object({
 });
 export type Catalogue = z.infer<typeof Catalogue>;
 
-/** `have` and `want` are manifests; `wantChunks` names single chunks (repair). */
+/** `have` and `want` are manifests; `wantChunks` names single chunks; a parent of this release refuses them. */
 export const ArchiveRequest = z.object({
   protocol: z.number().int(),
   have: z.array(digest).max(10_000),

@@ -21,20 +21,18 @@ const SHELVES = new WeakMap<ContentStore, Shelf>();
 
 /**
  * The archive for have -> want, or how far its building is. The same request from many children builds once.
- * Throws `not_found` when something wanted is not an image that we publish: a child may not fish for content by digest.
+ * Throws `not_found` when something wanted is not an image that we publish, `not_permitted` for single chunks, of which
+ * nobody knows whose they are: a child may not fish for content by digest.
  */
 export async function offerArchive(site: Site, request: ArchiveRequest): Promise<ArchivePlan> {
   const wanted = request.want as Digest[];
+  if (request.wantChunks !== undefined && request.wantChunks.length > 0) throw chunksNotOffered();
   const offered = await listOfferedManifests(site.db, wanted);
   const foreign = wanted.find((manifest) => !offered.includes(manifest));
   if (foreign !== undefined) throw notOffered(foreign);
   const have = (await site.store.missingOf(request.have as Digest[])).complete;
-  const key = digestOf({ have: [...have], want: wanted, wantChunks: request.wantChunks ?? [] });
-  const build = findOrStart(site, key, {
-    have,
-    want: wanted,
-    ...(request.wantChunks ? { wantChunks: request.wantChunks as Digest[] } : {}),
-  });
+  const key = digestOf({ have: [...have], want: wanted });
+  const build = findOrStart(site, key, { have, want: wanted });
   const ready = await Promise.race([build.done, delay(WAIT_MS)]);
   if (ready === undefined)
     return { key: key.slice(7), state: 'building', doneBytes: build.doneBytes, totalBytes: build.totalBytes, parts: [] };
@@ -93,4 +91,8 @@ function notOffered(manifest: Digest): AppError {
   return new AppError('not_found', `${manifest} is not the manifest of an image that this server publishes`, {
     hint: 'it may have been deleted: run again',
   });
+}
+
+function chunksNotOffered(): AppError {
+  return new AppError('not_permitted', 'this server gives out images, no single chunks', { hint: 'ask for the manifests of images' });
 }

@@ -9,12 +9,15 @@ import { appendEvent } from '../db/events.ts';
 import { type Link, updateLinkHeld } from '../db/links.ts';
 import { inTransaction } from '../db/open.ts';
 import { listPublishedManifests } from '../db/replicas.ts';
-import { type Run, type RunPatch, updateRun } from '../db/runs.ts';
+import { pruneRuns, type Run, type RunPatch, updateRun } from '../db/runs.ts';
 import type { Site } from '../site.ts';
 import { publishReplicas } from './publish.ts';
 
 /** Bytes and requests that this process added to the run. */
 export type Traffic = { bytesReceived: number; bytesSent: number; bytesRsync: number; requests: number };
+
+/** Ended runs that `sync history` can show, per link. */
+const KEPT_RUNS = 1000;
 
 /** The run's row, written under its fencing number with the newest counters each time. */
 export function openRecords(site: Site, given: { run: Run; link: Link; traffic: () => Traffic }): RunRecords {
@@ -38,6 +41,7 @@ export function openRecords(site: Site, given: { run: Run; link: Link; traffic: 
     await inTransaction(site.db, async (trx) => {
       const data = catalogue === undefined ? {} : await publish(trx, catalogue, at);
       await write(trx, { ...patch, state: next, endedAt: at, progress: null });
+      await pruneRuns(trx, link.id, KEPT_RUNS);
       const words = patch.error === null || patch.error === undefined ? {} : { error: { ...patch.error } };
       const event = { origin: site.self.id, at, actor: 'system', subject: run.id };
       await appendEvent(trx, { ...event, kind: `run.${next}`, data: { link: link.id, ...counters(), ...data, ...words } });
