@@ -1,13 +1,23 @@
 import type { Knex } from 'knex';
+import { AppError } from '../../core/errors.ts';
 import type { Digest, Id } from '../../core/ids.ts';
 import { SignerRecord } from '../../core/sync-protocol.ts';
 
 type Row = { key_id: string; server_id: string; record: string; created_at: number };
 
-/** Keeps a signer that was verified (server/trust/signatures.ts `verifySigner`). Repeating it is harmless. */
+/**
+ * Keeps a signer that was verified (server/trust/signatures.ts `verifySigner`). Repeating it is harmless. A key belongs to
+ * the server that showed it first: any CA can vouch for any public key, so throws `bad_signature` for one of another server.
+ */
 export async function saveSigner(db: Knex, record: SignerRecord, now: number): Promise<void> {
+  const held = await db<Row>('signers').where({ key_id: record.keyId }).first('server_id');
+  if (held !== undefined && held.server_id !== record.serverId) {
+    throw new AppError('bad_signature', `signing key ${record.keyId} belongs to another server than ${record.serverId}`, {
+      hint: 'a server that was copied with its keys must be made anew with init',
+    });
+  }
   const row = { key_id: record.keyId, server_id: record.serverId, record: JSON.stringify(record), created_at: now };
-  await db<Row>('signers').insert(row).onConflict('key_id').merge(['server_id', 'record']);
+  await db<Row>('signers').insert(row).onConflict('key_id').merge(['record']);
 }
 
 export async function getSigner(db: Knex, keyId: Digest): Promise<SignerRecord | undefined> {

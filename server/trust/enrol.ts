@@ -95,6 +95,8 @@ function readChild(site: Site, request: Request): KnownServer {
   if (request.signer.serverId !== id) throw new AppError('bad_signature', 'the signer in the request belongs to another server');
   const caPin = pinOf(request.signer);
   verifySigner(request.signer, caPin);
+  if (request.signer.keyId === site.keys.signerKeyId)
+    throw new AppError('bad_signature', 'the signer in the request is that of this server');
   return {
     id,
     name: request.name as Name,

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { connect as connectTcp, createServer } from 'node:net';
 import { after, before, test } from 'node:test';
 import { AppError } from '../../../core/errors.ts';
-import { newId } from '../../../core/ids.ts';
+import { newId, parseId } from '../../../core/ids.ts';
 import { listEvents } from '../../../server/db/events.ts';
 import { listLinks } from '../../../server/db/links.ts';
 import { findServerByName, getServer, listServers } from '../../../server/db/servers.ts';
@@ -129,6 +129,21 @@ test('a request whose signer is not vouched for by its own CA, or is of another 
   await assert.rejects(enrolChild(hq.site, { ...sound, csr: 'no' }), hasCode('bad_data'));
   await assert.rejects(enrolChild(hq.site, { ...sound, protocol: 2 }), hasCode('version_mismatch'));
   await enrolChild(hq.site, sound);
+});
+
+test('a child cannot claim the signing key of another server by having its own CA vouch for it', async () => {
+  await withBranch('robbed', async (victim) => {
+    await join(victim, (await issueEnrolToken(hq.site)).token);
+    const stolen = victim.site.keys.signer;
+    for (const { keyId, publicKey } of [stolen, hq.site.keys.signer]) {
+      const { token } = await issueEnrolToken(hq.site);
+      const request = await enrolRequest(token, 'thief');
+      const signer = await signerOf(parseId(request.serverId), { keyId, publicKey });
+      await assert.rejects(enrolChild(hq.site, { ...request, signer }), hasCode('bad_signature'));
+    }
+    assert.deepEqual(await listSigners(hq.site.db, victim.site.self.id), [stolen]);
+    assert.equal(await findServerByName(hq.site.db, 'thief'), undefined);
+  });
 });
 
 test('a server cannot join itself, nor its own child', async () => {
