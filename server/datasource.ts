@@ -168,12 +168,15 @@ function checkSettings(settings: unknown, where: string): DatabaseConnection {
 }
 
 async function readPassword(settings: DatabaseConnection, env: NodeJS.ProcessEnv): Promise<string | undefined> {
-  if (settings.passwordFile === undefined) return env.WAYSTATION_DATABASE_PASSWORD;
-  try {
-    return (await readFile(settings.passwordFile, 'utf8')).replace(/\r?\n$/, '');
-  } catch (error) {
-    throw unreadable(`the password file ${settings.passwordFile}`, error);
-  }
+  const { passwordFile } = settings;
+  if (passwordFile === undefined) return env.WAYSTATION_DATABASE_PASSWORD;
+  const what = `the password file ${passwordFile}`;
+  const text = await readFile(passwordFile, 'utf8').catch((error) => {
+    throw unreadable(what, error);
+  });
+  const password = text.replace(/\r?\n$/, '');
+  if (password === '') throw unreadable(what, new Error('it is empty'));
+  return password;
 }
 
 function unreadable(what: string, error: unknown): AppError {

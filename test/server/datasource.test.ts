@@ -70,6 +70,11 @@ it('refuses an unknown name, an unreadable password file, and files with unknown
   await assert.rejects(resolveDatabase('../x', { env }), { code: 'unknown_data_source' });
   const passwordFile = join(dir, 'absent');
   await assert.rejects(resolveDatabase({ ...SETTINGS, passwordFile }, { env }), { code: 'unreadable_secret', message: /absent: ENOENT/ });
+  await writeFile(passwordFile, '\n');
+  await assert.rejects(resolveDatabase({ ...SETTINGS, passwordFile }, { env }), {
+    code: 'unreadable_secret',
+    message: /absent: it is empty/,
+  });
   await writeFile(join(dir, 'odd.yaml'), 'hosts: [a]\nuser: u\nname: n\npassword: canary\n');
   await assert.rejects(resolveDatabase('odd', { env }), { code: 'config', message: /unknown configuration key "password"/ });
 });
