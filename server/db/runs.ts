@@ -113,6 +113,16 @@ export async function listRuns(db: Knex, query: { linkId?: Id; before?: Id; limi
   return (await find).map(toRun);
 }
 
+/**
+ * Forgets the ended runs of a link but the newest `keep`: a schedule every few seconds must not fill the database.
+ * What a run did stays in its event.
+ */
+export async function pruneRuns(db: Knex, linkId: Id, keep: number): Promise<void> {
+  const ended = () => db<RunRow>('runs').where({ link_id: linkId }).whereIn('state', ENDED);
+  const newestToGo = await ended().orderBy('id', 'desc').offset(keep).first('id');
+  if (newestToGo !== undefined) await ended().where('id', '<=', newestToGo.id).delete();
+}
+
 function toDocument(value: unknown): string | null {
   return value === null ? null : JSON.stringify(value);
 }

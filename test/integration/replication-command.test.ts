@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { mkdir, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
@@ -12,7 +13,7 @@ import type { RunView } from '../../server/replication/view.ts';
 import { type Serving, startServe } from '../../server/serve.ts';
 import type { Site } from '../../server/site.ts';
 import { enrolAt, importDisk, makeDisk, makeSite, reopenSite } from '../helpers/replication-sites.ts';
-import { runJson } from '../helpers/run-cli.ts';
+import { runCli, runJson } from '../helpers/run-cli.ts';
 import { temporaryDirectory } from '../helpers/temp-directory.ts';
 
 const root = await temporaryDirectory('replication-command');
@@ -131,6 +132,29 @@ test('a parent that is away ends the command with 69', async () => {
   await again.db('servers').where({ id: hq.self.id }).update({ url: url.origin });
   await again.close();
   assert.equal(code, 69);
+});
+
+test('without rsync the command ends with 78 and the line that installs it, with no server up and with one', async () => {
+  await publish();
+  const path = process.env['PATH'];
+  const bin = join(root, 'bin-without-rsync');
+  await mkdir(bin);
+  await symlink('/usr/bin/flock', join(bin, 'flock'));
+  const runs = async () => {
+    const asDocument = await runJson<RunView>(['--data', dir, 'sync', 'run', '--wait']);
+    assert.deepEqual([asDocument.code, asDocument.document.error?.code], [78, 'missing_program']);
+    const { code, stdout } = await runCli(['--data', dir, 'sync', 'run', '--wait'], { env: { WAYSTATION_STORE_RESERVE_BYTES: '1000000' } });
+    assert.equal(code, 78);
+    assert.match(stdout, /^error: +the program "rsync" is not there; .*\(apt install rsync\)$/m);
+  };
+  process.env['PATH'] = bin;
+  try {
+    await runs();
+    await whileServing(runs);
+  } finally {
+    process.env['PATH'] = path;
+  }
+  assert.equal((await netclnt()).code, 0);
 });
 
 test('the schedule belongs to the branch: set, shown, run by its clock, switched off', async () => {

@@ -6,7 +6,7 @@ import { type Id, newId } from '../../../core/ids.ts';
 import { createLink, getLink, updateLinkHeld } from '../../../server/db/links.ts';
 import { getCatalogueNumbers, getObject, listObjectsBetween, putObject, takeGeneration } from '../../../server/db/objects.ts';
 import { inTransaction } from '../../../server/db/open.ts';
-import { adoptRun, findUnfinishedRun, getRun, insertRun, listRuns, updateRun } from '../../../server/db/runs.ts';
+import { adoptRun, findUnfinishedRun, getRun, insertRun, listRuns, pruneRuns, updateRun } from '../../../server/db/runs.ts';
 
 function envelope(id: Id, revision: number): Envelope {
   const body = { note: `revision ${revision}` };
@@ -63,6 +63,23 @@ export function replicationContract(database: () => Knex): void {
       (await listRuns(db, { linkId: link })).map((run) => run.error?.code),
       ['unreachable'],
     );
+  });
+
+  it('forgets the oldest ended runs of a link and no other', async () => {
+    const db = database();
+    const [link, other] = [newId(), newId()];
+    const foreign = await addRun(other);
+    const runs = [];
+    for (let n = 0; n < 5; n++) runs.push(await addRun(link));
+    const [unfinished, ...ended] = runs.map(({ id }) => id);
+    for (const id of ended) await updateRun(db, { id, state: 'waiting-parent', fencing: 0 }, { state: 'done', endedAt: 9 });
+    await pruneRuns(db, link, 2);
+    await pruneRuns(db, other, 2);
+    assert.deepEqual(
+      (await listRuns(db, { linkId: link })).map(({ id }) => id),
+      [...ended.slice(-2).reverse(), unfinished],
+    );
+    assert.equal((await getRun(db, foreign.id))?.id, foreign.id);
   });
 
   it('numbers objects so that what was read up to a generation is all there was', async () => {
