@@ -3,8 +3,6 @@
 NODE := node_modules/.bin/node
 SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
-SHELL := /bin/bash
-.SHELLFLAGS := -o pipefail -c
 
 .PHONY: demo test check e2e soak bench dev fresh
 

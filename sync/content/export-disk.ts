@@ -43,6 +43,7 @@ export async function exportDisk(store: Store, manifest: Digest, target: string,
 
 /** The rename would put a file in the place of a device, in memory most likely, and the disk behind it would stay as it was. */
 async function requireOrdinary(path: string): Promise<void> {
+  // What cannot be looked at is left to the writing to refuse.
   const found = await stat(path).catch(() => undefined);
   if (found === undefined || found.isFile()) return;
   throw new AppError('bad_data', `${printable(path)} is there already, and is no ordinary file`, {

@@ -50,9 +50,9 @@ export function createPackWriter(store: Store, options: PackWriterOptions = {}):
     pack.frames.push({ ...record, offset: pack.bytes, bytes: octets.length });
     pack.bytes += octets.length;
     if (pack.bytes - pack.synced < SYNC_STEP_BYTES) return;
-    // The kernel tells a failed write-back once: whoever asked must not lose the answer.
     await pack.syncing;
     pack.syncing = pack.file.datasync();
+    // The kernel tells a failed write-back once, so the promise is kept and awaited above and in commit.
     pack.syncing.catch(() => undefined);
     pack.synced = pack.bytes;
   }
