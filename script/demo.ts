@@ -91,8 +91,8 @@ async function walk(sites: Sites, network: LabNetwork, timeline: Timeline, workD
 
 async function leaveUp(sites: Sites, timeline: Timeline): Promise<void> {
   for (const { name, addresses, dataDir, netns } of [sites.hq, sites.branch]) {
-    const inside = netns ? `ip netns exec ${netns} ` : '';
-    timeline.say(name, `${addresses.httpsUrl} boot ${addresses.httpUrl}; try: ${inside}cli/waystation image list --data ${dataDir}`);
+    const where = netns ? ` in network namespace ${netns}` : '';
+    timeline.say(name, `${addresses.httpsUrl} boot ${addresses.httpUrl}${where}; try: cli/waystation image list --data ${dataDir}`);
   }
   timeline.say('lab', 'both servers stay up until Ctrl-C');
   await new Promise<never>(() => undefined);

@@ -13,7 +13,10 @@ export type LabServer = {
   readonly netns: string | undefined;
   readonly addresses: Addresses;
   readonly process: ChildProcess;
-  /** Runs `waystation ARGS --json` against this server; throws unless it exits 0. */
+  /**
+   * Runs `waystation ARGS --json` against this server, by its local socket; throws unless it exits 0. Not in the
+   * server's namespace: `engine build` fetches packages, and the namespaces of a lab reach nobody but each other.
+   */
   json<Document>(...args: string[]): Promise<Document>;
   /** GET over the local socket. */
   get<Document>(path: string): Promise<Document>;
@@ -49,8 +52,7 @@ export async function startServer(options: ServerOptions): Promise<LabServer> {
     netns: options.netns,
     addresses,
     process: child,
-    json: (...args) =>
-      waystationJson(args, { dataDir: options.dataDir, netns: options.netns, ...(options.env ? { env: options.env } : {}) }),
+    json: (...args) => waystationJson(args, { dataDir: options.dataDir, ...(options.env ? { env: options.env } : {}) }),
     get: (path) => getLocal(options.dataDir, path),
     stop: () => stopChild(child),
   };
