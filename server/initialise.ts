@@ -1,12 +1,13 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { chmod, mkdir, readdir, rename, rm, statfs } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import type { Knex } from 'knex';
 import { stringify } from 'yaml';
 import { AppError } from '../core/errors.ts';
 import { type Digest, digestFromBytes, type Id, type Name, newId, parseName } from '../core/ids.ts';
 import { readEnvironment } from './config/environment.ts';
 import { buildConfig, CONFIG_FILE, type Config, type ConfigFlags, type DatabaseSetting } from './config.ts';
+import { dataDirectory } from './data-directory.ts';
 import { type Connection, DEFAULT_SOURCE, findDataSource, resolveDatabase } from './datasource.ts';
 import { appendEvent } from './db/events.ts';
 import { migrateDatabase } from './db/migrate.ts';
@@ -51,7 +52,7 @@ const NEEDED_BYTES = 4 * 1024 * 1024;
  * `config`, `unreadable_secret`, `disk_full`, `directory_in_use`, `unreachable`.
  */
 export async function initialise(options: InitOptions): Promise<Initialised> {
-  const dataDir = resolve(options.dataDir);
+  const dataDir = dataDirectory(options.dataDir);
   const env = options.env ?? process.env;
   const settings = await chooseSettings(dataDir, options.flags, env);
   const connection = await resolveDatabase(settings.config.database, { dataDir, env });

@@ -3,6 +3,7 @@ import { AppError } from '../core/errors.ts';
 import type { Id, Name } from '../core/ids.ts';
 import { openContentStore } from '../sync/content/open.ts';
 import { type Config, type ConfigFlags, loadConfig } from './config.ts';
+import { dataDirectory } from './data-directory.ts';
 import { openDatabase } from './db/open.ts';
 import { takeLock } from './lock.ts';
 import { closeLog, createLog } from './log.ts';
@@ -28,7 +29,7 @@ export type OpenSiteOptions = {
  */
 export async function openSite(options: OpenSiteOptions): Promise<Site> {
   const now = options.now ?? Date.now;
-  const { dataDir } = options;
+  const dataDir = dataDirectory(options.dataDir);
   const opened: (() => Promise<void> | void)[] = [];
   const close = closeOnce(opened);
   try {

@@ -171,6 +171,14 @@ it('refuses values that are no settings', async () => {
   await assert.rejects(stat(dir), { code: 'ENOENT' });
 });
 
+it('refuses a directory whose path is too long for its sockets before anything is written', async () => {
+  const dir = join(await freshDirectory(), 'x'.repeat(60), 'y'.repeat(40));
+  const { code, stderr } = await runCli(['init', '--data', dir]);
+  assert.equal(code, 78);
+  assert.match(stderr, /^waystation: the path of the data directory .* is too long .* \(choose one of at most 93 octets with --data\)\n$/);
+  await assert.rejects(stat(join(dir, '..', '..')), { code: 'ENOENT' });
+});
+
 it('takes the name from the environment and refuses variables it does not know', async () => {
   const dir = await freshDirectory();
   const unknown = await runCli(['init', '--data', dir], { env: { WAYSTATION_HTP_PORT: '1' } });

@@ -43,9 +43,9 @@ async function publish(): Promise<void> {
 }
 
 /** `netclnt` as crontab starts it: no terminal, next to no environment. */
-async function netclnt(): Promise<{ code: number | null; words: string }> {
-  const env = { PATH: process.env['PATH'], WAYSTATION_DATA: dir, WAYSTATION_STORE_RESERVE_BYTES: '1000000' };
-  const child = spawn(NETCLNT, [], { env, stdio: ['ignore', 'pipe', 'pipe'] });
+async function netclnt(dataDir = dir): Promise<{ code: number | null; words: string }> {
+  const env = { PATH: process.env['PATH'], WAYSTATION_DATA: dataDir, WAYSTATION_STORE_RESERVE_BYTES: '1000000' };
+  const child = spawn(NETCLNT, [], { cwd: root, env, stdio: ['ignore', 'pipe', 'pipe'] });
   let words = '';
   for (const stream of [child.stdout, child.stderr]) stream.on('data', (text) => (words += text));
   const [code] = await once(child, 'close');
@@ -86,6 +86,12 @@ test('netclnt from crontab replicates with no server up, and again with one', as
     assert.deepEqual([second?.state, second?.trigger, first?.state, first?.trigger], ['done', 'command', 'done', 'command']);
     assert.ok((second?.bytesRsync ?? 0) > 500_000 && (first?.bytesRsync ?? 0) > 500_000);
   });
+});
+
+test('a data directory that is named by a relative path replicates like any other', async () => {
+  await publish();
+  const { code, words } = await netclnt('branch');
+  assert.equal(code, 0, words);
 });
 
 test('sync run --wait --json gives one document with the members that scripts read', async () => {
