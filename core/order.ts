@@ -13,7 +13,7 @@
  * Nothing else assigns a state. Repeating a report is harmless: a move to the state that is
  * already there is `same`, not an error.
  */
-export const ORDER_STATES = ['planned', 'activated', 'pending', 'installing', 'current', 'failed', 'cancelling', 'stopped'] as const;
+const ORDER_STATES = ['planned', 'activated', 'pending', 'installing', 'current', 'failed', 'cancelling', 'stopped'] as const;
 export type OrderState = (typeof ORDER_STATES)[number];
 
 export type OrderEvent = 'activate' | 'arrive' | 'claim' | 'progress' | 'verified' | 'call-home' | 'fail' | 'stop' | 'released';

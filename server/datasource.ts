@@ -12,7 +12,7 @@ import type { DatabaseSetting } from './config.ts';
  * configuration. DIR/datasources.d goes before /etc/waystation/datasources.d. A password is never in
  * these files, only the path of its file.
  */
-export const SYSTEM_SOURCES = '/etc/waystation/datasources.d';
+const SYSTEM_SOURCES = '/etc/waystation/datasources.d';
 /** Used by `init` when it is defined and nothing else was asked for. */
 export const DEFAULT_SOURCE = 'waystation' as Name;
 

@@ -9,7 +9,7 @@ import { startSchedule } from './schedule.ts';
 import type { Site } from './site.ts';
 
 /** The topic that wakes the replicator of a running server. */
-export const RUN_REQUESTS = 'run-requests';
+const RUN_REQUESTS = 'run-requests';
 /** How often the replicator looks for work although nobody called: a wake-up may be lost. */
 const LOOK_AGAIN_MS = 30_000;
 

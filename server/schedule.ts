@@ -8,7 +8,7 @@ import { findUnfinishedRun, insertRun, type RunTrigger } from './db/runs.ts';
 import type { Site } from './site.ts';
 
 /** The topic that tells a running server to read the schedules again. */
-export const SCHEDULES = 'schedules';
+const SCHEDULES = 'schedules';
 /** A timer that fires this late still counts as on time; later than that is node-cron's `missed`, and is caught up. */
 const TOLERANCE_MS = 60_000;
 

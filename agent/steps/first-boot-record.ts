@@ -6,7 +6,7 @@ import type { OpenDisk } from './disk.ts';
 export type FirstBootFacts = { readonly url: string; readonly ca: string; readonly orderId: string; readonly nonce: string };
 
 /** The record's octets. Throws `bad_data` when the facts do not fit it. */
-export function encodeFirstBootRecord(facts: FirstBootFacts): Buffer {
+function encodeFirstBootRecord(facts: FirstBootFacts): Buffer {
   const { url, ca, orderId, nonce } = facts;
   const text = Buffer.from(`${FIRST_BOOT_MAGIC}${JSON.stringify({ url, ca, orderId, nonce })}\n`);
   if (text.length > FIRST_BOOT_RECORD_BYTES) throw new AppError('bad_data', `the first-boot record would have ${text.length} bytes`);

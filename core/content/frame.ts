@@ -30,13 +30,12 @@ const VERSION = 1;
 export const FRAME_PREFIX_BYTES = 64;
 const CHUNK_ENTRY_BYTES = 36;
 const DIGEST_BYTES = 32;
-export const MAX_FRAME_HEADER_BYTES =
-  FRAME_PREFIX_BYTES + MAX_FRAME_CHUNKS * CHUNK_ENTRY_BYTES + MAX_FRAME_BASES * DIGEST_BYTES + DIGEST_BYTES;
+const MAX_FRAME_HEADER_BYTES = FRAME_PREFIX_BYTES + MAX_FRAME_CHUNKS * CHUNK_ENTRY_BYTES + MAX_FRAME_BASES * DIGEST_BYTES + DIGEST_BYTES;
 export const MAX_FRAME_BYTES = MAX_FRAME_HEADER_BYTES + MAX_FRAME_RAW_BYTES;
 /** `WSF1`, to look for the next frame behind a damaged one. */
 export const FRAME_MAGIC = Buffer.from('WSF1');
 
-export const FRAME_ENCODINGS = ['raw', 'zstd', 'zstd-base'] as const;
+const FRAME_ENCODINGS = ['raw', 'zstd', 'zstd-base'] as const;
 export type FrameEncoding = (typeof FRAME_ENCODINGS)[number];
 
 export type FrameChunk = { readonly digest: Digest; readonly length: number };

@@ -8,7 +8,6 @@ export type ReadAt = (offset: number, length: number) => Promise<Buffer>;
 export type Gpt = {
   readonly sectorSize: number;
   readonly partitions: readonly Partition[];
-  readonly lastByte: number;
 };
 
 const SIGNATURE = 'EFI PART';
@@ -43,7 +42,7 @@ export async function readGpt(readAt: ReadAt, sectorSize: number): Promise<Gpt> 
   const partitions = Array.from({ length: count }, (_, index) =>
     readEntry(table.subarray(index * entryBytes, (index + 1) * entryBytes), index + 1, sectorSize),
   ).filter((partition) => partition !== undefined);
-  return { sectorSize, partitions, lastByte: toBytes(header.readBigUInt64LE(32), sectorSize) + sectorSize - 1 };
+  return { sectorSize, partitions };
 }
 
 function readEntry(entry: Buffer, number: number, sectorSize: number): Partition | undefined {

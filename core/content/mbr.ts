@@ -29,10 +29,6 @@ export function readMbrEntries(sector: Buffer): readonly Entry[] | undefined {
   });
 }
 
-export function hasExtendedPartition(entries: readonly Entry[]): boolean {
-  return entries.some((entry) => EXTENDED.has(entry.type) && entry.sectors > 0);
-}
-
 /**
  * Primary partitions (1 to 4, the extended one left out) and logical ones (5 on). Throws `bad_data`
  * for a chain of logical partitions that loops or leaves the disk.

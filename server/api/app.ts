@@ -56,7 +56,7 @@ export function createApp(frame: Frame, routes: readonly Route[]): Express {
 }
 
 /** Mounts the routes of this frame's listener; `boot` routes on the plain port, `api` routes on HTTPS and on the unix socket. */
-export function mountRoutes(app: Express, frame: Frame, routes: readonly Route[], throttle: Throttle): void {
+function mountRoutes(app: Express, frame: Frame, routes: readonly Route[], throttle: Throttle): void {
   const wanted = frame.listener === 'boot' ? 'boot' : 'api';
   for (const route of routes.filter((candidate) => candidate.listener === wanted)) {
     const json = express.json({ limit: route.action === 'sync.archive' ? SYNC_BODY_LIMIT_BYTES : BODY_LIMIT_BYTES });

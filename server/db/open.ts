@@ -95,7 +95,7 @@ export function isUniqueViolation(error: unknown): boolean {
 }
 
 /** Whether the whole transaction may simply be run again: deadlock, lock wait, certification failure, busy file. */
-export function isRetryable(error: unknown): boolean {
+function isRetryable(error: unknown): boolean {
   const { errcode, code } = error as { errcode?: number; code?: string };
   return (
     code === 'ER_LOCK_DEADLOCK' ||

@@ -15,7 +15,7 @@ export type PxeOffer = {
 };
 
 /** iPXE reads `next-server` and `filename`; firmware gets the path of its loader in the TFTP tree. */
-export function loaderPath(client: Pick<PxeClient, 'arch' | 'firmware'>): string {
+function loaderPath(client: Pick<PxeClient, 'arch' | 'firmware'>): string {
   return `boot/${client.arch}/${client.firmware === 'bios' ? 'undionly.kpxe' : 'snponly.efi'}`;
 }
 

@@ -6,7 +6,7 @@ import type { Site } from '../site.ts';
 import { resolveImage } from './reference.ts';
 
 /** Content younger than this is kept by gc: an import or a run may still be about to name it. */
-export const GC_GRACE_MS = 24 * 3_600_000;
+const GC_GRACE_MS = 24 * 3_600_000;
 
 /** Reads and hashes every chunk of an image; a clean one is marked verified. Throws `not_found`. */
 export async function verifyImage(

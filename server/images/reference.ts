@@ -5,7 +5,7 @@ import type { Image, ImageReference } from '../../core/image.ts';
 import { findImageVersion, findNewestImage } from '../db/images.ts';
 
 /** What a version may look like: 1, 2, 3 … or free text that fits a reference and a file name. */
-export function isVersion(text: string): boolean {
+function isVersion(text: string): boolean {
   return /^[A-Za-z0-9][A-Za-z0-9._+-]{0,62}$/.test(text);
 }
 

@@ -26,10 +26,10 @@ export type BindingDecision =
   | { readonly kind: 'refuse'; readonly reason: string };
 
 /** A bound agent is heard of every second while it works and every 25 s while it waits. */
-export const SILENCE_WITH_ORDER_MS = 60_000;
-export const SILENCE_IDLE_MS = 30_000;
+const SILENCE_WITH_ORDER_MS = 60_000;
+const SILENCE_IDLE_MS = 30_000;
 /** A boot id older than this introduces no new key. */
-export const BOOT_ID_LIFE_MS = 24 * 3_600_000;
+const BOOT_ID_LIFE_MS = 24 * 3_600_000;
 
 export function decideBinding(facts: BindingFacts): BindingDecision {
   const { binding, boot, keyId, now } = facts;

@@ -45,7 +45,7 @@ export function usableSerial(text: string | undefined): string | null {
 }
 
 /** Group addresses and the address of no interface identify nobody (IEEE 802: lowest bit of the first octet). */
-export function isUsableMac(mac: Mac): boolean {
+function isUsableMac(mac: Mac): boolean {
   return mac !== '00:00:00:00:00:00' && (Number.parseInt(mac.slice(0, 2), 16) & 1) === 0;
 }
 

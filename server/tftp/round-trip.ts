@@ -5,7 +5,7 @@
  */
 export type RoundTrip = { readonly smoothedMs: number | null; readonly varianceMs: number; readonly timeoutMs: number };
 
-export const FIRST_TIMEOUT_MS = 200;
+const FIRST_TIMEOUT_MS = 200;
 const FLOOR_MS = 30;
 const CEILING_MS = 8_000;
 const SHORT_SILENCES = 4;

@@ -8,7 +8,7 @@ export const DAY_MS = 86_400_000;
 /** Certificates start this long before they are issued, for machines whose clock is behind. */
 const BACKDATE_MS = 2 * DAY_MS;
 const CA_DAYS = 20 * 365;
-export const LEAF_DAYS = 90;
+const LEAF_DAYS = 90;
 
 const EC = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' } as const;
 

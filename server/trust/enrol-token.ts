@@ -13,7 +13,7 @@ const Content = z.object({ v: z.literal(1), secret: z.string().min(16).max(128),
 /** What an enrolment token tells its holder: whom to trust, before the first octet is sent. */
 export type EnrolToken = { readonly text: string; readonly caPin: Digest; readonly signerKeyId: Digest };
 
-export const DEFAULT_TTL_MS = 24 * 3_600_000;
+const DEFAULT_TTL_MS = 24 * 3_600_000;
 
 /**
  * Makes a one-time token for another server's enrolment; only its hash stays here. `name`, when given, is the only

@@ -127,7 +127,7 @@ function checkIdentity(known: KnownServer | undefined, child: KnownServer): void
   }
 }
 
-export function pinOf(signer: SignerRecord): Digest {
+function pinOf(signer: SignerRecord): Digest {
   try {
     return spkiDigest(new X509Certificate(signer.ca).publicKey);
   } catch (cause) {

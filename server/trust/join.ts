@@ -55,7 +55,7 @@ export async function joinParent(
 }
 
 /** The base URL of another server: https, no path, no credentials. Throws `usage`. */
-export function parseServerUrl(text: string): string {
+function parseServerUrl(text: string): string {
   const url = URL.parse(text);
   if (url?.protocol !== 'https:' || url.username !== '' || url.password !== '' || url.search !== '' || url.pathname !== '/') {
     throw new AppError('usage', `"${printable(text)}" is not the URL of a server`, {

@@ -19,7 +19,7 @@ const TIMEOUT_MS = 60_000;
 const MAX_JSON_BYTES = 64 * 1_048_576;
 
 /** Sends a request and gives the answer with its body unread. A status of 400 and above becomes the AppError that the server meant. */
-export async function pinnedRequest(agent: PinnedAgent, request: PinnedRequest): Promise<IncomingMessage> {
+async function pinnedRequest(agent: PinnedAgent, request: PinnedRequest): Promise<IncomingMessage> {
   const response = await exchange(agent, request);
   const status = response.statusCode ?? 500;
   if (status < 400) return response;

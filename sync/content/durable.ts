@@ -82,7 +82,7 @@ function isDamaged(errcode: number | undefined): boolean {
 }
 
 /** `corrupt`: the index is damaged; the packs hold everything needed to make it again. */
-export function indexDamaged(message: string, cause?: unknown): AppError {
+function indexDamaged(message: string, cause?: unknown): AppError {
   return new AppError('corrupt', `the index of the content store is damaged (${message})`, {
     hint: 'run waystation store check --repair: it makes the index again from the packs',
     cause,

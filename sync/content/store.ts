@@ -29,7 +29,7 @@ export type StorePaths = {
   readonly index: string;
 };
 
-export function storePaths(root: string): StorePaths {
+function storePaths(root: string): StorePaths {
   return {
     root,
     packs: join(root, 'packs'),

@@ -149,8 +149,20 @@ async function refreshOrOlder(
   }
 }
 
-/** Runs apt-get with the private configuration and gives its standard output. */
-export function runApt(apt: Apt, args: readonly string[], options: { cwd?: string; signal?: AbortSignal } = {}): Promise<string> {
+/**
+ * Runs apt-get with the private configuration and gives its standard output. Errors: `unreachable` when a
+ * package can't be fetched, else those of `runCommand`.
+ */
+export async function runApt(apt: Apt, args: readonly string[], options: { cwd?: string; signal?: AbortSignal } = {}): Promise<string> {
+  try {
+    return await startApt(apt, args, options);
+  } catch (cause) {
+    if (!(cause instanceof AppError) || !/Failed to fetch|Unable to fetch/.test(cause.message)) throw cause;
+    throw new AppError('unreachable', cause.message, { hint: 'check that "apt-get update" works on this machine', cause });
+  }
+}
+
+function startApt(apt: Apt, args: readonly string[], options: { cwd?: string; signal?: AbortSignal }): Promise<string> {
   return runCommand({
     program: 'apt-get',
     label: `apt-get ${args[0] ?? ''}`,

@@ -26,9 +26,14 @@ function startError(program: string, cause: NodeJS.ErrnoException): AppError {
   });
 }
 
-/** The last lines of what a program complained about: enough for a message, never a whole log. */
+/** The last lines of what a program complained about: enough for a message, never a whole log. apt's warnings hide its errors. */
 function lastWords(text: string): string {
-  return text.trim().split('\n').slice(-3).join('; ').slice(-600);
+  const lines = text.trim().split('\n');
+  return lines
+    .filter((line) => !line.startsWith('W: '))
+    .slice(-3)
+    .join('; ')
+    .slice(-600);
 }
 
 /**

@@ -19,7 +19,7 @@ const LOADERS: Readonly<Record<Arch, { loader: string; triplet: string }>> = {
 };
 
 /** This machine's architecture in Debian's words. Errors: `config` on others than amd64 and arm64. */
-export function hostArch(): Arch {
+function hostArch(): Arch {
   if (process.arch === 'x64') return 'amd64';
   if (process.arch === 'arm64') return 'arm64';
   throw new AppError('config', `engines cannot be built on ${process.arch}`, { hint: 'use an amd64 or arm64 machine' });
