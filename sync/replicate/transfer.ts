@@ -37,6 +37,8 @@ export async function transferParts(tools: RunTools, from: RunPlan): Promise<Out
       await fetchOrRelease(tools, { key: keyOf(from), part, locked, onBytes: report(part) });
       await unpacking;
       unpacking = finish(part, locked);
+      // Awaited after the next part has arrived: until then a failure must not be nobody's, which would end the process.
+      unpacking.catch(() => undefined);
     }
     await unpacking;
   } catch (error) {

@@ -1,0 +1,43 @@
+import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import type { ArchivePart } from '../../../core/sync-protocol.ts';
+import { EMPTY_PLAN } from '../../../sync/replicate/plan.ts';
+import type { RunTools } from '../../../sync/replicate/ports.ts';
+import { transferParts } from '../../../sync/replicate/transfer.ts';
+import { openedStore, temporaryDirectory } from '../content/fixtures.ts';
+
+/** A part that has arrived whole and is nothing that can be unpacked. */
+async function rubbish(incoming: string, bytes: number): Promise<ArchivePart> {
+  const octets = Buffer.alloc(bytes, 'rubbish');
+  const name = createHash('sha256').update(octets).digest('hex');
+  await mkdir(join(incoming, name), { recursive: true });
+  await writeFile(join(incoming, name, name), octets);
+  return { name, sizeBytes: bytes, rawBytes: bytes, frames: 1 };
+}
+
+/** Parts that are here already need no parent: what would reach one is not given. */
+async function toolsWithStore(t: TestContext): Promise<RunTools> {
+  const directory = await temporaryDirectory(t);
+  const tools: Partial<RunTools> = {
+    store: await openedStore(t, join(directory, 'store')),
+    incoming: join(directory, 'incoming'),
+    records: { save: async () => undefined, relatedManifests: async () => [], publish: async () => undefined },
+    monotonicMs: () => performance.now(),
+    signal: new AbortController().signal,
+  };
+  return tools as RunTools;
+}
+
+test('a part that cannot be unpacked while the next one arrives fails the transfer, not the server', async (t) => {
+  const tools = await toolsWithStore(t);
+  const parts = [await rubbish(tools.incoming, 100), await rubbish(tools.incoming, 60_000_000)];
+  const unhandled: unknown[] = [];
+  const note = (error: unknown) => unhandled.push(error);
+  process.on('unhandledRejection', note);
+  t.after(() => process.off('unhandledRejection', note));
+  await assert.rejects(transferParts(tools, { ...EMPTY_PLAN, archive: { key: 'any', parts } }), { code: 'bad_data' });
+  assert.deepEqual(unhandled, []);
+});
