@@ -75,10 +75,7 @@ export function replicationContract(database: () => Knex): void {
     for (const id of ended) await updateRun(db, { id, state: 'waiting-parent', fencing: 0 }, { state: 'done', endedAt: 9 });
     await pruneRuns(db, link, 2);
     await pruneRuns(db, other, 2);
-    assert.deepEqual(
-      (await listRuns(db, { linkId: link })).map(({ id }) => id),
-      [...ended.slice(-2).reverse(), unfinished],
-    );
+    assert.deepEqual((await listRuns(db, { linkId: link })).map(({ id }) => id).sort(), [...ended.sort().slice(-2), unfinished].sort());
     assert.equal((await getRun(db, foreign.id))?.id, foreign.id);
   });
 
