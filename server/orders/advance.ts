@@ -43,8 +43,17 @@ export async function advanceOrder(site: Site, trx: Knex.Transaction, orderId: I
     const kind = state === was.state ? `order.${event}` : `order.${state}`;
     const data = { from: was.state, to: state, target: was.targetId, image: was.imageReference, ...how.data };
     await appendEvent(trx, { origin: site.self.id, at: now, actor: how.actor, kind, subject: orderId, data });
+    logWhenCommitted(site, trx, kind, { orderId, targetId: was.targetId, actor: how.actor, ...how.data, from: was.state });
   }
   return { ...was, ...patch, revision: was.revision + 1, updatedAt: now };
+}
+
+/** A transaction that is rolled back moved nothing: its work is run again, or its caller is told. */
+function logWhenCommitted(site: Site, trx: Knex.Transaction, kind: string, facts: Readonly<Record<string, unknown>>): void {
+  void trx.executionPromise.then(
+    () => site.log.info(kind, facts),
+    () => undefined,
+  );
 }
 
 function changesSomething(was: Order, patch: OrderPatch): boolean {

@@ -72,7 +72,7 @@ async function expire(site: Site, order: Order, wait: Wait): Promise<void> {
   };
   const move = (trx: Parameters<Parameters<typeof inOrderTransaction>[1]>[0]) => advanceOrder(site, trx, order.id as Id, wait.event, how);
   await inOrderTransaction(site, move, (moved) => moved.targetId);
-  site.log.info('order ended by the check for overdue orders', { order: order.id, target: order.targetId, after: wait.kind });
+  site.log.info('order ended by the check for overdue orders', { orderId: order.id, targetId: order.targetId, after: wait.kind });
 }
 
 function describeSpan(ms: number): string {

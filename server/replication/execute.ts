@@ -70,7 +70,7 @@ async function underLease(
 }
 
 async function work(site: Site, { run, link, signal }: { run: Run; link: Link; signal: AbortSignal }): Promise<void> {
-  const log = site.log.child({ run: run.id });
+  const log = site.log.child({ runId: run.id });
   log.info('replication run', { state: run.state, trigger: run.trigger, fencing: run.fencing });
   const known = await getServer(site.db, link.parentId);
   if (known === undefined) throw new Error(`link ${link.id} names a server that is not there`);

@@ -99,6 +99,11 @@ test('sync run --wait --json gives one document with the members that scripts re
     env: { WAYSTATION_STORE_RESERVE_BYTES: '0' },
   });
   assert.equal(code, 0);
+  const logged = await runJson<{ items: { event: string }[] }>(['--data', dir, 'logs', '--run', document.id]);
+  assert.deepEqual(
+    logged.document.items.map(({ event }) => event),
+    ['replication run', 'replication run ended'],
+  );
   for (const key of [
     'id',
     'state',

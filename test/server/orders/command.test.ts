@@ -90,6 +90,12 @@ test('an order is stopped from the command line, with --yes where nobody can be 
   assert.equal((await command(server, 'order', 'stop', id)).code, 64);
   const stopped = await command(server, 'order', 'stop', id, '--yes', '--json');
   assert.deepEqual([stopped.code, stopped.answer.state], [0, 'stopped']);
+  const events = async (...filter: string[]): Promise<string[]> =>
+    (await command(server, 'logs', ...filter, '--json')).answer.items.map(({ event }: { event: string }) => event);
+  // Lines reach the file a moment later.
+  while ((await events('--order', id)).length < 2);
+  assert.deepEqual(await events('--order', id), ['order.activated', 'order.stopped']);
+  assert.ok((await events('--target', 'box')).includes('order.stopped'));
 });
 
 test('a key that waits for an operator is shown with its target and approved from the command line', async (t) => {
