@@ -70,7 +70,7 @@ function readCa(path: string): Buffer {
 }
 
 /** `host`, `host:port`, `[v6]:port`; the port is 3306 unless given. */
-function splitHost(text: string): { host: string; port: number } {
+export function splitHost(text: string): { host: string; port: number } {
   const match = /^(?:\[([^\]]+)\]|([^:]+))(?::(\d{1,5}))?$/.exec(text);
   if (match === null) return { host: text, port: 3306 };
   return { host: match[1] ?? match[2] ?? text, port: match[3] === undefined ? 3306 : Number(match[3]) };
