@@ -157,7 +157,15 @@ async function readSource(name: Name, path: string): Promise<DataSource | undefi
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
     throw unreadable(path, error);
   }
-  return { name, path, settings: checkSettings(parseYaml(text), path) };
+  return { name, path, settings: checkSettings(parseSource(text, path), path) };
+}
+
+function parseSource(text: string, path: string): unknown {
+  try {
+    return parseYaml(text);
+  } catch (cause) {
+    throw new AppError('config', `${path} is not YAML`, { hint: 'correct the file, or remove it and add the data source again', cause });
+  }
 }
 
 function checkSettings(settings: unknown, where: string): DatabaseConnection {

@@ -75,6 +75,8 @@ it('refuses an unknown name, an unreadable password file, and files with unknown
     code: 'unreadable_secret',
     message: /absent: it is empty/,
   });
+  await writeFile(join(dir, 'torn.yaml'), 'hosts: [a\n');
+  await assert.rejects(resolveDatabase('torn', { env }), { code: 'config', message: /torn\.yaml is not YAML/ });
   await writeFile(join(dir, 'odd.yaml'), 'hosts: [a]\nuser: u\nname: n\npassword: canary\n');
   await assert.rejects(resolveDatabase('odd', { env }), { code: 'config', message: /unknown configuration key "password"/ });
 });

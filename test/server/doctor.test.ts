@@ -90,6 +90,19 @@ it('shows all that is broken at once: configuration, keys, database, clock', asy
   assert.match(find('clock')?.message ?? '', /2999/);
 });
 
+it('warns when the database is spoken to in the clear over a network', async () => {
+  const { dataDir } = await initialisedDirectory();
+  const state = async (...more: string[]) => {
+    const where = ['hosts: ["127.0.0.1:1", "db.invalid:3306"]', 'user: u', 'name: n', ...more];
+    await writeFile(join(dataDir, 'waystation.yaml'), `database:\n${where.map((line) => `  ${line}\n`).join('')}`);
+    return (await doctor(dataDir, freePorts)).find('database connection');
+  };
+  const found = await state();
+  assert.deepEqual([found?.state, /db\.invalid:3306 is plain TCP/.test(found?.message ?? '')], ['warn', true]);
+  assert.doesNotMatch(found?.message ?? '', /127\.0\.0\.1/);
+  assert.equal(await state(`ca: ${join(dataDir, 'keys', 'ca.pem')}`), undefined);
+});
+
 it('warns when the file system has less room than the reserve', async () => {
   const { dataDir } = await initialisedDirectory();
   const { find } = await doctor(dataDir, { WAYSTATION_STORE_RESERVE_BYTES: '900000000000000' });
