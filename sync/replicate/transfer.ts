@@ -34,8 +34,11 @@ export async function transferParts(tools: RunTools, from: RunPlan): Promise<Out
   try {
     for (const part of partsLeft(from)) {
       const locked = await lockPart(tools.incoming, part.name);
-      await fetchOrRelease(tools, { key: keyOf(from), part, locked, onBytes: report(part) });
-      await unpacking;
+      const before = unpacking;
+      await orRelease(locked, async () => {
+        await fetchPart(tools, { key: keyOf(from), part, locked, onBytes: report(part) });
+        await before;
+      });
       unpacking = finish(part, locked);
       // Awaited after the next part has arrived: until then a failure must not be nobody's, which would end the process.
       unpacking.catch(() => undefined);
@@ -49,11 +52,12 @@ export async function transferParts(tools: RunTools, from: RunPlan): Promise<Out
   return { event: 'landed', plan };
 }
 
-async function fetchOrRelease(tools: RunTools, wish: Parameters<typeof fetchPart>[1]): Promise<void> {
+/** A part that is not handed on to be unpacked is let go, or the next run would wait for us. */
+async function orRelease(locked: LockedPart, work: () => Promise<void>): Promise<void> {
   try {
-    await fetchPart(tools, wish);
+    await work();
   } catch (error) {
-    await wish.locked.release();
+    await locked.release();
     throw error;
   }
 }
