@@ -72,6 +72,7 @@ function createProgram(world: World): Command {
       outputError: () => undefined,
     })
     .showHelpAfterError(false)
+    .helpCommand(true)
     .exitOverride()
     .hook('preAction', (root, action) => refuseContradiction(root, action))
     .action(() => {
@@ -139,7 +140,15 @@ function onceForSignals(): () => AbortSignal {
 
 if (import.meta.main) {
   // A reader that went away (a pager, a log collector) ends neither the work nor the server.
+  let lost: NodeJS.ErrnoException | undefined;
   for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined);
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => (lost ??= error));
   const code = await runCommand(process.argv.slice(2));
-  process.stdout.write('', () => process.exit(code));
+  process.stdout.write('', (error) => {
+    const { code: why = 'EPIPE' } = lost ?? (error as NodeJS.ErrnoException | null | undefined) ?? {};
+    if (code !== 0 || why === 'EPIPE') process.exit(code);
+    // The work is done, but a token or a document that nobody can read is no success.
+    process.stderr.write(`waystation: the result could not be written to standard output: ${why} (free space and repeat it)\n`);
+    process.exit(EXIT_CODES[why === 'ENOSPC' ? 'disk_full' : 'failed']);
+  });
 }

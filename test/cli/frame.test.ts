@@ -41,6 +41,8 @@ it('shows help and ends with 0', async () => {
   for (const word of ['init', 'serve', 'doctor', 'migrate', 'logs', 'datasource', 'Exit codes'])
     assert.match(root.stdout, new RegExp(word));
   assert.equal((await runCli(['init', '--help'])).code, 0);
+  assert.equal((await runCli(['help'])).stdout, root.stdout);
+  assert.match((await runCli(['help', 'sync'])).stdout, /^Usage: waystation sync /);
 });
 
 it('says to start serve when a command needs a server', async () => {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { chmod, mkdir, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, open, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { it } from 'node:test';
 import { parse } from 'yaml';
@@ -195,6 +195,14 @@ it('removes what an interrupted init left', async () => {
   await writeFile(join(dir, '.init', 'keys', 'ca.key'), 'half a key');
   assert.equal((await runCli(['init', '--data', dir])).code, 0);
   assert.ok(!(await readdir(dir)).includes('.init'));
+});
+
+it('does not call it success when the result could not be written', async () => {
+  const full = await open('/dev/full', 'w');
+  const { status, stderr } = spawnSync(LAUNCHER, ['version', '--json'], { encoding: 'utf8', stdio: ['ignore', full.fd, 'pipe'] });
+  await full.close();
+  assert.equal(status, 75);
+  assert.match(stderr, /^waystation: the result could not be written to standard output: ENOSPC \(.*\)\n$/);
 });
 
 it('finds the pinned Node through a link, and says so when there is none', async () => {

@@ -14,7 +14,7 @@ export const TOKEN_ROUTES: readonly Route[] = [
     input: z.object({
       name: z
         .string()
-        .regex(/^[a-z0-9][a-z0-9._-]{0,62}$/)
+        .regex(/^[a-z0-9][a-z0-9._-]{0,62}$/, 'names have 1 to 63 characters a-z 0-9 . _ - and start with a letter or digit')
         .optional(),
       ttlSeconds: z.number().int().min(1).max(MAX_TTL_SECONDS).optional(),
     }),
