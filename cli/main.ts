@@ -2,6 +2,7 @@ import { Command, CommanderError } from 'commander';
 import { AppError, describeError, EXIT_CODES } from '../core/errors.ts';
 import { printable } from '../core/ids.ts';
 import { createFrame, DEFAULT_DATA_DIR, type Frame, type World } from './frame.ts';
+import { cleanText } from './output.ts';
 
 /** Every noun in the order of the help text, with its file, which is loaded when it is typed. */
 const COMMANDS: { readonly [noun: string]: () => Promise<CommandModule> } = {
@@ -113,9 +114,14 @@ function report(world: World, isJson: boolean, error: unknown): number {
     world.stdout.write(
       `${JSON.stringify({ error: { code: described.code, message: described.message, hint: described.hint ?? null } })}\n`,
     );
-  else world.stderr.write(`waystation: ${described.message}${described.hint ? ` (${described.hint})` : ''}\n`);
+  else world.stderr.write(`waystation: ${oneLine(`${described.message}${described.hint ? ` (${described.hint})` : ''}`)}\n`);
   if (described.code === 'failed' && world.env['DEBUG'] && error instanceof Error) world.stderr.write(`${error.stack}\n`);
   return EXIT_CODES[described.code];
+}
+
+/** An error may quote a file's name, a peer's words or a program's output. */
+function oneLine(text: string): string {
+  return cleanText(text.trim().replaceAll(/\s+/g, ' '));
 }
 
 /** commander's refusals in our form: unknown options and commands, missing arguments, a noun without a verb. */

@@ -1,7 +1,7 @@
 import { SingleBar } from 'cli-progress';
 import type { Progress } from '../core/progress.ts';
 import type { Output } from './frame.ts';
-import { formatBytes, formatSeconds } from './output.ts';
+import { cleanText, formatBytes, formatSeconds } from './output.ts';
 
 export type ProgressBar = {
   /** Bytes done and to do; a `Progress` object as the API shows it fits. */
@@ -24,7 +24,8 @@ export function createBar(label: string, output: Output | undefined): ProgressBa
   return {
     update: ({ stage, doneBytes, totalBytes, etaSeconds }) => {
       const fields = {
-        label: stage === undefined || stage === '' ? label : `${label}: ${stage}`,
+        // The stage is an agent's word.
+        label: cleanText(stage === undefined || stage === '' ? label : `${label}: ${stage}`),
         done: formatBytes(doneBytes),
         all: formatBytes(totalBytes),
         eta: etaSeconds === null || etaSeconds === undefined ? '' : `, ${formatSeconds(etaSeconds)} left`,
