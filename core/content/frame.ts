@@ -2,7 +2,7 @@ import { hash } from 'node:crypto';
 import { constants, zstdCompress, zstdDecompress } from 'node:zlib';
 import { AppError } from '../errors.ts';
 import { type Digest, digestBytes, digestFromBytes } from '../ids.ts';
-import { MAX_CHUNK_BYTES, MAX_FRAME_BASES, MAX_FRAME_CHUNKS, MAX_FRAME_RAW_BYTES } from './limits.ts';
+import { MAX_CHUNK_BYTES, MAX_FRAME_BASES, MAX_FRAME_CHUNKS, MAX_FRAME_RAW_BYTES, MAX_WINDOW_LOG } from './limits.ts';
 
 /*
  * A frame is the unit of storage, transfer and resume: about a megabyte of neighbouring chunks. The same
@@ -197,8 +197,11 @@ function compress(raw: Buffer): Promise<Buffer> {
 }
 
 function decompress(payload: Buffer, rawBytes: number): Promise<Buffer> {
+  // A few octets may announce a window of 128 MiB, and zstd would make room for it.
+  const params = { [constants.ZSTD_d_windowLogMax]: MAX_WINDOW_LOG };
+  const options = { chunkSize: Math.max(rawBytes, 64), maxOutputLength: rawBytes, params };
   return new Promise((resolve, reject) => {
-    zstdDecompress(payload, { chunkSize: Math.max(rawBytes, 64), maxOutputLength: rawBytes }, (error, result) => {
+    zstdDecompress(payload, options, (error, result) => {
       if (error) reject(new AppError('bad_data', `a frame does not decompress: ${error.message}`, { cause: error }));
       else resolve(result);
     });

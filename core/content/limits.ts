@@ -7,6 +7,8 @@ export const MAX_CHUNK_BYTES = 256 * 1024;
 export const FRAME_TARGET_BYTES = 1024 * 1024;
 export const MAX_FRAME_RAW_BYTES = 2 * 1024 * 1024;
 export const MAX_FRAME_CHUNKS = 1024;
+/** Memory that a frame may ask of who decodes it: 2^24 octets, as a delta frame's encoder will use. */
+export const MAX_WINDOW_LOG = 24;
 /** Base chunks of a delta frame; 4 MiB of dictionary in chunks of at least 4 KiB. */
 export const MAX_FRAME_BASES = 1024;
 

@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { test } from 'node:test';
-import { encodeFrame } from '../../../core/content/frame.ts';
+import { constants, createZstdCompress } from 'node:zlib';
+import { decodeFrame, encodeFrame } from '../../../core/content/frame.ts';
+import { parseFrame } from '../../../core/content/frame-reader.ts';
 import { encodeRoot } from '../../../core/content/manifest.ts';
 import { encodePage } from '../../../core/content/page.ts';
 import type { Digest } from '../../../core/ids.ts';
@@ -76,4 +78,31 @@ test('a part of an archive begins and ends as docs/protocol.md says', () => {
   const expected = Buffer.concat([summed, sha256(summed)]);
   assert.equal(encodePartHeader(header).toString('hex'), expected.toString('hex'));
   assert.equal(encodePartTrailer(header).toString('hex'), Buffer.concat([Buffer.from('WSRADEND'), sha256(expected)]).toString('hex'));
+});
+
+/** zstd that announces a window of 2^log octets: without being told the size, as a stream. */
+async function windowed(octets: Buffer, log: number): Promise<Buffer> {
+  const stream = createZstdCompress({ params: { [constants.ZSTD_c_windowLog]: log } });
+  stream.write(octets.subarray(0, 10));
+  stream.end(octets.subarray(10));
+  return Buffer.concat(await stream.toArray());
+}
+
+function framed(raw: Buffer, payload: Buffer): Buffer {
+  const lengths = Buffer.alloc(16);
+  lengths.writeUInt32LE(raw.length, 0);
+  lengths.writeUInt32LE(payload.length, 4);
+  const length = lengths.subarray(0, 4);
+  const body = Buffer.concat([Buffer.from('WSF1'), hex('01 01 0000 01000000 00000000'), lengths, sha256(payload), sha256(raw), length]);
+  return Buffer.concat([body, sha256(body), payload]);
+}
+
+test('a frame may ask for a window of 16 MiB to decode it, and for no more memory', async () => {
+  const raw = Buffer.alloc(100_000, 'window');
+  const decode = async (log: number) => {
+    const { header, payload } = parseFrame(framed(raw, await windowed(raw, log)));
+    return decodeFrame(header, payload);
+  };
+  assert.ok((await decode(24))[0]?.bytes.equals(raw));
+  await assert.rejects(decode(25), { code: 'bad_data' });
 });
