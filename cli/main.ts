@@ -1,6 +1,7 @@
 import { Command, CommanderError } from 'commander';
 import { AppError, describeError, EXIT_CODES } from '../core/errors.ts';
 import { printable } from '../core/ids.ts';
+import { explainDiskFull } from '../server/db/disk-full.ts';
 import { createFrame, DEFAULT_DATA_DIR, type Frame, type World } from './frame.ts';
 import { cleanText } from './output.ts';
 
@@ -109,7 +110,7 @@ function firstWord(argv: readonly string[]): string | undefined {
 }
 
 function report(world: World, isJson: boolean, error: unknown): number {
-  const described = describeError(asUsage(error));
+  const described = describeError(explainDiskFull(asUsage(error)));
   if (isJson)
     world.stdout.write(
       `${JSON.stringify({ error: { code: described.code, message: described.message, hint: described.hint ?? null } })}\n`,

@@ -2,7 +2,7 @@ import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { AppError } from '../core/errors.ts';
-import { isDiskFull } from './db/open.ts';
+import { isDiskFull } from './db/disk-full.ts';
 
 export type Lock = { release(): void };
 

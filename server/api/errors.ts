@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Logger } from 'winston';
 import { AppError, type ErrorCode } from '../../core/errors.ts';
+import { explainDiskFull } from '../db/disk-full.ts';
 
 /** RFC 9457 with our code and hint; `status` is the HTTP status. */
 export type Problem = {
@@ -64,7 +65,8 @@ const TITLES: { readonly [status: number]: string } = {
 };
 
 /** An error as the API answers it. What is not an AppError is our bug: its text stays in the log, found by a number. */
-export function problemOf(error: unknown, log: Logger, status?: number): Problem {
+export function problemOf(thrown: unknown, log: Logger, status?: number): Problem {
+  const error = explainDiskFull(thrown);
   const known = error instanceof AppError ? error : fromHttpError(error);
   if (known) return problem(known, status ?? bodyStatus(error) ?? STATUS[known.code]);
   const incident = randomUUID();

@@ -4,6 +4,7 @@ import type { Config } from '../config.ts';
 import { type Connection, resolveDatabase } from '../datasource.ts';
 import { mysqlSettings } from './dialect-mysql.ts';
 import { NodeSqliteClient } from './dialect-sqlite.ts';
+import { isDiskFull } from './disk-full.ts';
 import { requireCurrentSchema } from './migrate.ts';
 
 /**
@@ -103,11 +104,6 @@ function isRetryable(error: unknown): boolean {
     code === 'ER_CHECKREAD' ||
     (errcode !== undefined && (errcode & 0xff) === 5)
   );
-}
-
-export function isDiskFull(error: unknown): boolean {
-  const { errcode, code } = error as { errcode?: number; code?: string };
-  return errcode === 13 || code === 'ENOSPC' || code === 'EDQUOT' || code === 'ER_DISK_FULL' || code === 'ER_RECORD_FILE_FULL';
 }
 
 /** Runs `work` in one transaction, again (at most five times) when the database asks for that: so `work` has no effects but its statements. */

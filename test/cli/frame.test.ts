@@ -2,9 +2,12 @@ import assert from 'node:assert/strict';
 import { readdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { it } from 'node:test';
+import { newId } from '../../core/ids.ts';
 import { takeLock } from '../../server/lock.ts';
+import { openSite } from '../../server/open-site.ts';
+import { startServe } from '../../server/serve.ts';
 import { initialisedDirectory } from '../helpers/initialised-directory.ts';
-import { runCli, runJson } from '../helpers/run-cli.ts';
+import { CLEAN_ENV, runCli, runJson } from '../helpers/run-cli.ts';
 import { temporaryDirectory } from '../helpers/temp-directory.ts';
 
 it('answers every typing error with one line and 64', async () => {
@@ -43,6 +46,29 @@ it('shows help and ends with 0', async () => {
   assert.equal((await runCli(['init', '--help'])).code, 0);
   assert.equal((await runCli(['help'])).stdout, root.stdout);
   assert.match((await runCli(['help', 'sync'])).stdout, /^Usage: waystation sync /);
+});
+
+it('says with 75 that the database has no room, and what to do', async () => {
+  const { dataDir } = await initialisedDirectory();
+  const site = await openSite({ dataDir, env: CLEAN_ENV });
+  // The cap holds for this connection: what SQLite says is what it says on a full file system.
+  await site.db.raw('pragma max_page_count = 1');
+  const fill = () => site.db('settings').insert({ key: newId(), value: 'x'.repeat(2000) });
+  await assert.rejects(async () => {
+    for (;;) await fill();
+  });
+  await assert.rejects(async () => {
+    for (;;) await site.db('enrol_tokens').insert({ id: newId(), hash: newId(), created_at: 1, expires_at: 1 });
+  });
+  const serving = await startServe(site);
+  try {
+    const { code, stderr } = await runCli(['server', 'token', '--data', dataDir]);
+    assert.equal(code, 75);
+    assert.match(stderr, /^waystation: no space is left for the records of this server; [^\n]* \(free space [^\n]*\)\n$/);
+  } finally {
+    await serving.close();
+    await site.close();
+  }
 });
 
 it('says to start serve when a command needs a server', async () => {
