@@ -1,3 +1,4 @@
+import { statfsSync } from 'node:fs';
 import knexPackage, { type Knex } from 'knex';
 import { AppError } from '../../core/errors.ts';
 import type { Config } from '../config.ts';
@@ -82,11 +83,22 @@ function explainConnectFailure(error: unknown, connection: Connection, dataDir: 
 
 function explainSqliteFailure(error: unknown, dataDir: string): AppError {
   const file = `${dataDir}/db.sqlite`;
-  if (isDiskFull(error)) return new AppError('disk_full', `no space left for ${file}`, { hint: 'free space and try again', cause: error });
+  if (isDiskFull(error) || (isIoError(error) && hasNoRoom(dataDir)))
+    return new AppError('disk_full', `no space left for ${file}`, { hint: 'free space and try again', cause: error });
   return new AppError('config', `cannot open ${file}: ${(error as Error).message}`, {
     hint: 'check the rights of the data directory and that the file is a database',
     cause: error,
   });
+}
+
+/** SQLITE_IOERR: what SQLite says when its shared memory file cannot grow on a full file system. */
+function isIoError(error: unknown): boolean {
+  return ((error as { errcode?: number }).errcode ?? 0) % 256 === 10;
+}
+
+function hasNoRoom(dataDir: string): boolean {
+  const { bavail, bsize } = statfsSync(dataDir);
+  return bavail * bsize < 65_536;
 }
 
 /** Whether a statement failed because a row with that key is there. */

@@ -120,7 +120,7 @@ it('cleans up after a failure half way', async () => {
 
 it('says in one line that the file system is full, and leaves nothing behind', async () => {
   const dir = await temporaryDirectory('full');
-  const probe = (bytes: number) =>
+  const probe = (bytes: number, more = '') =>
     // A file system of its own, in a mount namespace of its own: root needs no help, others a user namespace.
     spawnSync(
       'unshare',
@@ -129,7 +129,7 @@ it('says in one line that the file system is full, and leaves nothing behind', a
         ...[
           'sh',
           '-ec',
-          `mount -t tmpfs -o size=${bytes} tmpfs "$1"; "$2" --data "$1/data" init && exit 0 || code=$?; ls -A "$1" >&3; exit $code`,
+          `mount -t tmpfs -o size=${bytes} tmpfs "$1"; "$2" --data "$1/data" init && { ${more} exit 0; } || code=$?; ls -A "$1" >&3; exit $code`,
         ],
         ...['sh', dir, LAUNCHER],
       ],
@@ -143,6 +143,9 @@ it('says in one line that the file system is full, and leaves nothing behind', a
   assert.deepEqual([status, output[3]], [75, '']);
   assert.match(stderr, /^waystation: no space left for a data directory in .* \(free space .*\)\n$/);
   assert.equal(probe(16_777_216).status, 0);
+  const later = probe(16_777_216, 'cat /dev/zero >"$1/fill" 2>&3 || "$2" --data "$1/data" server token || exit $?;');
+  assert.equal(later.status, 75, later.stderr);
+  assert.match(later.stderr, /^waystation: no space left for .*db\.sqlite \(free space and try again\)\n$/);
 });
 
 it('waits for nobody: a directory in use is refused with the process and the path', async () => {
