@@ -17,7 +17,7 @@ export async function captureLoopback(ports: readonly number[], file: string): P
   const program = spawnSync('sh', ['-c', 'PATH="$PATH:/usr/sbin:/usr/bin" command -v tcpdump'], { encoding: 'utf8' }).stdout.trim();
   if (userInfo().uid !== 0 || program === '') return undefined;
   const filter = ports.map((port) => `port ${port}`).join(' or ');
-  const tcpdump = spawn(program, ['-i', 'lo', '-U', '-s', '0', '-B', '65536', '-Z', 'root', '-w', file, filter], {
+  const tcpdump = spawn(program, ['-i', 'lo', '--immediate-mode', '-U', '-s', '0', '-B', '65536', '-Z', 'root', '-w', file, filter], {
     stdio: ['ignore', 'ignore', 'pipe'],
   });
   const exited = once(tcpdump, 'exit');
