@@ -14,6 +14,7 @@ export type Outcome = {
 
 export const NO_COUNTS: Counts = { tests: 0, suites: 0, passed: 0, failed: 0, cancelled: 0, skipped: 0, todo: 0 };
 const OUTPUT_TAIL = 4_000;
+const SILENCE_SLACK_MS = 60_000;
 
 /** Runs the files of one group under `node --test`, printing a line per finished file. */
 export async function runGroup(group: Group, files: readonly string[], deadline: AbortSignal): Promise<Outcome> {
@@ -23,7 +24,13 @@ export async function runGroup(group: Group, files: readonly string[], deadline:
   const child = spawn(process.execPath, [...nodeArguments(group), ...files], { stdio: ['ignore', 'pipe', 'inherit'] });
   const stop = () => void child.kill('SIGTERM');
   deadline.addEventListener('abort', stop);
-  for await (const line of createInterface({ input: child.stdout })) gathered.take(line);
+  // --test-timeout ends a test, not a file that something keeps open after its tests: silence ends the whole group.
+  const silence = setTimeout(stop, group.timeoutMs + SILENCE_SLACK_MS);
+  for await (const line of createInterface({ input: child.stdout })) {
+    silence.refresh();
+    gathered.take(line);
+  }
+  clearTimeout(silence);
   const code = await new Promise<number | null>((resolve) =>
     child.exitCode !== null || child.signalCode !== null ? resolve(child.exitCode) : child.once('exit', resolve),
   );
