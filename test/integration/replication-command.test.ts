@@ -198,8 +198,11 @@ test('a run that was due while no server was up is caught up once', async () => 
   assert.ok(link);
   await closed.db('links').where({ id: link.id }).update({ schedule: '0 3 1 1 *' });
   await updateLinkDue(closed.db, link.id, Date.now() - 3_600_000);
+  // A clock that strikes every second on a busy machine may have been caught up with before.
+  const earlier = (await listRuns(closed.db)).map(({ id }) => id);
   await closed.close();
-  const caughtUp = async (site: Site) => (await listRuns(site.db)).filter((run) => run.trigger === 'catch-up' && run.state === 'done');
+  const caughtUp = async (site: Site) =>
+    (await listRuns(site.db)).filter((run) => run.trigger === 'catch-up' && run.state === 'done' && !earlier.includes(run.id));
   await whileServing(async (site) => {
     await waitFor(async () => (await caughtUp(site))[0]);
     assert.ok(((await getLinkToParent(site.db, hq.self.id))?.dueAt ?? 0) > Date.now());
