@@ -39,6 +39,8 @@ export type Deployment = {
   readonly diskMBs: number;
 };
 
+const FIRST_BOOT_OK = /WAYSTATION-FIRST-BOOT-OK/;
+
 /** How much larger than the image the machine's disk is. */
 const SPARE_BYTES = 64 << 20;
 
@@ -81,6 +83,8 @@ export async function deployMachine(options: DeploymentOptions): Promise<Deploym
       return ['current', 'failed', 'stopped'].includes(view.state) && view;
     });
     timeline.say('branch-1', `order is ${ended.state}${ended.error ? `: ${ended.error.message}` : ''}`);
+    // The server knows of the call before the machine has read the answer and said so on its console.
+    if (ended.state === 'current') await machine.waitForSerial(FIRST_BOOT_OK, 60_000);
     return {
       order: ended,
       comparison,
