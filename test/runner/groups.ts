@@ -17,7 +17,7 @@ export type Group = {
 const REPEATS = Math.max(1, Number(process.env['N'] || 1));
 
 export const GROUPS: readonly Group[] = [
-  { name: 'e2e', takes: (path) => /^test\/e2e\//.test(path), concurrency: 1, timeoutMs: REPEATS * 1_800_000 },
+  { name: 'e2e', takes: (path) => /^test\/e2e\//.test(path), concurrency: 1, timeoutMs: REPEATS * 1_800_000, isLoud: REPEATS > 1 },
   {
     name: 'pure',
     takes: (path) => /^test\/(core|house)\//.test(path) || /(codec|packet)[^/]*\.test\.ts$/.test(path),
