@@ -7,10 +7,13 @@ export type Progress = {
   readonly etaSeconds: number | null;
 };
 
+/** A rate over less than this says nothing about the rest (the first bytes of a transfer promised weeks). */
+const RATE_AFTER_MS = 1000;
+
 /** Progress from what is done, what there is, and how long it took so far. */
 export function progressOf(stage: string, doneBytes: number, totalBytes: number, elapsedMs: number): Progress {
   const percent = totalBytes > 0 ? Math.min(100, Math.floor((doneBytes / totalBytes) * 1000) / 10) : 0;
   const etaSeconds =
-    doneBytes > 0 && elapsedMs > 0 ? Math.max(0, Math.round(((totalBytes - doneBytes) * elapsedMs) / doneBytes / 1000)) : null;
+    doneBytes > 0 && elapsedMs >= RATE_AFTER_MS ? Math.max(0, Math.round(((totalBytes - doneBytes) * elapsedMs) / doneBytes / 1000)) : null;
   return { stage, doneBytes, totalBytes, percent, etaSeconds };
 }
