@@ -4,6 +4,7 @@ import type { Logger } from 'winston';
 import { describeError } from '../../core/errors.ts';
 import type { Mac } from '../../core/ids.ts';
 import { type LogLimit, logLimit } from '../boot/log-limit.ts';
+import { closeSocket } from '../close-socket.ts';
 import { answerPxe, destinationOf, type PxeOffer, type PxePort } from './answer.ts';
 import { type PxeClient, pxeClientOf } from './client.ts';
 import { type DhcpPacket, decodeDhcp, encodeDhcp } from './packet.ts';
@@ -78,14 +79,4 @@ function decoded(server: Server, entry: PxeSocket, bytes: Buffer, from: RemoteIn
     server.complain('bad packet', { interface: entry.interfaceName, from: from.address, error: describeError(error).message });
     return undefined;
   }
-}
-
-async function closeSocket(socket: Socket): Promise<void> {
-  const closed = once(socket, 'close');
-  try {
-    socket.close();
-  } catch {
-    return; // closed before: close may be called twice
-  }
-  await closed;
 }

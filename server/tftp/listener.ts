@@ -4,6 +4,7 @@ import type { Logger } from 'winston';
 import { describeError } from '../../core/errors.ts';
 import { printable } from '../../core/ids.ts';
 import { type LogLimit, logLimit } from '../boot/log-limit.ts';
+import { closeSocket } from '../close-socket.ts';
 import { bindError } from '../launcher/bind-error.ts';
 import { negotiate } from './negotiate.ts';
 import { decodePacket, encodeError, type ReadRequest, TFTP_ERROR, type TftpPacket } from './packet.ts';
@@ -89,16 +90,6 @@ async function openSocket(port: number, address: string | undefined, what: strin
     throw bindError(error, what, port);
   }
   return socket;
-}
-
-async function closeSocket(socket: Socket): Promise<void> {
-  const closed = once(socket, 'close');
-  try {
-    socket.close();
-  } catch {
-    return; // closed before: close may be called twice
-  }
-  await closed;
 }
 
 function onRequest(server: Server, bytes: Buffer, from: RemoteInfo): void {
