@@ -1,3 +1,4 @@
+import type { FrameEncoding } from './content/frame.ts';
 import type { Digest } from './ids.ts';
 import type { Arch, DiskFacts, ImageKind } from './image.ts';
 import type { ArchivePart } from './sync-protocol.ts';
@@ -79,7 +80,13 @@ export type ContentStore = {
    * request gives the same bytes. Parts of at most 256 MiB lie in `directory` as files named by their SHA-256.
    */
   buildArchive(
-    request: { have: readonly Digest[]; want: readonly Digest[]; wantChunks?: readonly Digest[] },
+    request: {
+      have: readonly Digest[];
+      want: readonly Digest[];
+      wantChunks?: readonly Digest[];
+      /** What the receiver can unpack; absent: raw and zstd. */
+      encodings?: readonly FrameEncoding[];
+    },
     onProgress?: OnProgress,
   ): Promise<BuiltArchive>;
   /** Keeps a built archive from being evicted while it is served; once for each `releaseArchive`. */

@@ -62,12 +62,19 @@ export const Catalogue = z.object({
 });
 export type Catalogue = z.infer<typeof Catalogue>;
 
-/** `have` and `want` are manifests; `wantChunks` names single chunks; a parent of this release refuses them. */
+/** A word by which one side says what it can do; words that the other side does not know are ignored. */
+const ability = z.string().regex(/^[a-z][a-z0-9-]{0,31}$/);
+
+/**
+ * `have` and `want` are manifests; `wantChunks` names single chunks; a parent of this release refuses them.
+ * `encodings` are those of core/content/frame.ts that the child can unpack; absent (release 0.1): raw and zstd.
+ */
 export const ArchiveRequest = z.object({
   protocol: z.number().int(),
   have: z.array(digest).max(10_000),
   want: z.array(digest).max(10_000),
   wantChunks: z.array(digest).max(100_000).optional(),
+  encodings: z.array(ability).max(16).optional(),
 });
 export type ArchiveRequest = z.infer<typeof ArchiveRequest>;
 

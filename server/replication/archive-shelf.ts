@@ -4,6 +4,7 @@ import type { BuiltArchive, ContentStore } from '../../core/content-store.ts';
 import { digestOf } from '../../core/envelope.ts';
 import { AppError } from '../../core/errors.ts';
 import type { Digest } from '../../core/ids.ts';
+import { encodingsFor } from '../../core/negotiate.ts';
 import type { ArchivePlan, ArchiveRequest } from '../../core/sync-protocol.ts';
 import { listOfferedManifests } from '../db/replicas.ts';
 import type { Site } from '../site.ts';
@@ -31,8 +32,9 @@ export async function offerArchive(site: Site, request: ArchiveRequest): Promise
   const foreign = wanted.find((manifest) => !offered.includes(manifest));
   if (foreign !== undefined) throw notOffered(foreign);
   const have = (await site.store.missingOf(request.have as Digest[])).complete;
-  const key = digestOf({ have: [...have], want: wanted });
-  const build = findOrStart(site, key, { have, want: wanted });
+  const encodings = encodingsFor(request.encodings);
+  const key = digestOf({ have: [...have], want: wanted, encodings: [...encodings] });
+  const build = findOrStart(site, key, { have, want: wanted, encodings });
   const ready = await Promise.race([build.done, delay(WAIT_MS)]);
   if (ready === undefined)
     return { key: key.slice(7), state: 'building', doneBytes: build.doneBytes, totalBytes: build.totalBytes, parts: [] };

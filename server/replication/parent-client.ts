@@ -1,4 +1,5 @@
 import { AppError } from '../../core/errors.ts';
+import { READ_ENCODINGS } from '../../core/negotiate.ts';
 import { ArchivePlan, type ArchiveRequest, SYNC_PROTOCOL } from '../../core/sync-protocol.ts';
 import type { CatalogueSource, ContentSource } from '../../sync/replicate/ports.ts';
 import type { Link } from '../db/links.ts';
@@ -45,7 +46,7 @@ export function openParent(site: Site, { parent, link }: { parent: KnownServer; 
       return verifyCatalogue(site, { parent, link }, answer);
     },
     async requestArchive({ have, want }) {
-      const body: ArchiveRequest = { protocol: SYNC_PROTOCOL, have: [...have], want: [...want] };
+      const body: ArchiveRequest = { protocol: SYNC_PROTOCOL, have: [...have], want: [...want], encodings: [...READ_ENCODINGS] };
       return parsePlan(await pinnedJson(ask(), { url: at('archives'), json: body }));
     },
     async openTunnel(archiveKey) {

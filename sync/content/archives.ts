@@ -3,7 +3,7 @@ import { mkdir, readdir, readFile, rename, rm, stat, utimes } from 'node:fs/prom
 import { join } from 'node:path';
 import { z } from 'zod';
 import { canonicalJson } from '../../core/canonical-json.ts';
-import { ENCODER } from '../../core/content/frame.ts';
+import { ENCODER, type FrameEncoding } from '../../core/content/frame.ts';
 import type { BuiltArchive, OnProgress } from '../../core/content-store.ts';
 import { AppError } from '../../core/errors.ts';
 import type { Digest } from '../../core/ids.ts';
@@ -17,6 +17,8 @@ export type ArchiveRequest = {
   readonly have: readonly Digest[];
   readonly want: readonly Digest[];
   readonly wantChunks?: readonly Digest[];
+  /** What the receiver can unpack; absent: raw and zstd. */
+  readonly encodings?: readonly FrameEncoding[];
 };
 
 /*
