@@ -157,3 +157,9 @@ export async function deleteTarget(db: Knex, id: Id): Promise<void> {
 export async function hasOrders(db: Knex, targetId: Id): Promise<boolean> {
   return (await db('orders').where({ target_id: targetId }).first('id')) !== undefined;
 }
+
+/** How many machines were written down since then (epoch ms) without an operator asking for it. */
+export async function countDiscovered(db: Knex, since: number): Promise<number> {
+  const found = await db('targets').whereNot({ discovered_by: 'operator' }).where('created_at', '>', since).count({ count: 'id' }).first();
+  return Number(found?.['count'] ?? 0);
+}

@@ -5,6 +5,7 @@ import { appendEvent } from '../db/events.ts';
 import { inTransaction, isUniqueViolation } from '../db/open.ts';
 import {
   addMacs,
+  countDiscovered,
   deleteTarget,
   findTargetBy,
   findTargetsByMac,
@@ -22,11 +23,13 @@ import { mayBeSame, newMacs, patchFrom, type Sighting } from './sighting.ts';
 export type Who = Pick<Site, 'db' | 'self' | 'now' | 'wake'>;
 
 const ATTEMPTS = 5;
+/** Machines written down in one minute because they were seen; strangers can claim any number of addresses. */
+const DISCOVERED_A_MINUTE = 600;
 
 /**
  * The target that this machine is: by UUID, then serial number, then MAC address; what is new is written
  * down. An unknown machine becomes a target (event `target.discovered`). What makers leave in unset fields
- * identifies nobody. Throws `bad_data` when nothing usable was said.
+ * identifies nobody. Throws `bad_data` when nothing usable was said, `not_permitted` for one of too many unknown machines at a time.
  */
 export async function seeTarget(site: Who, sighting: Sighting): Promise<Target> {
   const seen = await retried(() => inTransaction(site.db, (trx) => seeWithin(site, trx, sighting)));
@@ -69,6 +72,7 @@ async function findKnown(trx: Knex, said: KnownIdentity, owners: readonly Target
 
 async function discover(site: Who, trx: Knex, said: KnownIdentity, sighting: Sighting): Promise<Target> {
   const now = site.now();
+  if (sighting.discoveredBy !== 'operator' && (await countDiscovered(trx, now - 60_000)) >= DISCOVERED_A_MINUTE) throw tooMany();
   const id = newId(now);
   const owners = await findTargetsByMac(trx, said.macs);
   const owned = new Set(owners.flatMap((owner) => owner.macs));
@@ -96,6 +100,16 @@ async function discover(site: Who, trx: Knex, said: KnownIdentity, sighting: Sig
   const data = { uuid: said.uuid, serial: said.serial, macs: said.macs, by: sighting.discoveredBy };
   await appendEvent(trx, { origin: site.self.id, at: now, actor: 'system', kind: 'target.discovered', subject: id, data });
   return reread(trx, id);
+}
+
+function tooMany(): AppError {
+  return new AppError(
+    'not_permitted',
+    `more than ${DISCOVERED_A_MINUTE} unknown machines were seen within a minute; this one is not written down`,
+    {
+      hint: 'it is when it starts again later; if there are not so many new machines, look for a stranger on the network',
+    },
+  );
 }
 
 /**

@@ -128,3 +128,19 @@ test('a machine that shows nothing boots its disk and is not written down', asyn
   assert.match(script, /echo Waystation: this machine shows no MAC address, UUID or serial number/);
   assert.deepEqual(await opened.site.db('targets').select('id'), []);
 });
+
+test('who asks again and again for a boot script gets the same boot, until an agent has used it; old boots are forgotten', async () => {
+  let now = Date.now();
+  const site = { ...opened.site, now: () => now };
+  const ask = async () => /ws.boot=(\S+)/.exec(await bootScriptFor(site, bios, ORIGIN))?.[1] ?? '';
+  const first = await ask();
+  for (let again = 0; again < 20; again += 1) assert.equal(await ask(), first);
+  const { targetId } = (await getBoot(site, first)) ?? assert.fail('the boot is not there');
+  await site.db('agent_keys').insert({
+    ...{ target_id: targetId, key_id: `sha256:${'e'.repeat(64)}`, boot_id: first, state: 'bound', bound_at: now, seen_at: now },
+  });
+  assert.notEqual(await ask(), first, 'the machine was started again');
+  now += 3 * 24 * 3_600_000;
+  await ask();
+  assert.equal((await site.db('boots')).length, 1);
+});

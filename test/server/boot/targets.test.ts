@@ -168,3 +168,19 @@ test('a list goes on where its page ended', async () => {
 test('swapping keeps the form of any UUID', () => {
   fc.assert(fc.property(fc.uuid(), (uuid) => assert.match(swappedUuid(uuid), /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/)));
 });
+
+test('a flood of strangers is written down 600 a minute at most; known machines and operators are not held up', async () => {
+  let now = 1_000_000;
+  const flooded = { ...opened.site, now: () => now };
+  const unknown = (number: number) =>
+    seeTarget(flooded, {
+      macs: [`52:54:01:00:0${number >> 8}:${(number & 255).toString(16).padStart(2, '0')}` as Mac],
+      discoveredBy: 'boot',
+    });
+  for (let number = 0; number < 600; number += 1) await unknown(number);
+  await assert.rejects(unknown(700), { code: 'not_permitted', message: /600 unknown machines/ });
+  await unknown(5);
+  await addTarget(flooded, { name: 'web-9' as Name, macs: macs('99') }, 'operator:x');
+  now += 60_001;
+  await unknown(700);
+});
