@@ -1,6 +1,7 @@
 import type { Knex } from 'knex';
 import type { Digest, Id, Name } from '../../core/ids.ts';
 import type { Image, ImageBody } from '../../core/image.ts';
+import { listRunManifests } from './runs.ts';
 
 type Row = {
   id: Id;
@@ -79,11 +80,11 @@ export async function listVersions(db: Knex, name: string): Promise<readonly str
   return rows.map(({ version }) => version);
 }
 
-/** Manifests that must stay in the store: of every image that is here or arriving, and of every active order. */
+/** Manifests that must stay in the store: of every image that is here or arriving, of every active order, and what runs work on. */
 export async function listKeptManifests(db: Knex): Promise<readonly Digest[]> {
   const images = await db<Row>('images').whereNot({ state: 'deleted' }).select('manifest');
   const orders = await db('orders').whereIn('id', db('active_orders').select('order_id')).select<{ manifest: Digest }[]>('manifest');
-  return [...new Set([...images, ...orders].map(({ manifest }) => manifest))];
+  return [...new Set([...[...images, ...orders].map(({ manifest }) => manifest), ...(await listRunManifests(db))])];
 }
 
 /** Active orders that deploy this image. */

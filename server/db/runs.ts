@@ -1,9 +1,10 @@
 import type { Knex } from 'knex';
 import type { Json } from '../../core/canonical-json.ts';
 import { AppError, type ErrorCode } from '../../core/errors.ts';
-import type { Id } from '../../core/ids.ts';
+import type { Digest, Id } from '../../core/ids.ts';
 import type { Progress } from '../../core/progress.ts';
 import { isRunEnded, RUN_STATES, type RunState } from '../../core/run.ts';
+import { parsePlan } from '../../sync/replicate/plan.ts';
 
 export type RunTrigger = 'schedule' | 'command' | 'catch-up' | 'resume';
 
@@ -121,6 +122,19 @@ export async function pruneRuns(db: Knex, linkId: Id, keep: number): Promise<voi
   const ended = () => db<RunRow>('runs').where({ link_id: linkId }).whereIn('state', ENDED);
   const newestToGo = await ended().orderBy('id', 'desc').offset(keep).first('id');
   if (newestToGo !== undefined) await ended().where('id', '<=', newestToGo.id).delete();
+}
+
+/**
+ * Manifests that runs work on: what each wants and what it builds on, of every run since the last one of its link that
+ * ended `done`. One that ended earlier left its chunks here for the next, which may come nights later.
+ */
+export async function listRunManifests(db: Knex): Promise<Digest[]> {
+  const runs = await db<RunRow>('runs').whereNot({ state: 'done' }).whereNotNull('plan').select('id', 'link_id', 'plan');
+  const done = await db<RunRow>('runs').where({ state: 'done' }).groupBy('link_id').select('link_id').max({ id: 'id' });
+  const lastDone = new Map((done as RunRow[]).map((row) => [row['link_id'], String(row['id'])]));
+  const open = (runs as RunRow[]).filter((row) => String(row['id']) > (lastDone.get(row['link_id'] ?? '') ?? ''));
+  const plans = open.map((row) => parsePlan(JSON.parse(String(row['plan'])))).filter((plan) => plan !== undefined);
+  return [...new Set(plans.flatMap(({ want, have }) => [...want, ...have]))];
 }
 
 function toDocument(value: unknown): string | null {

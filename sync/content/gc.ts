@@ -22,6 +22,13 @@ const REWRITE_BELOW = 0.5;
  * lately) and packs that an operation under way relies on; manifests being read count as roots.
  */
 export async function collectGarbage(store: Store, options: GcOptions, onProgress: OnProgress): Promise<GcReport> {
+  if (store.collecting.isTaken()) {
+    throw new AppError('busy', 'a collection is under way in this store', { hint: 'wait for it to end' });
+  }
+  return store.collecting.take(() => collect(store, options, onProgress));
+}
+
+async function collect(store: Store, options: GcOptions, onProgress: OnProgress): Promise<GcReport> {
   const wanted = createDigestSet();
   const marked = new Set<Digest>();
   const tally: Tally = { freedBytes: 0, freedChunks: 0, rewrittenPacks: 0, keptBytes: 0 };
@@ -31,7 +38,7 @@ export async function collectGarbage(store: Store, options: GcOptions, onProgres
     if (store.signal.aborted) throw new AppError('cancelled', 'the store was closed');
     // Reading may have begun on a manifest since: its content counts before anything more goes.
     for (let late = unmarked(store, marked); late.length > 0; late = unmarked(store, marked)) await markRoots(store, late, wanted, marked);
-    await sweepPack(store, pack.name, { ...options, wanted, marked }, tally);
+    await store.moving.take(() => sweepPack(store, pack.name, { ...options, wanted, marked }, tally));
     onProgress(done + 1, packs.length);
   }
   if (!options.dryRun) await syncDirectory(store.paths.packs);
@@ -56,7 +63,9 @@ type Sweep = GcOptions & { readonly wanted: DigestSet; readonly marked: Readonly
 
 async function sweepPack(store: Store, pack: string, sweep: Sweep, tally: Tally): Promise<void> {
   const path = packPath(store.paths, pack);
-  const info = await stat(path);
+  const info = await stat(path).catch(undefinedWhenGone);
+  // Mended since the list was made: its content lies in a younger pack.
+  if (info === undefined) return;
   const isYoung = Date.now() - info.mtimeMs < sweep.graceMs;
   const chunks = store.index.framesOf(pack).flatMap((frame) => frame.chunks);
   const live = chunks.filter((chunk) => sweep.wanted.has(chunk.digest));
@@ -88,6 +97,10 @@ async function sweepPack(store: Store, pack: string, sweep: Sweep, tally: Tally)
   }
   await rm(path);
   add(tally, { freedBytes: info.size - rewritten.keptBytes, freedChunks, rewrittenPacks: 1, keptBytes: rewritten.keptBytes });
+}
+
+function undefinedWhenGone(error: NodeJS.ErrnoException): undefined {
+  if (error.code !== 'ENOENT') throw error;
 }
 
 function add(tally: Tally, more: Tally): void {

@@ -1,6 +1,5 @@
 import { type FileHandle, open, rm, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
-import { MAX_PACK_BYTES } from '../../core/content/limits.ts';
 import { newId } from '../../core/ids.ts';
 import type { FrameRecord } from './content-index.ts';
 import { asStoreError, publishFile, writeAll } from './durable.ts';
@@ -11,8 +10,8 @@ export type PackWriterOptions = {
   readonly replaces?: string;
   /** Asked in the same turn in which the rows change; false lets the pack go again and `commit` gives undefined. */
   readonly isStillWanted?: () => boolean;
-  /** Called once a pack's rows are there. */
-  readonly onCommit?: (frames: readonly FrameRecord[]) => void;
+  /** Called in the turn in which a pack's rows were written: nobody has seen it before. */
+  readonly onCommit?: (frames: readonly FrameRecord[], name: string) => void;
 };
 
 /** Appends frames to a pack of its own and begins the next one at 256 MiB. */
@@ -43,7 +42,7 @@ export function createPackWriter(store: Store, options: PackWriterOptions = {}):
   let writtenBytes = 0;
 
   async function append(octets: Buffer, record: Omit<FrameRecord, 'offset' | 'bytes'>): Promise<void> {
-    const isFull = pack !== undefined && pack.bytes + octets.length > MAX_PACK_BYTES && options.replaces === undefined;
+    const isFull = pack !== undefined && pack.bytes + octets.length > store.packBytes && options.replaces === undefined;
     if (isFull) await commit();
     pack ??= await beginPack(store);
     await writeAll(pack.file, octets, pack.bytes);
@@ -71,7 +70,6 @@ export function createPackWriter(store: Store, options: PackWriterOptions = {}):
     }
     pack = undefined;
     writtenBytes += done.bytes;
-    options.onCommit?.(done.frames);
     return writtenBytes;
   }
 
@@ -99,8 +97,10 @@ async function publishPack(store: Store, pack: OpenPack, options: PackWriterOpti
   await publishFile(pack.temporary, path);
   try {
     const isWanted = options.isStillWanted?.() ?? true;
-    if (isWanted) store.index.addPack({ name: pack.name, bytes: pack.bytes }, pack.frames, options.replaces);
-    else await rm(path);
+    if (isWanted) {
+      store.index.addPack({ name: pack.name, bytes: pack.bytes }, pack.frames, options.replaces);
+      options.onCommit?.(pack.frames, pack.name);
+    } else await rm(path);
     return isWanted;
   } catch (error) {
     await rm(path, { force: true });

@@ -1,10 +1,12 @@
 import { mkdir, readdir, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { MAX_PACK_BYTES } from '../../core/content/limits.ts';
 import { newId } from '../../core/ids.ts';
 import { type ContentIndex, type FrameRecord, openIndex } from './content-index.ts';
 import { asStoreError, syncDirectory } from './durable.ts';
 import { createPins, type Pins } from './pins.ts';
 import { type Found, frameRecord, scanPack } from './scan-pack.ts';
+import { createTurns, type Turns } from './turns.ts';
 
 /** What the parts of the store work on, all inside the worker. */
 export type Store = {
@@ -18,6 +20,12 @@ export type Store = {
   readonly arriving: Set<string>;
   /** Aborted by close: long work ends and cleans up. */
   readonly signal: AbortSignal;
+  /** Where a pack ends and the next begins. */
+  readonly packBytes: number;
+  /** Whoever takes packs away (collection, mending) does one at a time under this. */
+  readonly moving: Turns;
+  /** One collection at a time. */
+  readonly collecting: Turns;
 };
 
 export type StorePaths = {
@@ -48,12 +56,22 @@ export function packPath(paths: StorePaths, pack: string): string {
  * Opens a store's directory, made if it is not there. What a killed process left is put right first: temporary
  * files go, a pack that was named but not indexed is taken in, an index that is lost or cannot be read is made again.
  */
-export async function openStore(root: string, signal: AbortSignal): Promise<Store> {
+export async function openStore(root: string, signal: AbortSignal, packBytes: number = MAX_PACK_BYTES): Promise<Store> {
   const paths = storePaths(root);
   for (const path of [paths.packs, paths.archives, paths.quarantine, paths.tmp]) await mkdir(path, { recursive: true, mode: 0o700 });
   await removeLeftovers(paths);
   const { index, damage } = await openOrReplaceIndex(paths);
-  return { paths, index, indexDamage: damage, pins: createPins(), arriving: new Set(), signal };
+  return {
+    paths,
+    index,
+    indexDamage: damage,
+    pins: createPins(),
+    arriving: new Set(),
+    signal,
+    packBytes,
+    moving: createTurns(),
+    collecting: createTurns(),
+  };
 }
 
 async function removeLeftovers(paths: StorePaths): Promise<void> {

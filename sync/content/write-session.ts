@@ -10,8 +10,8 @@ import type { Store } from './store.ts';
 export type Lane = 'data' | 'pages';
 
 /**
- * One operation's writes. What it puts becomes visible pack by pack, at the latest with `finish`; what it
- * finds already here is pinned against garbage collection until it ends, and its pack counts as young again.
+ * One operation's writes. What it puts becomes visible pack by pack, at the latest with `finish`; the packs that it
+ * wrote and those with what it found already here are pinned against garbage collection until it ends, and its pack counts as young again.
  */
 export type WriteSession = {
   /** Stores a chunk unless it is here; the bytes are copied. */
@@ -42,7 +42,8 @@ function openSession(store: Store): WriteSession & { end(): Promise<void> } {
   const pending = new Set<Digest>();
   const relied = new Set<string>();
   const packs = createPackWriter(store, {
-    onCommit: (frames) => {
+    onCommit: (frames, name) => {
+      rely(name);
       for (const frame of frames) for (const chunk of frame.chunks) pending.delete(chunk.digest);
     },
   });
@@ -53,11 +54,15 @@ function openSession(store: Store): WriteSession & { end(): Promise<void> } {
     if (pending.has(digest)) return true;
     const [location] = store.index.locate(digest);
     if (location === undefined) return false;
-    if (!relied.has(location.pack)) {
-      relied.add(location.pack);
-      store.pins.pinPack(location.pack);
-      await touchPack(store, location.pack);
-    }
+    if (rely(location.pack)) await touchPack(store, location.pack);
+    return true;
+  }
+
+  /** Holds a pack until the session ends; true when it was not held yet. */
+  function rely(pack: string): boolean {
+    if (relied.has(pack)) return false;
+    relied.add(pack);
+    store.pins.pinPack(pack);
     return true;
   }
 

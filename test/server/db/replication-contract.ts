@@ -2,11 +2,23 @@ import assert from 'node:assert/strict';
 import { it } from 'node:test';
 import type { Knex } from 'knex';
 import { digestOf, type Envelope } from '../../../core/envelope.ts';
-import { type Id, newId } from '../../../core/ids.ts';
+import { type Digest, type Id, newId } from '../../../core/ids.ts';
+import type { RunState } from '../../../core/run.ts';
+import { listKeptManifests } from '../../../server/db/images.ts';
 import { createLink, getLink, updateLinkHeld } from '../../../server/db/links.ts';
 import { getCatalogueNumbers, getObject, listObjectsBetween, putObject, takeGeneration } from '../../../server/db/objects.ts';
 import { inTransaction } from '../../../server/db/open.ts';
-import { adoptRun, findUnfinishedRun, getRun, insertRun, listRuns, pruneRuns, updateRun } from '../../../server/db/runs.ts';
+import {
+  adoptRun,
+  findUnfinishedRun,
+  getRun,
+  insertRun,
+  listRunManifests,
+  listRuns,
+  pruneRuns,
+  updateRun,
+} from '../../../server/db/runs.ts';
+import { EMPTY_PLAN } from '../../../sync/replicate/plan.ts';
 
 function envelope(id: Id, revision: number): Envelope {
   const body = { note: `revision ${revision}` };
@@ -63,6 +75,28 @@ export function replicationContract(database: () => Knex): void {
       (await listRuns(db, { linkId: link })).map((run) => run.error?.code),
       ['unreachable'],
     );
+  });
+
+  it('keeps the manifests of every run since the last one that was done, for the next one goes on with them', async () => {
+    const db = database();
+    const link = newId();
+    const [old, wanted, base] = ['a', 'b', 'c'].map((digit) => `sha256:${digit.repeat(64)}` as Digest);
+    const end = async (state: RunState, want: Digest | undefined, have: Digest | undefined) => {
+      const { id } = await addRun(link);
+      const plan = { ...EMPTY_PLAN, want: [want], have: have === undefined ? [] : [have] };
+      await updateRun(db, { id, state: 'waiting-parent', fencing: 0 }, { state, plan: JSON.parse(JSON.stringify(plan)), endedAt: 9 });
+    };
+    await end('partial', old, undefined);
+    await end('done', old, undefined);
+    await end('partial', wanted, base);
+    await end('failed', wanted, undefined);
+    const kept = await listRunManifests(db);
+    assert.deepEqual(
+      [wanted, base].map((digest) => kept.includes(digest ?? assert.fail())),
+      [true, true],
+    );
+    assert.equal(kept.includes(old ?? assert.fail()), false);
+    assert.ok((await listKeptManifests(db)).includes(wanted ?? assert.fail()));
   });
 
   it('forgets the oldest ended runs of a link and no other', async () => {
