@@ -39,6 +39,17 @@ export const SignerRecord = z.object({
 });
 export type SignerRecord = z.infer<typeof SignerRecord>;
 
+/**
+ * A server vouches for one that enrolled with it: how an origin is known that the reader never met. `signature` is Ed25519 by
+ * the endorser's key `keyId` over `waystation-endorsement-1\n` + canonical JSON of {endorser, serverId, name, caPin}, base64.
+ */
+export const Endorsement = z.object({ endorser: id, serverId: id, name, caPin: digest, keyId: digest, signature: z.string().max(128) });
+export type Endorsement = z.infer<typeof Endorsement>;
+
+/** A server above the parent, as the parent tells its child when it enrols. */
+export const Ancestor = z.object({ serverId: id, name, caPin: digest });
+export type Ancestor = z.infer<typeof Ancestor>;
+
 export const CatalogueHead = z.object({
   serverId: id,
   /** A restored or rebuilt server takes a higher epoch; a lower one is refused. */
@@ -58,6 +69,8 @@ export const Catalogue = z.object({
   /** Ed25519 by the parent over `waystation-catalogue-1\n` + canonical JSON of head, base64. */
   signature: z.string().max(128),
   signers: z.array(SignerRecord).max(1000),
+  /** For origins that are not above the reader; absent from release 0.1. */
+  endorsements: z.array(Endorsement).max(1000).optional(),
   objects: z.array(EnvelopeSchema),
 });
 export type Catalogue = z.infer<typeof Catalogue>;
@@ -114,4 +127,6 @@ export const EnrolAnswer = z.object({
   certificate: z.string().max(8192),
   ca: z.string().max(8192),
   signer: SignerRecord,
+  /** From the parent's parent to the root; the token holds their digest. Absent when the parent is the root. */
+  ancestors: z.array(Ancestor).max(32).optional(),
 });

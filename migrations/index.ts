@@ -1,7 +1,11 @@
 import type { Knex } from 'knex';
 import * as foundation from './0001-foundation.ts';
+import * as trustedServers from './0003-trusted-servers.ts';
 
 export type Migration = { readonly name: string; readonly up: (db: Knex) => Promise<void> };
 
 /** Every schema change, in order. A released one is never edited; a new one goes at the end. */
-export const MIGRATIONS: readonly Migration[] = [{ name: '0001-foundation', up: foundation.up }];
+export const MIGRATIONS: readonly Migration[] = [
+  { name: '0001-foundation', up: foundation.up },
+  { name: '0003-trusted-servers', up: trustedServers.up },
+];

@@ -1,12 +1,13 @@
 import type { Knex } from 'knex';
 import type { Json } from '../core/canonical-json.ts';
 import { digestOf, type Envelope, type ObjectKind, signedBytes } from '../core/envelope.ts';
-import { AppError } from '../core/errors.ts';
-import { type Digest, type Id, newId } from '../core/ids.ts';
-import { type Catalogue, type SignerRecord, SYNC_PROTOCOL } from '../core/sync-protocol.ts';
+import { type Id, newId } from '../core/ids.ts';
+import { type Catalogue, SYNC_PROTOCOL } from '../core/sync-protocol.ts';
 import { getCatalogueNumbers, getObject, listObjectsBetween, putObject, takeGeneration } from './db/objects.ts';
-import { listSigners } from './db/signers.ts';
+import { getSigner, saveSigner } from './db/signers.ts';
+import { refuseCopy } from './owner.ts';
 import type { Site } from './site.ts';
+import { vouchFor } from './trust/endorse.ts';
 import { catalogueBytes, objectsDigest } from './trust/signatures.ts';
 
 /** What a new or changed object of our own is made of; a `null` body is a tombstone. */
@@ -17,9 +18,13 @@ export type ObjectDraft = { readonly kind: ObjectKind; readonly id?: Id; readonl
  * last, generation of our catalogue one more than the last. Children see it at their next run.
  * Throws `not_permitted` for an object that another server made.
  */
-export async function publishObject(site: Pick<Site, 'self' | 'keys'>, trx: Knex.Transaction, draft: ObjectDraft): Promise<Envelope> {
+export async function publishObject(
+  site: Pick<Site, 'self' | 'keys' | 'now'>,
+  trx: Knex.Transaction,
+  draft: ObjectDraft,
+): Promise<Envelope> {
   const held = draft.id === undefined ? undefined : await getObject(trx, draft.id);
-  if (held !== undefined && held.origin !== site.self.id) throw foreignObject(held);
+  if (held !== undefined) await refuseCopy({ db: trx, self: site.self }, `object ${held.id}`, held.origin);
   const unsigned = {
     kind: draft.kind,
     id: draft.id ?? newId(),
@@ -28,15 +33,11 @@ export async function publishObject(site: Pick<Site, 'self' | 'keys'>, trx: Knex
     digest: digestOf(draft.body),
     keyId: site.keys.signerKeyId,
   };
+  // Kept, so that objects signed before a change of the key stay believable after it.
+  await saveSigner(trx, site.keys.signer, site.now());
   const envelope: Envelope = { ...unsigned, body: draft.body, signature: site.keys.sign(signedBytes(unsigned)) };
   await putObject(trx, envelope, await takeGeneration(trx));
   return envelope;
-}
-
-function foreignObject(held: Envelope): AppError {
-  return new AppError('not_permitted', `object ${held.id} was made by server ${held.origin} and is a copy here`, {
-    hint: `change it on server ${held.origin}`,
-  });
 }
 
 /** How long an answer may be believed: a child whose clock and link are sane asks again long before. */
@@ -66,13 +67,19 @@ export async function answerCatalogue(site: Site, held: { epoch: number; since: 
     head,
     keyId: site.keys.signerKeyId,
     signature: site.keys.sign(catalogueBytes(head)),
-    signers: await signersOf(site, numbered),
+    ...(await vouchersOf(site, numbered)),
     objects: numbered as unknown as Catalogue['objects'],
   };
 }
 
-async function signersOf(site: Site, objects: readonly Envelope[]): Promise<SignerRecord[]> {
-  const keyIds = new Set(objects.map((object) => object.keyId));
-  const foreign = (await listSigners(site.db)).filter(({ keyId }) => keyId !== site.keys.signerKeyId && keyIds.has(keyId as Digest));
-  return [site.keys.signer, ...foreign];
+/** The signers of all these objects, our own always, and who vouches for those that the reader may not know. */
+async function vouchersOf(site: Site, objects: readonly Envelope[]): Promise<Pick<Catalogue, 'signers' | 'endorsements'>> {
+  const { signers, endorsements } = await vouchFor(
+    site,
+    objects.map(({ origin }) => origin),
+  );
+  const keyIds = new Set(objects.map(({ keyId }) => keyId));
+  const found = await Promise.all([...keyIds].map((keyId) => getSigner(site.db, keyId)));
+  const byKey = new Map([...found.filter((signer) => signer !== undefined), ...signers, site.keys.signer].map((one) => [one.keyId, one]));
+  return { signers: [...byKey.values()], ...(endorsements.length === 0 ? {} : { endorsements }) };
 }

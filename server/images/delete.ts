@@ -5,7 +5,7 @@ import { publishObject } from '../catalogue.ts';
 import { appendEvent } from '../db/events.ts';
 import { listOrdersOfImage, markImageDeleted } from '../db/images.ts';
 import { inTransaction } from '../db/open.ts';
-import { getServer } from '../db/servers.ts';
+import { refuseCopy } from '../owner.ts';
 import type { PublishSite } from './publish.ts';
 import { resolveImage } from './reference.ts';
 
@@ -22,21 +22,13 @@ export async function deleteImage(site: PublishSite, reference: string, actor: s
 
 async function deleteIn(site: PublishSite, trx: Knex.Transaction, reference: string, actor: string): Promise<Image> {
   const image = await resolveImage(trx, reference);
-  await refuseForeign(site, trx, image);
+  await refuseCopy({ db: trx, self: site.self }, `image ${image.name}@${image.version}`, image.origin);
   await refuseNeeded(trx, image);
   await publishObject(site, trx, { kind: 'image', id: image.id, body: null });
   await markImageDeleted(trx, image.id);
   const data = { reference: `${image.name}@${image.version}`, manifest: image.manifest };
   await appendEvent(trx, { origin: site.self.id, at: site.now(), actor, kind: 'image.deleted', subject: image.id, data });
   return image;
-}
-
-async function refuseForeign(site: PublishSite, db: Knex, image: Image): Promise<void> {
-  if (image.origin === site.self.id) return;
-  const owner = (await getServer(db, image.origin))?.name ?? image.origin;
-  throw new AppError('not_permitted', `image ${image.name}@${image.version} belongs to server ${owner} and is a copy here`, {
-    hint: `delete it on ${owner}; the next run brings the deletion here`,
-  });
 }
 
 async function refuseNeeded(db: Knex, image: Image): Promise<void> {

@@ -1,15 +1,12 @@
-import { X509Certificate } from 'node:crypto';
 import type { Envelope } from '../../core/envelope.ts';
 import { AppError } from '../../core/errors.ts';
-import { type Digest, type Id, printable } from '../../core/ids.ts';
-import { spkiDigest } from '../../core/pin.ts';
-import { Catalogue, type SignerRecord, SYNC_PROTOCOL } from '../../core/sync-protocol.ts';
+import { Catalogue, SYNC_PROTOCOL } from '../../core/sync-protocol.ts';
 import type { VerifiedCatalogue } from '../../sync/replicate/ports.ts';
 import type { Link } from '../db/links.ts';
-import { getServer, type KnownServer } from '../db/servers.ts';
-import { getSigner, listSigners, saveSigner } from '../db/signers.ts';
+import type { KnownServer } from '../db/servers.ts';
 import type { Site } from '../site.ts';
-import { verifyCatalogueHead, verifyEnvelope, verifySigner } from '../trust/signatures.ts';
+import { verifyCatalogueHead, verifyEnvelope } from '../trust/signatures.ts';
+import { trustedSigner } from '../trust/trusted-signer.ts';
 
 /**
  * Checks a parent's answer before anything of it counts: protocol, head, time, order, and every object against the
@@ -21,13 +18,13 @@ import { verifyCatalogueHead, verifyEnvelope, verifySigner } from '../trust/sign
 export async function verifyCatalogue(site: Site, from: { parent: KnownServer; link: Link }, answer: unknown): Promise<VerifiedCatalogue> {
   const catalogue = parse(answer);
   const { head } = catalogue;
-  verifyCatalogueHead(catalogue, await trustedSigner(site, from.parent, catalogue, { keyId: catalogue.keyId, serverId: from.parent.id }));
+  verifyCatalogueHead(catalogue, await trustedSigner(site, catalogue, { keyId: catalogue.keyId, serverId: from.parent.id }));
   checkAge(head, site.now());
   checkOrder(head, from.link);
   const objects: Envelope[] = [];
   for (const object of catalogue.objects as unknown as Envelope[]) {
     if (object.origin === site.self.id) continue;
-    verifyEnvelope(object, await trustedSigner(site, from.parent, catalogue, { keyId: object.keyId, serverId: object.origin }));
+    verifyEnvelope(object, await trustedSigner(site, catalogue, { keyId: object.keyId, serverId: object.origin }));
     objects.push(object);
   }
   return { epoch: head.epoch, generation: head.generation, objects };
@@ -41,31 +38,6 @@ function parse(answer: unknown): Catalogue {
   throw new AppError('version_mismatch', `the parent speaks ${what}, this server protocol ${SYNC_PROTOCOL}`, {
     hint: 'upgrade the older of the two servers',
   });
-}
-
-/** A signer we know already, or one that the answer brings and a CA that we pinned vouches for. */
-async function trustedSigner(
-  site: Site,
-  parent: KnownServer,
-  catalogue: Catalogue,
-  wanted: { readonly keyId: string; readonly serverId: string },
-): Promise<SignerRecord> {
-  const known = await getSigner(site.db, wanted.keyId as Digest);
-  if (known?.serverId === wanted.serverId) return known;
-  const brought = catalogue.signers.find((signer) => signer.keyId === wanted.keyId && signer.serverId === wanted.serverId);
-  const pins = wanted.serverId === parent.id ? [parent.caPin] : await pinsOf(site, wanted.serverId as Id);
-  const pin = pins.find((candidate) => candidate !== null);
-  if (brought === undefined || pin === undefined || pin === null) throw unknownSigner(wanted);
-  verifySigner(brought, pin);
-  await saveSigner(site.db, brought, site.now());
-  return brought;
-}
-
-/** The CA pins under which we know a server: by its row, or by a signer that was accepted before. */
-async function pinsOf(site: Site, serverId: Id): Promise<(Digest | null)[]> {
-  const signers = await listSigners(site.db, serverId);
-  const known = await getServer(site.db, serverId);
-  return [known?.caPin ?? null, ...signers.map((signer) => spkiDigest(new X509Certificate(signer.ca).publicKey))];
 }
 
 function checkAge(head: Catalogue['head'], now: number): void {
@@ -87,10 +59,4 @@ function checkOrder(head: Catalogue['head'], held: Link): void {
       hint: 'an old answer was replayed, or the parent was restored from a backup and needs a new epoch',
     },
   );
-}
-
-function unknownSigner(wanted: { keyId: string; serverId: string }): AppError {
-  return new AppError('bad_signature', `nobody we trust vouches for signing key ${wanted.keyId} of server ${printable(wanted.serverId)}`, {
-    hint: 'nothing of the catalogue was taken; if the server was rebuilt with new keys, enrol again',
-  });
 }

@@ -1,26 +1,43 @@
 import { randomBytes } from 'node:crypto';
 import { z } from 'zod';
+import { digestOf } from '../../core/envelope.ts';
 import { AppError } from '../../core/errors.ts';
 import { type Digest, newId, parseName } from '../../core/ids.ts';
 import { hashToken } from '../api/identity.ts';
 import { createEnrolTokenRow } from '../db/enrol-tokens.ts';
 import type { Site } from '../site.ts';
+import { listLineage } from './endorse.ts';
 
 const PREFIX = 'wse_';
 const digest = z.string().regex(/^sha256:[0-9a-f]{64}$/);
-const Content = z.object({ v: z.literal(1), secret: z.string().min(16).max(128), caPin: digest, signerKeyId: digest });
+const Content = z.object({
+  v: z.literal(1),
+  secret: z.string().min(16).max(128),
+  caPin: digest,
+  signerKeyId: digest,
+  above: digest.optional(),
+});
 
 /** What an enrolment token tells its holder: whom to trust, before the first octet is sent. */
-export type EnrolToken = { readonly text: string; readonly caPin: Digest; readonly signerKeyId: Digest };
+export type EnrolToken = {
+  readonly text: string;
+  readonly caPin: Digest;
+  readonly signerKeyId: Digest;
+  readonly above: Digest | undefined;
+};
 
 const DEFAULT_TTL_MS = 24 * 3_600_000;
 
 /**
  * Makes a one-time token for another server's enrolment; only its hash stays here. `name`, when given, is the only
- * name it may be used for. The text is `wse_` and base64url of {v, secret, caPin, signerKeyId}.
+ * name it may be used for. The text is `wse_` and base64url of {v, secret, caPin, signerKeyId, above}; `above` is the
+ * digest of the list of servers above us (absent at the root): what a child pins of them does not depend on who answers it.
  */
 export async function issueEnrolToken(site: Site, options: { readonly name?: string; readonly ttlMs?: number } = {}) {
-  const content = { v: 1, secret: randomBytes(32).toString('base64url'), caPin: site.keys.caPin, signerKeyId: site.keys.signerKeyId };
+  const { caPin, signerKeyId } = site.keys;
+  const above = await listLineage(site);
+  const root = above.length === 0 ? {} : { above: digestOf(above) };
+  const content = { v: 1, secret: randomBytes(32).toString('base64url'), caPin, signerKeyId, ...root };
   const token = PREFIX + Buffer.from(JSON.stringify(content)).toString('base64url');
   const now = site.now();
   const expiresAt = now + (options.ttlMs ?? DEFAULT_TTL_MS);
@@ -35,7 +52,8 @@ export function parseEnrolToken(text: string): EnrolToken {
   try {
     if (!trimmed.startsWith(PREFIX)) throw new Error('no prefix');
     const content = Content.parse(JSON.parse(Buffer.from(trimmed.slice(PREFIX.length), 'base64url').toString('utf8')));
-    return { text: trimmed, caPin: content.caPin as Digest, signerKeyId: content.signerKeyId as Digest };
+    const { caPin, signerKeyId, above } = content as unknown as EnrolToken;
+    return { text: trimmed, caPin, signerKeyId, above };
   } catch {
     // The parser's own words would show parts of the token.
     throw new AppError('token_wrong', 'this is not an enrolment token', {

@@ -12,6 +12,7 @@ import { inTransaction, isUniqueViolation } from '../db/open.ts';
 import { createServer, findServerByName, getServer, type KnownServer, updateServer } from '../db/servers.ts';
 import { saveSigner } from '../db/signers.ts';
 import type { Site } from '../site.ts';
+import { listLineage, refuseCycle } from './endorse.ts';
 import { verifySigner } from './signatures.ts';
 
 type Request = z.infer<typeof EnrolRequest>;
@@ -20,13 +21,16 @@ type Request = z.infer<typeof EnrolRequest>;
  * The parent's side of an enrolment: one token makes one child. Token, name and row change in one transaction, so of
  * any number of redeems at the same time exactly one gets a certificate.
  *
- * Errors: `version_mismatch`, `token_wrong`, `token_expired` (also: used), `name_taken`, `bad_data` (request), `bad_signature` (signer).
+ * Errors: `version_mismatch`, `token_wrong`, `token_expired` (also: used), `name_taken`, `bad_data` (request), `bad_signature` (signer),
+ * `wrong_state` (the child is above us).
  */
 export async function enrolChild(site: Site, request: Request): Promise<z.infer<typeof EnrolAnswer>> {
   if (request.protocol !== SYNC_PROTOCOL) throw otherProtocol(request.protocol);
   // A look before the work: a stranger must not make us sign certificates.
   await readToken(site, site.db, request);
   const child = readChild(site, request);
+  const ancestors = await listLineage(site);
+  refuseCycle(ancestors, child.id);
   const issued = await site.keys.issueClientCertificate(request.csr, child.id, site.now());
   await redeemDecided(site, request, { ...child, certificateKeyId: issued.keyId });
   site.log.info('server enrolled', { server: child.id, name: child.name });
@@ -37,6 +41,7 @@ export async function enrolChild(site: Site, request: Request): Promise<z.infer<
     certificate: issued.pem,
     ca: site.keys.caPem,
     signer: site.keys.signer,
+    ...(ancestors.length === 0 ? {} : { ancestors }),
   };
 }
 

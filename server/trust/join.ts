@@ -1,5 +1,6 @@
 import { createPrivateKey, X509Certificate } from 'node:crypto';
 import type { z } from 'zod';
+import { digestOf } from '../../core/envelope.ts';
 import { AppError } from '../../core/errors.ts';
 import { type Digest, type Id, type Name, parseId, printable } from '../../core/ids.ts';
 import { spkiDigest } from '../../core/pin.ts';
@@ -9,8 +10,10 @@ import { createLink, type Link } from '../db/links.ts';
 import { inTransaction } from '../db/open.ts';
 import { createServer, findServerByName, getServer, type KnownServer, updateServer } from '../db/servers.ts';
 import { saveSigner } from '../db/signers.ts';
+import { replaceAncestors } from '../db/trusted-servers.ts';
 import type { Site } from '../site.ts';
 import { createRequest } from './certificates.ts';
+import { refuseCycle } from './endorse.ts';
 import { otherProtocol } from './enrol.ts';
 import { type EnrolToken, parseEnrolToken } from './enrol-token.ts';
 import { pinnedJson } from './pinned-request.ts';
@@ -23,7 +26,8 @@ export type Joined = { readonly parent: KnownServer; readonly link: Link };
  * The child's side of an enrolment. The token says whom to trust: the TLS connection is pinned to its CA before the
  * token is shown. Joining the same parent again refreshes certificate, URL and keys and keeps what was replicated.
  *
- * Errors: `token_wrong`, `token_expired`, `name_taken`, `unreachable`, `denied` (another server answers), `usage` (URL, ourselves).
+ * Errors: `token_wrong`, `token_expired`, `name_taken`, `unreachable`, `denied` (another server answers), `usage` (URL, ourselves),
+ * `bad_signature` (the answer is not what the token speaks of), `wrong_state` (we would be above ourselves).
  */
 export async function joinParent(
   site: Site,
@@ -37,6 +41,7 @@ export async function joinParent(
   const { keyPem, csrPem } = await createRequest(site.self.id);
   const answer = checkAnswer(await postRequest(site, url, token, csrPem), token, keyPem);
   const parentId = parseId(answer.serverId);
+  refuseCycle(answer.ancestors ?? [], site.self.id);
   await checkName(site, parentId, answer.name);
   await site.keys.storeParentCredentials(parentId, { keyPem, certPem: answer.certificate, caPem: answer.ca });
   const joined = await inTransaction(site.db, async (trx) => {
@@ -45,6 +50,7 @@ export async function joinParent(
     if (known) await updateServer(trx, parent);
     else await createServer(trx, parent, site.self.id);
     await saveSigner(trx, answer.signer, site.now());
+    await replaceAncestors(trx, answer.ancestors ?? [], { voucher: parentId, origin: site.self.id, now: site.now() });
     const link = await createLink(trx, { parentId, origin: site.self.id });
     const event = { kind: 'server.joined', subject: parentId, data: { name: parent.name, url, again: known !== undefined } };
     await appendEvent(trx, { origin: site.self.id, at: site.now(), actor: join.actor, ...event });
@@ -99,7 +105,8 @@ function checkAnswer(answer: z.infer<typeof EnrolAnswer>, token: EnrolToken, key
     ours.checkIssued(ca) &&
     ours.verify(ca.publicKey) &&
     ours.checkPrivateKey(createPrivateKey(keyPem));
-  if (!isSound)
+  const above = answer.ancestors === undefined ? undefined : digestOf(answer.ancestors);
+  if (!isSound || above !== token.above)
     throw new AppError('bad_signature', 'the parent answered with keys that do not fit the token', {
       hint: 'get a new token from the parent',
     });

@@ -5,7 +5,7 @@ import { digestOf, type Envelope, signedBytes } from '../../core/envelope.ts';
 import { AppError } from '../../core/errors.ts';
 import { type Digest, printable } from '../../core/ids.ts';
 import { spkiDigest } from '../../core/pin.ts';
-import type { Catalogue, CatalogueHead, SignerRecord } from '../../core/sync-protocol.ts';
+import type { Catalogue, CatalogueHead, Endorsement, SignerRecord } from '../../core/sync-protocol.ts';
 
 /** What the CA's signature in a SignerRecord covers. */
 export function signerBytes(record: Pick<SignerRecord, 'serverId' | 'keyId' | 'publicKey'>): Buffer {
@@ -16,6 +16,19 @@ export function signerBytes(record: Pick<SignerRecord, 'serverId' | 'keyId' | 'p
 /** What the parent's signature in a Catalogue covers. */
 export function catalogueBytes(head: z.infer<typeof CatalogueHead>): Buffer {
   return Buffer.from(`waystation-catalogue-1\n${canonicalJson(head)}`);
+}
+
+/** What an endorser's signature covers. */
+export function endorsementBytes(endorsement: Omit<Endorsement, 'keyId' | 'signature'>): Buffer {
+  const { endorser, serverId, name, caPin } = endorsement;
+  return Buffer.from(`waystation-endorsement-1\n${canonicalJson({ endorser, serverId, name, caPin })}`);
+}
+
+/** Checks that the endorser whose signer was verified before said this. Throws `bad_signature`. */
+export function verifyEndorsement(endorsement: Endorsement, signer: SignerRecord): void {
+  const isOf = endorsement.endorser === signer.serverId && endorsement.keyId === signer.keyId;
+  if (isOf && verifyBytes(signer, endorsementBytes(endorsement), endorsement.signature)) return;
+  throw refused(`server ${printable(endorsement.endorser)} did not vouch for server ${printable(endorsement.serverId)}`);
 }
 
 /** Checks that the CA with this pin vouches for the signing key. Throws `bad_signature`. */
