@@ -19,6 +19,12 @@ export type Imported = {
 
 export type Damage = { readonly what: 'chunk' | 'frame' | 'pack' | 'index' | 'manifest'; readonly where: string; readonly digest?: Digest };
 
+/** Damage that a reader met, and the chunks that are gone with it until they are fetched again. */
+export type FoundDamage = { readonly damages: readonly Damage[]; readonly lost: readonly Digest[] };
+
+/** Chunks of a manifest: its root, pages and data alike. */
+export type ManifestChunks = { readonly manifest: Digest; readonly digests: readonly Digest[] };
+
 export type CheckReport = {
   readonly packs: number;
   readonly frames: number;
@@ -99,6 +105,12 @@ export type ContentStore = {
   unpackPart(path: string, onProgress?: OnProgress): Promise<{ readonly chunks: number; readonly rawBytes: number }>;
   /** SHA-256 of a file, computed in the worker. */
   hashFile(path: string): Promise<{ readonly digest: Digest; readonly sizeBytes: number }>;
+  /** Which chunks of these manifests are not here, as far as the pages that are here tell; at most 100,000. */
+  lackingOf(manifests: readonly Digest[]): Promise<readonly Digest[]>;
+  /** Which of these chunks belong to which of these manifests, as far as the pages that are here tell. */
+  ownersOf(digests: readonly Digest[], manifests: readonly Digest[]): Promise<readonly ManifestChunks[]>;
+  /** Calls `listener` for whatever any reader finds damaged or missing, until the function it gives is called. */
+  onDamage(listener: (found: FoundDamage) => void): () => void;
   /** Reads everything: packs, frames, chunks, index against packs. Damaged chunks are quarantined when `quarantine`. */
   check(options?: { readonly quarantine?: boolean }, onProgress?: OnProgress): Promise<CheckReport>;
   rebuildIndex(onProgress?: OnProgress): Promise<CheckReport>;

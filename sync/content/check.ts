@@ -4,7 +4,8 @@ import type { CheckReport, Damage, OnProgress } from '../../core/content-store.t
 import { AppError } from '../../core/errors.ts';
 import type { ContentIndex, FrameRecord } from './content-index.ts';
 import { asStoreError } from './durable.ts';
-import { quarantinePack, rebuildIndex } from './repair.ts';
+import { mendPack } from './mend.ts';
+import { rebuildIndex } from './rebuild-index.ts';
 import { type Found, frameRecord, scanPack } from './scan-pack.ts';
 import { listPacks, packPath, type Store } from './store.ts';
 
@@ -12,8 +13,8 @@ type Tally = { packs: number; frames: number; chunks: number; bytes: number; dam
 
 /**
  * Reads everything: each octet of each pack, each chunk decoded and hashed, and each row of the index compared
- * with what the packs say. With `quarantine`, damaged packs are rewritten without their damaged
- * frames, the originals kept under quarantine/, and the index is made again.
+ * with what the packs say. With `quarantine`, damaged packs are mended (mend.ts), and an index that is wrong is
+ * made again.
  */
 export async function checkStore(store: Store, options: { quarantine?: boolean }, onProgress: OnProgress): Promise<CheckReport> {
   const tally: Tally = { packs: 0, frames: 0, chunks: 0, bytes: 0, damages: [], damagedPacks: new Set() };
@@ -55,6 +56,8 @@ async function checkPack(store: Store, pack: string, tally: Tally): Promise<void
     () => undefined,
   );
   if (size === undefined) {
+    // Mended since the list was made: its content lies in another pack now.
+    if (record === undefined) return;
     tally.damages.push({ what: 'pack', where: `${pack}: the index names it and its file is not there` });
     return;
   }
@@ -113,8 +116,22 @@ function withIndex<Result>(tally: Tally, otherwise: Result, ask: () => Result): 
   }
 }
 
+/** Packs first, while the rows still tell what lay in a frame whose header is broken; the index last, when something is wrong with it. */
 async function repair(store: Store, tally: Tally): Promise<void> {
-  await rebuildIndex(store, () => undefined);
-  for (const pack of tally.damagedPacks) await quarantinePack(store, pack);
-  // Packs that the old index named and nobody has are gone with it.
+  const isReadable = isIndexReadable(store);
+  if (!isReadable) await rebuildIndex(store, () => undefined);
+  for (const pack of tally.damagedPacks) {
+    const found = await mendPack(store, pack);
+    store.onDamage?.(found);
+  }
+  if (isReadable && tally.damages.some(({ what }) => what === 'index' || what === 'pack')) await rebuildIndex(store, () => undefined);
+}
+
+function isIndexReadable(store: Store): boolean {
+  try {
+    return store.index.integrity().length === 0;
+  } catch (error) {
+    if (asStoreError(error, 'reading the index').code === 'corrupt') return false;
+    throw error;
+  }
 }

@@ -5,6 +5,7 @@ import { AppError } from '../../core/errors.ts';
 import type { Digest } from '../../core/ids.ts';
 import type { Location } from './content-index.ts';
 import { asStoreError } from './durable.ts';
+import { mendPack } from './mend.ts';
 import { packPath, type Store } from './store.ts';
 
 /** Decoded frames kept, about 1 MiB each: neighbours are asked for one after the other. */
@@ -38,32 +39,64 @@ export function createChunkReader(store: Store): ChunkReader {
     });
 }
 
-/** Tries `read` on each copy of a chunk until one is right; once more when packs moved under it. */
+type Tried<Result> = { readonly found?: { readonly value: Result }; readonly failure?: AppError; readonly hurt: readonly string[] };
+
+/** Mending may move what the next look needs; more looks than this are a disk that fails faster than we mend. */
+const LOOKS = 3;
+
+/**
+ * Tries `read` on each copy of a chunk until one is right. Packs in which it failed are mended when somebody listens
+ * for damage, and then it looks again: the chunk may lie elsewhere now, or have been saved.
+ */
 export async function fromAnyCopy<Result>(store: Store, digest: Digest, read: (location: Location) => Promise<Result>): Promise<Result> {
-  let failure: unknown;
-  for (let attempt = 0; attempt < 2; attempt++) {
-    for (const location of store.index.locate(digest)) {
-      try {
-        return await read(location);
-      } catch (error) {
-        failure = damagedChunk(error, digest, location);
-      }
-    }
+  let failure: AppError | undefined;
+  for (let look = 0; look < LOOKS; look++) {
+    const tried = await tryCopies(store, digest, read);
+    if (tried.found === undefined) failure = failure?.code === 'corrupt' ? failure : (tried.failure ?? failure);
+    const isMended = await mendHurt(store, tried.hurt);
+    if (tried.found) return tried.found.value;
     // Garbage collection and repair move live chunks: their old pack is gone only after the new rows are there.
-    if (!(failure instanceof AppError && failure.code === 'not_found')) break;
+    if (tried.hurt.length === 0 || (!isMended && failure?.code !== 'not_found')) break;
   }
+  store.onDamage?.({ damages: [], lost: [digest] });
   throw failure ?? notHere(digest);
 }
 
+async function tryCopies<Result>(store: Store, digest: Digest, read: (location: Location) => Promise<Result>): Promise<Tried<Result>> {
+  const hurt: string[] = [];
+  let failure: AppError | undefined;
+  for (const location of store.index.locate(digest)) {
+    try {
+      return { found: { value: await read(location) }, hurt };
+    } catch (error) {
+      failure = damagedChunk(error, digest, location);
+      if (failure.code === 'corrupt' || failure.code === 'not_found') hurt.push(location.pack);
+    }
+  }
+  return { hurt, ...(failure === undefined ? {} : { failure }) };
+}
+
+/** True when somebody listens, and so everything was looked at. */
+async function mendHurt(store: Store, packs: readonly string[]): Promise<boolean> {
+  if (store.onDamage === undefined || packs.length === 0) return false;
+  for (const pack of packs) {
+    const found = await mendPack(store, pack);
+    if (found.damages.length > 0) store.onDamage(found);
+  }
+  return true;
+}
+
 export function notHere(digest: Digest): AppError {
-  return new AppError('not_found', `chunk ${digest} is not in this store`, { hint: 'replicate or import the image again' });
+  return new AppError('not_found', `chunk ${digest} is not in this store`, {
+    hint: 'a branch fetches it again by itself; elsewhere import the image again',
+  });
 }
 
 function damagedChunk(error: unknown, digest: Digest, location: Location): AppError {
   const known = asStoreError(error, `reading pack ${location.pack}`);
   if (known.code !== 'bad_data' && known.code !== 'corrupt') return known;
   return new AppError('corrupt', `chunk ${digest} is damaged: pack ${location.pack} at ${location.offset}: ${known.message}`, {
-    hint: 'run waystation store check --repair, then replicate or import the image again',
+    hint: 'a branch fetches it again by itself; waystation store check --repair does it now and says what stays lost',
     cause: error,
   });
 }

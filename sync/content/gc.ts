@@ -6,7 +6,7 @@ import { createChunkReader } from './chunk-reader.ts';
 import { createDigestSet, type DigestSet } from './digest-set.ts';
 import { syncDirectory } from './durable.ts';
 import { readManifestData } from './manifest-reader.ts';
-import { rewritePack } from './repair.ts';
+import { rewritePack } from './rewrite-pack.ts';
 import { packPath, type Store } from './store.ts';
 
 export type GcOptions = { readonly roots: readonly Digest[]; readonly graceMs: number; readonly dryRun: boolean };
@@ -90,7 +90,7 @@ async function sweepPack(store: Store, pack: string, sweep: Sweep, tally: Tally)
     add(tally, { freedBytes: info.size, freedChunks, rewrittenPacks: 0, keptBytes: 0 });
     return;
   }
-  const rewritten = await rewritePack(store, pack, sweep.wanted.has, isStill);
+  const rewritten = await rewritePack(store, pack, { keep: sweep.wanted.has, isStill });
   if (rewritten === undefined) {
     tally.keptBytes += info.size;
     return;

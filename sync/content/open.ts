@@ -1,6 +1,6 @@
 import { resolve } from 'node:path';
 import { Worker } from 'node:worker_threads';
-import type { ContentStore, OnProgress } from '../../core/content-store.ts';
+import type { ContentStore, FoundDamage, OnProgress } from '../../core/content-store.ts';
 import { AppError, errorFromPlain } from '../../core/errors.ts';
 import type { ArchiveLimits } from './archives.ts';
 import type { WorkerData } from './worker.ts';
@@ -39,6 +39,9 @@ export async function openContentStore(dir: string, options: ContentStoreOptions
     releaseArchive: (key) => call('releaseArchive', [key]),
     unpackPart: (path, onProgress) => call('unpackPart', [path], onProgress),
     hashFile: (path) => call('hashFile', [path]) as ReturnType<ContentStore['hashFile']>,
+    lackingOf: (manifests) => call('lackingOf', [manifests]),
+    ownersOf: (digests, manifests) => call('ownersOf', [digests, manifests]),
+    onDamage: client.onDamage,
     check: (checkOptions, onProgress) => call('check', [checkOptions ?? {}], onProgress),
     rebuildIndex: (onProgress) => call('rebuildIndex', [], onProgress),
     stats: () => call('stats', []),
@@ -56,9 +59,16 @@ type CallWorker = <Name extends keyof Methods>(
 
 type Waiting = { resolve(result: unknown): void; reject(error: Error): void; onProgress: OnProgress | undefined };
 
-async function startWorker(data: WorkerData): Promise<{ call: CallWorker; close(): Promise<void> }> {
+type Client = {
+  readonly call: CallWorker;
+  readonly onDamage: ContentStore['onDamage'];
+  close(): Promise<void>;
+};
+
+async function startWorker(data: WorkerData): Promise<Client> {
   const worker = new Worker(new URL('./worker.ts', import.meta.url), { workerData: data, name: 'content-store' });
   const waiting = new Map<number, Waiting>();
+  const listeners = new Set<(found: FoundDamage) => void>();
   const started = Promise.withResolvers<void>();
   const exited = Promise.withResolvers<void>();
   let failure: Error | undefined;
@@ -73,6 +83,10 @@ async function startWorker(data: WorkerData): Promise<{ call: CallWorker; close(
 
   worker.on('message', (message: FromWorker) => {
     if (message.kind === 'ready') return started.resolve();
+    if (message.kind === 'damage') {
+      for (const listener of listeners) listener(message.found);
+      return;
+    }
     const caller = waiting.get(message.id);
     if (message.kind === 'progress') return caller?.onProgress?.(message.done, message.total);
     waiting.delete(message.id);
@@ -103,6 +117,10 @@ async function startWorker(data: WorkerData): Promise<{ call: CallWorker; close(
   await started.promise;
   return {
     call: ((method, args, onProgress) => ask(method, args, onProgress)) as CallWorker,
+    onDamage: (listener) => {
+      listeners.add(listener);
+      return () => void listeners.delete(listener);
+    },
     close: () => {
       closing ??= close();
       return closing;

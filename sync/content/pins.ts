@@ -8,6 +8,8 @@ export type Pins = {
   pinPack(name: string): void;
   unpinPack(name: string): void;
   isPackPinned(name: string): boolean;
+  /** From now on a pack counts as pinned as long as the one is from which its content came. */
+  followPack(name: string, from: string): void;
   /** Runs `work` with these manifests held as roots. */
   withRoots<Result>(manifests: readonly Digest[], work: () => Promise<Result>): Promise<Result>;
   roots(): readonly Digest[];
@@ -16,10 +18,16 @@ export type Pins = {
 export function createPins(): Pins {
   const packs = new Map<string, number>();
   const roots = new Map<Digest, number>();
+  const followed = new Map<string, string>();
+  const isPinned = (name: string): boolean => {
+    const from = followed.get(name);
+    return packs.has(name) || (from !== undefined && isPinned(from));
+  };
   return {
     pinPack: (name) => count(packs, name, 1),
     unpinPack: (name) => count(packs, name, -1),
-    isPackPinned: (name) => packs.has(name),
+    isPackPinned: isPinned,
+    followPack: (name, from) => void followed.set(name, from),
     roots: () => [...roots.keys()],
     async withRoots(manifests, work) {
       for (const manifest of manifests) count(roots, manifest, 1);

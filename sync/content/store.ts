@@ -1,6 +1,7 @@
 import { mkdir, readdir, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { MAX_PACK_BYTES } from '../../core/content/limits.ts';
+import type { FoundDamage } from '../../core/content-store.ts';
 import { newId } from '../../core/ids.ts';
 import { type ContentIndex, type FrameRecord, openIndex } from './content-index.ts';
 import { asStoreError, syncDirectory } from './durable.ts';
@@ -26,6 +27,16 @@ export type Store = {
   readonly moving: Turns;
   /** One collection at a time. */
   readonly collecting: Turns;
+  /**
+   * Told what readers find damaged or missing. With it they mend on the spot: what is damaged is put aside, what can be
+   * saved of it is stored anew. Without it they only fail.
+   */
+  readonly onDamage: ((found: FoundDamage) => void) | undefined;
+};
+
+export type StoreOptions = {
+  readonly packBytes?: number;
+  readonly onDamage?: (found: FoundDamage) => void;
 };
 
 export type StorePaths = {
@@ -56,7 +67,7 @@ export function packPath(paths: StorePaths, pack: string): string {
  * Opens a store's directory, made if it is not there. What a killed process left is put right first: temporary
  * files go, a pack that was named but not indexed is taken in, an index that is lost or cannot be read is made again.
  */
-export async function openStore(root: string, signal: AbortSignal, packBytes: number = MAX_PACK_BYTES): Promise<Store> {
+export async function openStore(root: string, signal: AbortSignal, options: StoreOptions = {}): Promise<Store> {
   const paths = storePaths(root);
   for (const path of [paths.packs, paths.archives, paths.quarantine, paths.tmp]) await mkdir(path, { recursive: true, mode: 0o700 });
   await removeLeftovers(paths);
@@ -68,9 +79,10 @@ export async function openStore(root: string, signal: AbortSignal, packBytes: nu
     pins: createPins(),
     arriving: new Set(),
     signal,
-    packBytes,
+    packBytes: options.packBytes ?? MAX_PACK_BYTES,
     moving: createTurns(),
     collecting: createTurns(),
+    onDamage: options.onDamage,
   };
 }
 
@@ -115,10 +127,13 @@ export async function listPacks(paths: StorePaths): Promise<string[]> {
     .sort();
 }
 
-/** Packs become visible whole (rename after fsync); one without rows was whole before the process died. */
-async function adoptPacks(paths: StorePaths, index: ContentIndex): Promise<void> {
+/**
+ * Takes in packs that have no rows. Packs become visible whole (rename after fsync): one without rows was whole before
+ * its writer died. Those in `arriving` have a writer who lives.
+ */
+export async function adoptPacks(paths: StorePaths, index: ContentIndex, arriving: ReadonlySet<string> = new Set()): Promise<void> {
   const known = new Set(index.packs().map((pack) => pack.name));
-  for (const name of await listPacks(paths)) if (!known.has(name)) await indexPack(paths, index, name);
+  for (const name of await listPacks(paths)) if (!known.has(name) && !arriving.has(name)) await indexPack(paths, index, name);
 }
 
 /** Writes the rows of one pack from what its frames say; gives the damaged stretches. */

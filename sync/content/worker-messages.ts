@@ -1,4 +1,5 @@
 import type { MessagePort } from 'node:worker_threads';
+import type { FoundDamage } from '../../core/content-store.ts';
 import type { ErrorCode } from '../../core/errors.ts';
 
 /*
@@ -12,6 +13,7 @@ export type PlainError = { readonly code: ErrorCode; readonly message: string; r
 
 export type FromWorker =
   | { readonly kind: 'ready' }
+  | { readonly kind: 'damage'; readonly found: FoundDamage }
   | { readonly kind: 'progress'; readonly id: number; readonly done: number; readonly total: number }
   | { readonly kind: 'done'; readonly id: number; readonly result: unknown }
   | { readonly kind: 'failed'; readonly id: number; readonly error: PlainError };

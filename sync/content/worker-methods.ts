@@ -8,11 +8,12 @@ import { exportDisk } from './export-disk.ts';
 import { collectGarbage, type GcOptions } from './gc.ts';
 import { importDisk } from './import-disk.ts';
 import { importTree, type TreeSource } from './import-tree.ts';
+import { lackingOf, ownersOf } from './manifest-chunks.ts';
 import { readRootText } from './manifest-reader.ts';
 import { missingOf } from './missing.ts';
 import { hashFileHex } from './part-writer.ts';
 import { openFile, readFrames } from './read-streams.ts';
-import { rebuildIndex } from './repair.ts';
+import { rebuildIndex } from './rebuild-index.ts';
 import type { Store } from './store.ts';
 import { unpackPart } from './unpack-part.ts';
 import { verifyImage } from './verify-image.ts';
@@ -42,6 +43,8 @@ export async function createMethods(store: Store, limits: ArchiveLimits) {
     releaseArchive: async (_: OnProgress, key: string) => archives.release(parseArchiveKey(key)),
     unpackPart: (onProgress: OnProgress, path: string) => unpackPart(store, path, onProgress),
     hashFile: async (_: OnProgress, path: string) => ({ digest: `sha256:${await hashFileHex(path)}`, sizeBytes: (await stat(path)).size }),
+    lackingOf: (_: OnProgress, manifests: readonly Digest[]) => lackingOf(store, manifests),
+    ownersOf: (_: OnProgress, digests: readonly Digest[], manifests: readonly Digest[]) => ownersOf(store, digests, manifests),
     check: (onProgress: OnProgress, options: { quarantine?: boolean }) => checkStore(store, options, onProgress),
     rebuildIndex: (onProgress: OnProgress) => rebuildIndex(store, onProgress),
     stats: () => stats(store),

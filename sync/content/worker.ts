@@ -20,7 +20,7 @@ const NICENESS = 5;
 async function run({ root, archives }: WorkerData): Promise<void> {
   yieldToMainThread();
   const stopping = new AbortController();
-  const store = await openStore(root, stopping.signal);
+  const store = await openStore(root, stopping.signal, { onDamage: (found) => send({ kind: 'damage', found }) });
   const methods = await createMethods(store, archives);
   const running = new Set<Promise<void>>();
   parentPort?.on('message', (call: Call) => {

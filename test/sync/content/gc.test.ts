@@ -62,7 +62,7 @@ test('of two collections at once one works, the other says that it is busy, and 
 
 test('packs that an unfinished writer filled stay, however old they look and though nobody names them yet', async (t) => {
   const directory = await temporaryDirectory(t);
-  const store = await openStore(join(directory, 'store'), new AbortController().signal, 2 * MIB);
+  const store = await openStore(join(directory, 'store'), new AbortController().signal, { packBytes: 2 * MIB });
   t.after(() => store.index.close());
   const collect = () => collectGarbage(store, { roots: [], ...NOW }, () => undefined);
   const pieces = Array.from({ length: 40 }, (_, index) => noise(index, 200_000));

@@ -1,16 +1,12 @@
 import { renameSync, rmSync } from 'node:fs';
-import { rename, rm, stat } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type Chunk, decodeFrame, encodeFrame } from '../../core/content/frame.ts';
-import type { Frame } from '../../core/content/frame-reader.ts';
 import type { CheckReport, Damage, OnProgress } from '../../core/content-store.ts';
 import { AppError } from '../../core/errors.ts';
-import { type Digest, newId } from '../../core/ids.ts';
+import { newId } from '../../core/ids.ts';
 import { type ContentIndex, openIndex } from './content-index.ts';
-import { asStoreError, syncDirectory } from './durable.ts';
-import { createPackWriter, type PackWriter } from './pack-writer.ts';
-import { scanPack } from './scan-pack.ts';
-import { indexPack, listPacks, packPath, type Store } from './store.ts';
+import { asStoreError } from './durable.ts';
+import { indexPack, listPacks, type Store } from './store.ts';
 
 /**
  * Makes the index again from the packs, in a file of its own, and puts it in the old one's place. Packs that
@@ -80,66 +76,4 @@ function replaceIndex(store: Store, temporary: string): void {
   for (const tail of ['-wal', '-shm']) rmSync(`${store.paths.index}${tail}`, { force: true });
   renameSync(temporary, store.paths.index);
   store.index = openIndex(store.paths.index);
-}
-
-export type Rewritten = { readonly keptBytes: number; readonly oldBytes: number };
-
-/**
- * Writes what is worth keeping of a pack into a new one and changes the rows in one transaction. The old
- * file stays where it is: the caller removes or keeps it. Damaged frames are left out. When `isStill` says no
- * at the moment of the change, nothing changes and undefined comes back.
- */
-export async function rewritePack(
-  store: Store,
-  pack: string,
-  keep: (digest: Digest) => boolean,
-  isStill: () => boolean = () => true,
-): Promise<Rewritten | undefined> {
-  const path = packPath(store.paths, pack);
-  const writer = createPackWriter(store, { replaces: pack, isStillWanted: isStill });
-  const oldBytes = (await stat(path)).size;
-  try {
-    let kept = 0;
-    for await (const { frame } of scanPack(path)) {
-      if (store.signal.aborted) throw new AppError('cancelled', 'the store was closed');
-      if (frame) kept += await copyFrame(frame, keep, writer);
-    }
-    if (kept > 0) {
-      const keptBytes = await writer.commit();
-      return keptBytes === undefined ? undefined : { keptBytes, oldBytes };
-    }
-    if (!isStill()) return undefined;
-    store.index.removePack(pack);
-    return { keptBytes: 0, oldBytes };
-  } finally {
-    await writer.abort();
-  }
-}
-
-async function copyFrame(frame: Frame, keep: (digest: Digest) => boolean, writer: PackWriter): Promise<number> {
-  const chunks = await intactChunks(frame);
-  const kept = chunks.filter((chunk) => keep(chunk.digest));
-  if (kept.length === 0) return 0;
-  const isWhole = kept.length === frame.header.chunks.length;
-  const octets = isWhole ? Buffer.from(frame.octets) : await encodeFrame(kept);
-  const rawBytes = kept.reduce((sum, chunk) => sum + chunk.bytes.length, 0);
-  await writer.append(octets, { rawBytes, chunks: kept.map(({ digest, bytes }) => ({ digest, length: bytes.length })) });
-  return kept.length;
-}
-
-async function intactChunks(frame: Frame): Promise<Chunk[]> {
-  try {
-    return await decodeFrame(frame.header, frame.payload);
-  } catch (error) {
-    // Its sums are right and its content is not: it was written so. Nothing of it is worth keeping.
-    if (error instanceof AppError && error.code === 'bad_data') return [];
-    throw error;
-  }
-}
-
-/** Rewrites a damaged pack without its damaged frames; the original goes to quarantine/. */
-export async function quarantinePack(store: Store, pack: string): Promise<void> {
-  await rewritePack(store, pack, () => true);
-  await rename(packPath(store.paths, pack), join(store.paths.quarantine, `${pack}.pack`));
-  await syncDirectory(store.paths.packs);
 }

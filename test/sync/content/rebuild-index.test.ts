@@ -3,7 +3,7 @@ import { copyFile, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { newId } from '../../../core/ids.ts';
-import { rebuildIndex } from '../../../sync/content/repair.ts';
+import { rebuildIndex } from '../../../sync/content/rebuild-index.ts';
 import { openStore, packPath } from '../../../sync/content/store.ts';
 import { gptDisk } from '../../core/content/make-disk.ts';
 import { importOctets, openedStore, temporaryDirectory } from './fixtures.ts';
