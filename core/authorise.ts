@@ -27,6 +27,8 @@ export const ACTIONS = [
   'sync.tunnel',
   'sync.report',
   'sync.renew',
+  'control.report',
+  'control.pull',
   'server.read',
   'server.write',
   'token.create',
@@ -45,12 +47,23 @@ export const ACTIONS = [
 ] as const;
 export type Action = (typeof ACTIONS)[number];
 
-/** What it is asked of. `ownerId` is the target or server that the object belongs to, where one does. */
-export type AuthObject = { readonly ownerId?: Id };
+/**
+ * What it is asked of. `ownerId` is the target or server that the object belongs to, where one does; `viaId` the child of ours
+ * behind which that server stands.
+ */
+export type AuthObject = { readonly ownerId?: Id; readonly viaId?: Id };
 
 const OPEN: readonly Action[] = ['health.read', 'boot.read', 'first-boot.report', 'server.enrol', 'agent.hello'];
 const AGENT: readonly Action[] = ['agent.work', 'content.read'];
-const SERVER: readonly Action[] = ['sync.catalogue', 'sync.archive', 'sync.tunnel', 'sync.report', 'sync.renew'];
+const SERVER: readonly Action[] = [
+  'sync.catalogue',
+  'sync.archive',
+  'sync.tunnel',
+  'sync.report',
+  'sync.renew',
+  'control.report',
+  'control.pull',
+];
 const VIEWER: readonly Action[] = ['server.read', 'image.read', 'target.read', 'order.read', 'link.read', 'store.read', 'metrics.read'];
 const OPERATOR: readonly Action[] = [...VIEWER, 'target.write', 'order.write', 'log.read'];
 const ADMINISTRATOR: readonly Action[] = [...OPERATOR, 'server.write', 'token.create', 'image.write', 'link.write', 'store.write'];
@@ -62,7 +75,7 @@ const BY_ROLE: { readonly [Role in OperatorRole]: readonly Action[] } = {
 
 /**
  * The one place that says yes. Deny by default: what no line below allows is refused. An agent acts
- * only on what belongs to its own target, a server only on what belongs to itself.
+ * only on what belongs to its own target, a server only on what belongs to itself or to servers behind it.
  */
 export function authorise(identity: Identity, action: Action, object: AuthObject = {}): boolean {
   if (OPEN.includes(action)) return true;
@@ -74,7 +87,7 @@ export function authorise(identity: Identity, action: Action, object: AuthObject
     case 'operator':
       return BY_ROLE[identity.role].includes(action);
     case 'server':
-      return SERVER.includes(action) && isOwn(identity.serverId, object);
+      return SERVER.includes(action) && (isOwn(identity.serverId, object) || object.viaId === identity.serverId);
     case 'agent':
       return AGENT.includes(action) && isOwn(identity.targetId, object);
   }

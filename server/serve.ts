@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import type { FindAgent } from './api/identity.ts';
 import { type Listeners, startListeners } from './api/start.ts';
 import { startBootServices } from './boot/start.ts';
+import { startControl } from './control/start.ts';
 import { findAgentKey } from './db/agent-keys.ts';
 import { startOrderExpiry } from './orders/expiry.ts';
 import { startReplication } from './replication.ts';
@@ -36,6 +37,7 @@ export async function startServe(site: Site): Promise<Serving> {
     stops.push(startOrderExpiry(bound));
     stops.push(startRenewal(bound, { onLeaf: listeners.swapLeaf }));
     stops.push(startReplication(bound).close);
+    stops.push(startControl(bound).close);
     const urls = addresses(site, listeners);
     site.log.info('serving', { ...urls, tftpPort: boot.tftpPort });
     return { ...urls, tftpPort: boot.tftpPort, close };

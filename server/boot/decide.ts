@@ -1,5 +1,6 @@
 import { AppError } from '../../core/errors.ts';
 import type { Arch } from '../../core/image.ts';
+import { policyOf } from '../control/policies.ts';
 import { findNewestEngine } from '../db/engines.ts';
 import { hasActiveOrder } from '../db/orders.ts';
 import { hasOrders } from '../db/targets.ts';
@@ -38,7 +39,7 @@ async function meet(site: Site, machine: Machine): Promise<Target | undefined> {
 
 async function isForEngine(site: Site, target: Target): Promise<boolean> {
   if (await hasActiveOrder(site.db, target.id)) return true;
-  return site.config.unknownTargets === 'engine' && (await isUnknown(site, target));
+  return (await policyOf(site, 'unknownTargets')) === 'engine' && (await isUnknown(site, target));
 }
 
 /** Nobody named it, wrote it down or made an order for it. */

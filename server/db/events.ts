@@ -54,3 +54,14 @@ export async function listEvents(
     data: JSON.parse(row.data),
   }));
 }
+
+/** The number of an origin's newest event; 0 when there is none. */
+export async function newestEvent(db: Knex, origin: Id): Promise<number> {
+  const row = await db('events').where({ origin }).orderBy('seq', 'desc').first('seq');
+  return Number(row?.seq ?? 0);
+}
+
+/** Stores events of another server as they are: their numbers are its own. */
+export async function insertEvents(db: Knex, events: readonly StoredEvent[]): Promise<void> {
+  for (const { data, ...event } of events) await db('events').insert({ ...event, data: JSON.stringify(data) });
+}

@@ -118,6 +118,11 @@ function isRetryable(error: unknown): boolean {
   );
 }
 
+/** Runs `work` in the caller's transaction when `db` is one, else in one of its own. */
+export function joinTransaction<Result>(db: Knex, work: (trx: Knex) => Promise<Result>): Promise<Result> {
+  return db.isTransaction ? work(db) : inTransaction(db, work);
+}
+
 /** Runs `work` in one transaction, again (at most five times) when the database asks for that: so `work` has no effects but its statements. */
 export async function inTransaction<Result>(db: Knex, work: (trx: Knex.Transaction) => Promise<Result>): Promise<Result> {
   for (let attempt = 1; ; attempt++) {

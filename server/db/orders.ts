@@ -2,6 +2,8 @@ import type { Knex } from 'knex';
 import type { Digest, Id } from '../../core/ids.ts';
 import type { OrderState } from '../../core/order.ts';
 import type { Progress } from '../../core/progress.ts';
+import { joinTransaction } from './open.ts';
+import { markChanged } from './outbox.ts';
 
 export type OrderError = { readonly code: string; readonly message: string; readonly hint?: string | undefined };
 
@@ -23,6 +25,10 @@ export type Order = {
   readonly progress: Progress | null;
   readonly error: OrderError | null;
   readonly figures: Readonly<Record<string, number>> | null;
+  /** The server above us where it was made; null for our own. */
+  readonly managedBy: Id | null;
+  /** In words, while it is `planned`. */
+  readonly waitsFor: string | null;
   readonly createdAt: number;
   readonly updatedAt: number;
   readonly endedAt: number | null;
@@ -44,6 +50,8 @@ type Row = {
   progress: string | null;
   error: string | null;
   figures: string | null;
+  managed_by: Id | null;
+  waits_for: string | null;
   created_at: number;
   updated_at: number;
   ended_at: number | null;
@@ -65,6 +73,8 @@ function fromRow(row: Row): Order {
     progress: parse<Progress>(row.progress),
     error: parse<OrderError>(row.error),
     figures: parse<Record<string, number>>(row.figures),
+    managedBy: row.managed_by,
+    waitsFor: row.waits_for,
     createdAt: Number(row.created_at),
     updatedAt: Number(row.updated_at),
     endedAt: row.ended_at === null ? null : Number(row.ended_at),
@@ -78,11 +88,18 @@ function parse<T>(text: string | null): T | null {
 export type NewOrder = Pick<Order, 'id' | 'jobId' | 'targetId' | 'imageId' | 'imageReference' | 'manifest' | 'nonce'> & {
   readonly origin: Id;
   readonly now: number;
+  readonly managedBy?: Id | undefined;
+  readonly waitsFor?: string | undefined;
 };
 
 /** Inserts an order in the state `planned` and makes it the target's active one; a second active one breaks a key. */
 export async function insertOrder(db: Knex, order: NewOrder): Promise<void> {
   await db('active_orders').insert({ target_id: order.targetId, order_id: order.id });
+  await insertIdleOrder(db, order);
+}
+
+/** As `insertOrder`, for an order that is refused in the same transaction: it takes its target from nobody. */
+export async function insertIdleOrder(db: Knex, order: NewOrder): Promise<void> {
   await db('orders').insert({
     id: order.id,
     job_id: order.jobId,
@@ -95,9 +112,12 @@ export async function insertOrder(db: Knex, order: NewOrder): Promise<void> {
     origin: order.origin,
     nonce: order.nonce,
     disk_written: false,
+    managed_by: order.managedBy ?? null,
+    waits_for: order.waitsFor ?? null,
     created_at: order.now,
     updated_at: order.now,
   });
+  await markChanged(db, 'order', order.id);
 }
 
 export async function findOrder(db: Knex, id: string): Promise<Order | undefined> {
@@ -127,15 +147,22 @@ export async function listActiveOrders(db: Knex): Promise<Order[]> {
 }
 
 /**
- * Whether the target must be booted into the engine: it has an order that has not ended and whose disk is not
- * written yet. Once the disk is verified the machine boots from it, although the order is still active.
+ * Whether the target must be booted into the engine: it has an order that waits for nothing, has not ended, and whose
+ * disk is not written yet. Once the disk is verified the machine boots from it, although the order is still active.
  */
 export async function hasActiveOrder(db: Knex, targetId: Id): Promise<boolean> {
   const order = await findActiveOrder(db, targetId);
-  return order !== undefined && !order.diskWritten;
+  return order !== undefined && order.waitsFor === null && !order.diskWritten;
 }
 
-export type OrderPatch = Partial<Pick<Order, 'state' | 'diskWritten' | 'verifiedAt' | 'progress' | 'error' | 'figures' | 'endedAt'>>;
+/** Orders that wait for something before they may start, oldest first. */
+export async function listWaitingOrders(db: Knex): Promise<Order[]> {
+  return (await db<Row>('orders').where({ state: 'planned' }).whereNotNull('waits_for').orderBy('id')).map(fromRow);
+}
+
+export type OrderPatch = Partial<
+  Pick<Order, 'state' | 'waitsFor' | 'diskWritten' | 'verifiedAt' | 'progress' | 'error' | 'figures' | 'endedAt'>
+>;
 
 /** Changes an order that is still as it was read. Returns false when somebody else changed it in between. */
 export async function updateOrder(db: Knex, was: Order, patch: OrderPatch, now: number): Promise<boolean> {
@@ -146,14 +173,21 @@ export async function updateOrder(db: Knex, was: Order, patch: OrderPatch, now: 
   if (patch.progress !== undefined) fields.progress = stored(patch.progress);
   if (patch.error !== undefined) fields.error = stored(patch.error);
   if (patch.figures !== undefined) fields.figures = stored(patch.figures);
+  if (patch.waitsFor !== undefined) fields.waits_for = patch.waitsFor;
   if (patch.endedAt !== undefined) fields.ended_at = patch.endedAt;
-  return (await db<Row>('orders').where({ id: was.id, state: was.state, revision: was.revision }).update(fields)) === 1;
+  return joinTransaction(db, async (trx) => {
+    const expected = { id: was.id, state: was.state, revision: was.revision };
+    if ((await trx<Row>('orders').where(expected).update(fields)) !== 1) return false;
+    await markChanged(trx, 'order', was.id);
+    return true;
+  });
 }
 
 function stored(value: unknown): string | null {
   return value === null ? null : JSON.stringify(value);
 }
 
-export async function deleteActiveOrder(db: Knex, order: Order): Promise<void> {
-  await db('active_orders').where({ target_id: order.targetId, order_id: order.id }).delete();
+/** Returns false when the target was not this order's. */
+export async function deleteActiveOrder(db: Knex, order: Order): Promise<boolean> {
+  return (await db('active_orders').where({ target_id: order.targetId, order_id: order.id }).delete()) === 1;
 }

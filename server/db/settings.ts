@@ -9,3 +9,7 @@ export async function getSetting(db: Knex, key: string): Promise<string | undefi
 export async function setSetting(db: Knex, key: string, value: string): Promise<void> {
   await db('settings').insert({ key, value }).onConflict('key').merge();
 }
+
+export async function deleteSetting(db: Knex, key: string): Promise<void> {
+  await db('settings').where({ key }).delete();
+}

@@ -2,6 +2,8 @@ import type { Knex } from 'knex';
 import type { Inventory } from '../../core/agent-protocol.ts';
 import type { Id, Mac, Name } from '../../core/ids.ts';
 import type { Arch } from '../../core/image.ts';
+import { joinTransaction } from './open.ts';
+import { markChanged } from './outbox.ts';
 
 export type Firmware = 'bios' | 'uefi';
 export type Environment = 'unknown' | 'firmware' | 'engine' | 'disk';
@@ -12,6 +14,8 @@ export type Target = {
   readonly id: Id;
   /** Given by an operator; a discovered target has none. */
   readonly name: Name | null;
+  /** A label that operators give; any number of targets may bear one. */
+  readonly group: Name | null;
   readonly uuid: string | null;
   readonly serial: string | null;
   readonly macs: readonly Mac[];
@@ -30,6 +34,7 @@ export type Target = {
 type Row = {
   id: Id;
   name: Name | null;
+  group_name: Name | null;
   uuid: string | null;
   serial: string | null;
   arch: Arch | null;
@@ -48,6 +53,7 @@ function fromRow(row: Row, macs: readonly Mac[]): Target {
   return {
     id: row.id,
     name: row.name,
+    group: row.group_name,
     uuid: row.uuid,
     serial: row.serial,
     macs,
@@ -122,19 +128,28 @@ export async function insertTarget(db: Knex, target: NewTarget): Promise<void> {
     revision: 1,
   });
   await addMacs(db, target.id, target.macs);
+  await markChanged(db, 'target', target.id);
 }
 
-type Changeable = Pick<Target, 'name' | 'uuid' | 'serial' | 'arch' | 'firmware' | 'environment' | 'activity' | 'inventory' | 'seenAt'>;
+type Changeable = Pick<
+  Target,
+  'name' | 'group' | 'uuid' | 'serial' | 'arch' | 'firmware' | 'environment' | 'activity' | 'inventory' | 'seenAt'
+>;
 
 export type TargetPatch = { -readonly [Key in keyof Changeable]?: Changeable[Key] };
 
 /** Changes a target that is still at the revision read. Returns false when somebody else changed it in between. */
 export async function updateTarget(db: Knex, was: Pick<Target, 'id' | 'revision'>, patch: TargetPatch): Promise<boolean> {
-  const { seenAt, inventory, ...plain } = patch;
+  const { seenAt, inventory, group, ...plain } = patch;
   const fields: Partial<Row> = { ...plain, revision: was.revision + 1 };
   if (seenAt !== undefined) fields.seen_at = seenAt;
+  if (group !== undefined) fields.group_name = group;
   if (inventory !== undefined) fields.inventory = inventory === null ? null : JSON.stringify(inventory);
-  return (await db<Row>('targets').where({ id: was.id, revision: was.revision }).update(fields)) === 1;
+  return joinTransaction(db, async (trx) => {
+    if ((await trx<Row>('targets').where({ id: was.id, revision: was.revision }).update(fields)) !== 1) return false;
+    await markChanged(trx, 'target', was.id);
+    return true;
+  });
 }
 
 export async function addMacs(db: Knex, targetId: Id, macs: readonly Mac[]): Promise<void> {
@@ -143,7 +158,9 @@ export async function addMacs(db: Knex, targetId: Id, macs: readonly Mac[]): Pro
 
 /** A network card was moved to another machine: its address goes along. */
 export async function moveMacs(db: Knex, targetId: Id, macs: readonly Mac[]): Promise<void> {
+  const losers: Id[] = await db('target_macs').whereIn('mac', macs).whereNot({ target_id: targetId }).distinct().pluck('target_id');
   await db('target_macs').whereIn('mac', macs).update({ target_id: targetId });
+  for (const id of [targetId, ...losers]) if (macs.length > 0) await markChanged(db, 'target', id);
 }
 
 export async function deleteTarget(db: Knex, id: Id): Promise<void> {
@@ -151,6 +168,7 @@ export async function deleteTarget(db: Knex, id: Id): Promise<void> {
   await db('agent_keys').where({ target_id: id }).delete();
   await db('boots').where({ target_id: id }).delete();
   await db('targets').where({ id }).delete();
+  await markChanged(db, 'target', id);
 }
 
 /** Whether an order was ever made for the target. */

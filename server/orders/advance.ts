@@ -61,8 +61,8 @@ function changesSomething(was: Order, patch: OrderPatch): boolean {
 }
 
 async function releaseTarget(trx: Knex.Transaction, order: Order): Promise<void> {
-  await deleteActiveOrder(trx, order);
-  await setAgentOrder(trx, order.targetId, null);
+  // A refused order never had the target: another one may be at work there.
+  if (await deleteActiveOrder(trx, order)) await setAgentOrder(trx, order.targetId, null);
 }
 
 const ATTEMPTS = 5;

@@ -3,6 +3,7 @@ import { AGENT_PROTOCOL, type Hello, type Welcome } from '../../core/agent-proto
 import { AppError } from '../../core/errors.ts';
 import { type Digest, type Id, parseMac } from '../../core/ids.ts';
 import { nextOrderState } from '../../core/order.ts';
+import { policyOf } from '../control/policies.ts';
 import { type AgentBinding, getAgentBinding, noteRefusedKey, replaceAgentKey, touchAgentKey } from '../db/agent-keys.ts';
 import { type Boot, findBoot } from '../db/boots.ts';
 import { appendEvent } from '../db/events.ts';
@@ -46,7 +47,8 @@ async function meet(site: Site, trx: Knex.Transaction, keyId: Digest, hello: Hel
   }
   const binding = await getAgentBinding(trx, target.id);
   const order = await findActiveOrder(trx, target.id);
-  const facts = { keyId, boot, binding, hasActiveOrder: order !== undefined, policy: site.config.approve, now: site.now() };
+  const policy = await policyOf({ ...site, db: trx }, 'approve');
+  const facts = { keyId, boot, binding, hasActiveOrder: order !== undefined, policy, now: site.now() };
   const decision = decideBinding(facts);
   await keepDecision(site, trx, { target, boot, binding, keyId, decision });
   if (decision.kind === 'same' || decision.kind === 'bind') {

@@ -6,7 +6,10 @@ import type { Site } from '../site.ts';
 /** An agent that reports every second is silent after this long. */
 const SILENT_AFTER_MS = 30_000;
 
-/** The order as others script against it. Times are ISO 8601; `target` is its name, or its id when it has none. */
+/**
+ * The order as others script against it. Times are ISO 8601; `target` is its name, or its id when it has none; `server` is the
+ * name of the server that runs it and has the last word.
+ */
 export type OrderView = {
   readonly id: string;
   readonly state: string;
@@ -20,6 +23,11 @@ export type OrderView = {
   readonly diskWritten: boolean;
   /** While an agent holds the task and is not heard of: since when; else null. */
   readonly silentSince: string | null;
+  readonly server: string;
+  /** Id of the server above where it was made, or null. */
+  readonly managedBy: string | null;
+  /** What it waits for, or what is on its way to it. */
+  readonly note: string | null;
   readonly revision: number;
   readonly createdAt: string;
   readonly updatedAt: string;
@@ -41,6 +49,9 @@ export async function viewOrder(site: Site, order: Order): Promise<OrderView> {
     figures: order.figures,
     diskWritten: order.diskWritten,
     silentSince: await silentSince(site, order),
+    server: site.self.name,
+    managedBy: order.managedBy,
+    note: order.waitsFor,
     revision: order.revision,
     createdAt: iso(order.createdAt),
     updatedAt: iso(order.updatedAt),

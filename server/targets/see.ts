@@ -136,12 +136,14 @@ async function takeMacs(trx: Knex, id: Id, macs: readonly Mac[], owners: readonl
 
 /** Changes what is known of a target, whatever somebody else changes meanwhile. Throws `not_found`. */
 export async function noteTarget(site: Who, id: Id, patch: TargetPatch): Promise<Target> {
-  return retried(async () => {
+  const noted = await retried(async () => {
     const was = await findTargetBy(site.db, 'id', id);
     if (was === undefined) throw noSuchTarget(id);
     await change(site.db, was, patch.activity === undefined ? patch : { ...patch, activity: patch.activity.slice(0, 64) });
     return reread(site.db, id);
   });
+  site.wake.notify('events');
+  return noted;
 }
 
 /** Throws `busy` when somebody else changed the target since it was read. */

@@ -6,6 +6,8 @@ import type { Site } from '../site.ts';
 
 /** A target as the API and `target show --json` give it. */
 export type TargetView = Omit<Target, 'createdAt' | 'seenAt' | 'revision' | 'inventory'> & {
+  /** Name of the server where it lives. */
+  readonly server: string;
   readonly createdAt: string;
   readonly seenAt: string | null;
   readonly inventory: Inventory | null;
@@ -21,11 +23,12 @@ export type TargetView = Omit<Target, 'createdAt' | 'seenAt' | 'revision' | 'inv
   } | null;
 };
 
-export async function viewTarget(site: Pick<Site, 'db'>, target: Target): Promise<TargetView> {
+export async function viewTarget(site: Pick<Site, 'db' | 'self'>, target: Target): Promise<TargetView> {
   const { createdAt, seenAt, revision: _revision, ...plain } = target;
   const order = await findActiveOrder(site.db, target.id);
   return {
     ...plain,
+    server: site.self.name,
     createdAt: new Date(createdAt).toISOString(),
     seenAt: seenAt === null ? null : new Date(seenAt).toISOString(),
     order: order === undefined ? null : { id: order.id, state: order.state, image: order.imageReference },

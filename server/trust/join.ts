@@ -56,6 +56,7 @@ export async function joinParent(
     await appendEvent(trx, { origin: site.self.id, at: site.now(), actor: join.actor, ...event });
     return { parent, link };
   });
+  site.wake.notify('parents');
   site.log.info('joined a parent', { server: parentId, name: joined.parent.name, url });
   return joined;
 }

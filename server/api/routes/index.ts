@@ -3,6 +3,7 @@ import type { Route } from '../route.ts';
 import type { UpgradeRoute } from '../upgrade.ts';
 import { AGENT_ROUTES } from './agent.ts';
 import { BOOT_ROUTES } from './boot.ts';
+import { CONTROL_ROUTES } from './control.ts';
 import { ENGINE_ROUTES } from './engine.ts';
 import { ENROL_ROUTES } from './enrol.ts';
 import { FIRST_BOOT_ROUTES } from './first-boot.ts';
@@ -37,6 +38,7 @@ export function allRoutes(metrics: Metrics): readonly Route[] {
     ...TARGET_ROUTES,
     ...SYNC_ROUTES,
     ...LINK_ROUTES,
+    ...CONTROL_ROUTES,
   ];
   return [...routes, openApiRoute(routes)];
 }

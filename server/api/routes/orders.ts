@@ -1,10 +1,11 @@
 import { z } from 'zod';
 import { AppError } from '../../../core/errors.ts';
 import { parseDigest } from '../../../core/ids.ts';
-import { isOrderEnded } from '../../../core/order.ts';
+import { isOrderEnded, type OrderState } from '../../../core/order.ts';
+import { listAllOrders, locateOrder } from '../../control/things-below.ts';
 import { approveAgent } from '../../orders/approve.ts';
-import { createOrder, getOrder, listOrders, stopOrder } from '../../orders/orders.ts';
-import { viewOrder } from '../../orders/view.ts';
+import { createOrder, stopOrder } from '../../orders/orders.ts';
+import { type OrderView, viewOrder } from '../../orders/view.ts';
 import type { Site } from '../../site.ts';
 import { actorOf } from '../actor.ts';
 import { type Route, type RouteContext, route } from '../route.ts';
@@ -32,21 +33,25 @@ const ShowInput = z.object({ after: z.coerce.number().int().nonnegative().option
 
 const FOLLOW_MS = 25_000;
 
-async function showOrder({ site, params, signal }: RouteContext, after: number | undefined): Promise<unknown> {
+async function showOrder({ site, params, signal }: RouteContext, after: number | undefined): Promise<OrderView> {
   const id = params['id'] ?? '';
-  const order = after === undefined ? await getOrder(site, id) : await followOrder(site, id, after, signal);
-  return viewOrder(site, order);
+  return after === undefined ? viewAnyOrder(site, id) : followOrder(site, id, after, signal);
 }
 
-async function followOrder(site: Site, id: string, after: number, signal: AbortSignal) {
+async function viewAnyOrder(site: Site, id: string): Promise<OrderView> {
+  const located = await locateOrder(site, id);
+  return located.where === 'here' ? located.view : located.below.view;
+}
+
+async function followOrder(site: Site, id: string, after: number, signal: AbortSignal): Promise<OrderView> {
   const deadline = performance.now() + FOLLOW_MS;
   for (;;) {
-    const { targetId } = await getOrder(site, id);
+    const { targetId } = await viewAnyOrder(site, id);
     const answered = new AbortController();
     const remaining = Math.max(0, deadline - performance.now());
     const woken = site.wake.wait(`target:${targetId}`, remaining, AbortSignal.any([signal, answered.signal]));
-    const order = await getOrder(site, id);
-    if (order.revision !== after || isOrderEnded(order.state) || remaining === 0 || signal.aborted) {
+    const order = await viewAnyOrder(site, id);
+    if (order.revision !== after || isOrderEnded(order.state as OrderState) || remaining === 0 || signal.aborted) {
       answered.abort();
       return order;
     }
@@ -74,10 +79,7 @@ export const ORDER_ROUTES: readonly Route[] = [
     action: 'order.read',
     summary: 'Orders, newest first',
     input: ListInput,
-    handle: async ({ site }, input) => {
-      const { items, next } = await listOrders(site, { targetRef: input.target, before: input.before, limit: input.limit });
-      return { items: await Promise.all(items.map((order) => viewOrder(site, order))), next };
-    },
+    handle: async ({ site }, input) => listAllOrders(site, input),
   }),
   route({
     method: 'GET',

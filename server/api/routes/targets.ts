@@ -1,7 +1,8 @@
 import { z } from 'zod';
 import { type Mac, type Name, parseMac } from '../../../core/ids.ts';
+import { listAllTargets, showTarget } from '../../control/things-below.ts';
 import { viewTarget } from '../../targets/view.ts';
-import { addTarget, getTarget, listTargets, removeTarget } from '../../targets.ts';
+import { addTarget, getTarget, removeTarget } from '../../targets.ts';
 import { actorOf } from '../actor.ts';
 import { type Route, route } from '../route.ts';
 
@@ -36,12 +37,9 @@ export const TARGET_ROUTES: readonly Route[] = [
     path: '/api/v1/targets',
     listener: 'api',
     action: 'target.read',
-    summary: 'Targets, in the order they became known',
+    summary: 'Targets here and at the servers below, in the order they became known',
     input: ListInput,
-    handle: async ({ site }, input) => {
-      const { items, next } = await listTargets(site, input);
-      return { items: await Promise.all(items.map((target) => viewTarget(site, target))), next };
-    },
+    handle: async ({ site }, input) => listAllTargets(site, input),
   }),
   route({
     method: 'POST',
@@ -61,7 +59,7 @@ export const TARGET_ROUTES: readonly Route[] = [
     listener: 'api',
     action: 'target.read',
     summary: 'One target, by id, name, UUID or MAC address',
-    handle: async ({ site, params }) => viewTarget(site, await getTarget(site, params['reference'] ?? '')),
+    handle: async ({ site, params }) => showTarget(site, params['reference'] ?? ''),
   }),
   route({
     method: 'DELETE',

@@ -1,0 +1,86 @@
+import type { Knex } from 'knex';
+import type { Json } from '../../core/canonical-json.ts';
+import { MAX_REPORT_BYTES, type ReportBatch } from '../../core/control-protocol.ts';
+import type { Id } from '../../core/ids.ts';
+import { listEvents, newestEvent, type StoredEvent } from '../db/events.ts';
+import { findOrder } from '../db/orders.ts';
+import { type Change, listChanges, newestChange } from '../db/outbox.ts';
+import { listMarks, listReportedAfter, type Mark } from '../db/reported.ts';
+import { findTargetBy } from '../db/targets.ts';
+import { viewOrder } from '../orders/view.ts';
+import type { Site } from '../site.ts';
+import { viewTarget } from '../targets/view.ts';
+import { describeSelf } from './status.ts';
+
+type Items<Stream> = Extract<ReportBatch, { stream: Stream }>['items'];
+
+/** How far each stream goes that we can tell a parent of: our own, and those of the servers below us. */
+export async function newestMarks(site: Site): Promise<Mark[]> {
+  const origin = site.self.id;
+  return [
+    { origin, stream: 'events', seq: await newestEvent(site.db, origin) },
+    { origin, stream: 'states', seq: await newestChange(site.db) },
+    ...(await listMarks(site.db)),
+  ];
+}
+
+/** The next items of a stream after a number, at most `limit`. Events pass a relay as they are, states as they came. */
+export async function readBatch(site: Site, { origin, stream }: Omit<Mark, 'seq'>, after: number, limit: number): Promise<ReportBatch> {
+  if (stream === 'events') {
+    const events = await listEvents(site.db, { origin, since: after, limit });
+    return { stream, origin, after, items: events.map(slimEvent) };
+  }
+  return {
+    stream,
+    origin,
+    after,
+    items: origin === site.self.id ? await ownStates(site, after, limit) : await passedOn(site, origin, after, limit),
+  };
+}
+
+/** What an event's data may weigh; the rest of a longer one stays in our own log. */
+const MAX_DATA_LENGTH = 16_384;
+
+function slimEvent({ origin: _origin, ...event }: StoredEvent): Items<'events'>[number] {
+  const data = JSON.stringify(event.data).length <= MAX_DATA_LENGTH ? event.data : { truncated: true };
+  return { ...event, data: data as Record<string, Json> };
+}
+
+async function passedOn(site: Site, origin: Id, after: number, limit: number): Promise<Items<'states'>> {
+  const rows = await listReportedAfter(site.db, origin, after, limit);
+  return rows.map(({ seq, kind, subject, body }) => ({ seq, kind, subject, body }));
+}
+
+/** Number and state are read in one transaction: what changes later gets a higher number and is told again. */
+async function ownStates(site: Site, after: number, limit: number): Promise<Items<'states'>> {
+  return site.db.transaction(async (trx) => {
+    const items: Items<'states'> = [];
+    for (const change of await listChanges(trx, after, limit)) items.push({ ...change, body: await describe(site, trx, change) });
+    return items;
+  });
+}
+
+async function describe(site: Site, trx: Knex, { kind, subject }: Change): Promise<Json> {
+  const here: Site = { ...site, db: trx };
+  if (kind === 'server') return fit((await describeSelf(here)) as unknown as Json, 'images');
+  if (kind === 'order') {
+    const order = await findOrder(trx, subject);
+    return order === undefined ? null : fit(told(await viewOrder(here, order)), 'error');
+  }
+  if (kind === 'target') {
+    const target = await findTargetBy(trx, 'id', subject);
+    return target === undefined ? null : fit(told(await viewTarget(here, target)), 'inventory');
+  }
+  return null;
+}
+
+/** The reader knows who told it. */
+function told<View extends { readonly server: string }>({ server: _server, ...view }: View): Json {
+  return view as unknown as Json;
+}
+
+/** A document that is too large goes without its bulkiest member. */
+function fit(body: Json, bulky: string): Json {
+  if (JSON.stringify(body).length <= MAX_REPORT_BYTES) return body;
+  return { ...(body as Record<string, Json>), [bulky]: bulky === 'images' ? [] : null };
+}

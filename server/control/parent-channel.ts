@@ -1,0 +1,54 @@
+import { AppError } from '../../core/errors.ts';
+import type { Id } from '../../core/ids.ts';
+import { getServer } from '../db/servers.ts';
+import type { Site } from '../site.ts';
+import { pinnedJson } from '../trust/pinned-request.ts';
+import { type PinnedAgent, pinnedAgent } from '../trust/pinned-tls.ts';
+
+/** Our kept connections to a parent, for reports and pulls. */
+export type ParentChannel = {
+  post(path: string, body: unknown, signal: AbortSignal): Promise<unknown>;
+  get(path: string, query: Readonly<Record<string, string>>, signal: AbortSignal): Promise<unknown>;
+  close(): void;
+};
+
+/** A long poll is silent for 25 s; twice that is a dead link. */
+const TIMEOUT_MS = 50_000;
+
+/**
+ * Prepares to talk to a parent; nothing is sent yet. After a failure the next call opens a new connection, with the certificate
+ * and address that are in force then. Every call throws `config` when we were never enrolled there.
+ */
+export function openChannel(site: Site, parentId: Id): ParentChannel {
+  let opened: Opened | undefined;
+  const ask = async (path: string, request: { json?: unknown; signal: AbortSignal }): Promise<unknown> => {
+    opened ??= await openAgent(site, parentId);
+    const used = opened;
+    try {
+      return await pinnedJson(used.agent, { url: `${used.url}/api/v1/control/${path}`, timeoutMs: TIMEOUT_MS, ...request });
+    } catch (error) {
+      used.agent.destroy();
+      if (opened === used) opened = undefined;
+      throw error;
+    }
+  };
+  return {
+    post: (path, json, signal) => ask(path, { json, signal }),
+    get: (path, query, signal) => ask(`${path}?${new URLSearchParams(query)}`, { signal }),
+    close: () => opened?.agent.destroy(),
+  };
+}
+
+type Opened = { readonly agent: PinnedAgent; readonly url: string };
+
+async function openAgent(site: Site, parentId: Id): Promise<Opened> {
+  const parent = await getServer(site.db, parentId);
+  const credentials = site.keys.parentCredentials(parentId);
+  if (!credentials || !parent?.url || !parent.caPin) {
+    throw new AppError('config', `this server holds no certificate for its parent ${parent?.name ?? parentId}`, {
+      hint: 'enrol again: waystation server token at the parent, waystation server join URL here',
+    });
+  }
+  const agent = pinnedAgent({ pin: parent.caPin, cert: credentials.certPem, key: credentials.keyPem, now: site.now });
+  return { agent, url: parent.url };
+}

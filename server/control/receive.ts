@@ -1,0 +1,112 @@
+import type { Knex } from 'knex';
+import { authorise } from '../../core/authorise.ts';
+import {
+  CONTROL_PROTOCOL,
+  MAX_REPORT_BYTES,
+  OrderReport,
+  type ReportAnswer,
+  type ReportBatch,
+  type Reports,
+  TargetReport,
+} from '../../core/control-protocol.ts';
+import { AppError } from '../../core/errors.ts';
+import type { Id } from '../../core/ids.ts';
+import { insertEvents, type StoredEvent } from '../db/events.ts';
+import { inTransaction } from '../db/open.ts';
+import { putOrigin, reachOf } from '../db/origins.ts';
+import { countReported, lockMark, moveMark, putReported, replaceWords } from '../db/reported.ts';
+import type { Site } from '../site.ts';
+
+/** Things that one server may keep here; a branch has thousands of orders, not hundreds of thousands. */
+const MOST_THINGS = 200_000;
+
+type Mark = ReportAnswer['marks'][number];
+
+/**
+ * Takes what a child reports of itself and of the servers behind it. Each batch is stored whole and once: only when it begins
+ * where the last one of its stream ended, in one transaction with the new mark. A batch that comes again, or too early, changes
+ * nothing. The answer says for each stream how far it is stored, and so what is to come next.
+ */
+export async function receiveReports(site: Site, sender: Id, { protocol, batches }: Reports): Promise<ReportAnswer> {
+  checkProtocol(protocol);
+  const marks: Mark[] = [];
+  const changed = new Set<string>();
+  for (const batch of batches) marks.push(await inTransaction(site.db, (trx) => takeBatch(site, trx, { sender, batch, changed })));
+  if (batches.some(({ items }) => items.length > 0)) site.wake.notify('events');
+  for (const targetId of changed) site.wake.notify(`target:${targetId}`);
+  return { protocol: CONTROL_PROTOCOL, marks };
+}
+
+type Taken = { readonly sender: Id; readonly batch: ReportBatch; readonly changed: Set<string> };
+
+async function takeBatch(site: Site, trx: Knex.Transaction, { sender, batch, changed }: Taken): Promise<Mark> {
+  const { origin, stream, after, items } = batch as ReportBatch & { origin: Id };
+  const reach = await reachOf(trx, origin);
+  if (!mayReport(sender, origin, reach)) return { origin, stream, seq: 0, refused: `server ${sender} may not report for server ${origin}` };
+  const held = await lockMark(trx, origin, stream);
+  const last = items.at(-1)?.seq;
+  if (held !== after || last === undefined) return { origin, stream, seq: held };
+  refuseDisorder(batch);
+  const at = site.now();
+  await putOrigin(trx, { id: origin, via: sender, seenAt: at });
+  if (batch.stream === 'events')
+    await insertEvents(
+      trx,
+      batch.items.map((event) => ({ ...event, origin }) as StoredEvent),
+    );
+  else await storeStates(trx, batch, { origin, at, changed });
+  if (!(await moveMark(trx, { origin, stream, seq: last }, held)))
+    throw new AppError('busy', 'another report of this server is being stored');
+  return { origin, stream, seq: last };
+}
+
+/** An unknown server is believed to stand behind whoever reports it first; nobody can report for one whose way we know. */
+function mayReport(sender: Id, origin: Id, reach: Id | null | undefined): boolean {
+  if (reach === null) return false;
+  return authorise({ kind: 'server', serverId: sender }, 'control.report', { ownerId: origin, viaId: reach ?? sender });
+}
+
+/** Numbers rise; events, which the origin numbers without gaps, one by one. */
+function refuseDisorder({ stream, after, items }: ReportBatch): void {
+  let before = after;
+  for (const { seq } of items) {
+    if (stream === 'events' ? seq !== before + 1 : seq <= before) {
+      throw new AppError('bad_data', `a report skips from ${before} to ${seq}`, {
+        hint: 'the reporting server is damaged or of another release',
+      });
+    }
+    before = seq;
+  }
+}
+
+async function storeStates(
+  trx: Knex.Transaction,
+  { items }: Extract<ReportBatch, { stream: 'states' }>,
+  { origin, at, changed }: { origin: Id; at: number; changed: Set<string> },
+): Promise<void> {
+  if ((await countReported(trx, origin)) + items.length > MOST_THINGS) {
+    throw new AppError('not_permitted', `server ${origin} reports more than ${MOST_THINGS} things`, {
+      hint: 'revoke it if it is not what it should be',
+    });
+  }
+  for (const { seq, kind, subject, body } of items) {
+    if (JSON.stringify(body).length > MAX_REPORT_BYTES) throw new AppError('bad_data', `a report is longer than ${MAX_REPORT_BYTES} bytes`);
+    await putReported(trx, { origin, kind, subject: subject as Id, seq, body, at });
+    if (kind === 'target') await replaceWords(trx, origin, subject, wordsOf(subject, body));
+    if (kind === 'order') changed.add(OrderReport.safeParse(body).data?.targetId ?? '');
+  }
+}
+
+function wordsOf(subject: string, body: unknown): string[] {
+  const target = TargetReport.safeParse(body).data;
+  if (target?.id !== subject) return [];
+  return [target.name, target.uuid?.toLowerCase() ?? null, ...target.macs].filter((word) => word !== null);
+}
+
+/** Throws `version_mismatch` for a protocol that is not ours. */
+export function checkProtocol(protocol: number): void {
+  if (protocol === CONTROL_PROTOCOL) return;
+  throw new AppError('version_mismatch', `the other server speaks control protocol ${protocol}, this one ${CONTROL_PROTOCOL}`, {
+    hint: 'upgrade the older of the two servers',
+  });
+}

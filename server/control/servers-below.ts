@@ -1,0 +1,61 @@
+import type { Knex } from 'knex';
+import { ServerReport } from '../../core/control-protocol.ts';
+import { AppError } from '../../core/errors.ts';
+import { type Id, printable } from '../../core/ids.ts';
+import { listOrigins, reachOf } from '../db/origins.ts';
+import { getReported, listReported } from '../db/reported.ts';
+import { findServerByName, getServer } from '../db/servers.ts';
+
+/** A server below us: our child, or one behind a child. */
+export type ServerBelow = {
+  readonly id: Id;
+  readonly name: string;
+  /** The child of ours by which it is reached: itself when it is our child. */
+  readonly via: Id;
+};
+
+/** What a server below us said of itself last, and when that came (epoch ms). */
+export type ServerStatus = { readonly report: ServerReport; readonly at: number };
+
+export async function statusOf(db: Knex, id: Id): Promise<ServerStatus | undefined> {
+  const row = await getReported(db, { origin: id, kind: 'server', subject: id });
+  const report = ServerReport.safeParse(row?.body).data;
+  return row === undefined || report === undefined ? undefined : { report, at: row.at };
+}
+
+/** How people call a server: by what enrolled here, else by what it says of itself, else by its id. */
+export async function serverName(db: Knex, id: Id): Promise<string> {
+  return (await getServer(db, id))?.name ?? (await statusOf(db, id))?.report.name ?? id;
+}
+
+/** Servers that reported and are no children of ours. */
+export async function listServersBehind(db: Knex): Promise<ServerBelow[]> {
+  const found: ServerBelow[] = [];
+  for (const { id, via } of await listOrigins(db)) {
+    if ((await getServer(db, id)) === undefined) found.push({ id, via, name: await serverName(db, id) });
+  }
+  return found;
+}
+
+/** The server below us of that name or id. Errors: `not_found`, `ambiguous`. */
+export async function findServerBelow(db: Knex, reference: string): Promise<ServerBelow> {
+  const known = (await findServerByName(db, reference)) ?? (await getServer(db, reference as Id));
+  if (known?.relation === 'child' && known.state === 'active') return { id: known.id, name: known.name, via: known.id };
+  if (known !== undefined) {
+    throw new AppError('wrong_state', `server ${known.name} is ${known.relation === 'child' ? 'revoked' : 'not below this one'}`, {
+      hint: 'waystation server list',
+    });
+  }
+  const rows = await listReported(db, 'server', { limit: 100_000 });
+  const named = rows.filter(({ origin, body }) => origin === reference || (body as { name?: unknown } | null)?.name === reference);
+  const [found, second] = named;
+  const via = found && (await reachOf(db, found.origin));
+  if (found === undefined || !via)
+    throw new AppError('not_found', `no server "${printable(reference)}" is known here`, { hint: 'waystation server list' });
+  if (second !== undefined) {
+    throw new AppError('ambiguous', `${named.length} servers are called "${printable(reference)}"`, {
+      hint: `use the id: ${found.origin} or ${second.origin}`,
+    });
+  }
+  return { id: found.origin, via, name: await serverName(db, found.origin) };
+}

@@ -1,0 +1,91 @@
+import { describeError } from '../../core/errors.ts';
+import type { Id } from '../../core/ids.ts';
+import { listServers } from '../db/servers.ts';
+import type { Site } from '../site.ts';
+import { openChannel, type ParentChannel } from './parent-channel.ts';
+import { freshReportState, reportOnce } from './report.ts';
+import { watchSelf } from './status.ts';
+
+/** The topic that tells that a parent was joined. */
+export const PARENTS = 'parents';
+const LOOK_AGAIN_MS = 3_000;
+const FIRST_PAUSE_MS = 500;
+const LONGEST_PAUSE_MS = 20_000;
+/** Progress that changes every second is told once a second. */
+const BREATH_MS = 700;
+
+/**
+ * What a running server tells the servers above it and hears from them, over connections that it opens: reports as soon as
+ * something happened, control by a long poll. An outage costs nothing but time: both sides know where they stopped.
+ */
+export function startControl(site: Site): { readonly close: () => Promise<void> } {
+  const stopping = new AbortController();
+  const { signal } = stopping;
+  const loops = new Map<Id, Promise<unknown>>();
+  const channels: ParentChannel[] = [];
+  const watch = async () => {
+    while (!signal.aborted) {
+      const woken = site.wake.wait(PARENTS, LOOK_AGAIN_MS, signal);
+      try {
+        for (const parent of (await listServers(site.db)).filter(({ relation }) => relation === 'parent')) {
+          if (loops.has(parent.id)) continue;
+          const open = () => {
+            const channel = openChannel(site, parent.id);
+            channels.push(channel);
+            return channel;
+          };
+          loops.set(parent.id, Promise.all([reportUp(site, open(), signal)]));
+        }
+      } catch (error) {
+        site.log.error('the parents of this server cannot be read', { error: describeError(error).message });
+      }
+      await woken;
+    }
+  };
+  const running = Promise.all([watch(), watchSelf(site, signal)]);
+  return {
+    close: async () => {
+      stopping.abort();
+      for (const channel of channels) channel.close();
+      await running;
+      await Promise.all(loops.values());
+    },
+  };
+}
+
+async function reportUp(site: Site, channel: ParentChannel, signal: AbortSignal): Promise<void> {
+  let state = freshReportState();
+  await keepTrying(site, { what: 'reports to the parent', signal }, async () => {
+    const believed = state;
+    // After a failure the parent is asked anew how far it is.
+    state = freshReportState();
+    const woken = site.wake.wait('events', LOOK_AGAIN_MS, signal);
+    while (!signal.aborted && (await reportOnce(site, channel, believed, signal)));
+    state = believed;
+    await woken;
+    await site.wake.wait('breath', BREATH_MS, signal);
+  });
+}
+
+type Effort = { readonly what: string; readonly signal: AbortSignal };
+
+/** Does `work` again and again; after a failure with growing pauses. The first failure of an outage is told, and its end. */
+export async function keepTrying(site: Site, { what, signal }: Effort, work: () => Promise<void>): Promise<void> {
+  let failures = 0;
+  let code = '';
+  while (!signal.aborted) {
+    try {
+      await work();
+      if (failures > 0) site.log.info(`${what}: through again`, { failures });
+      failures = 0;
+      code = '';
+    } catch (error) {
+      if (signal.aborted) return;
+      const problem = describeError(error);
+      if (problem.code !== code) site.log.warn(`${what}: not through`, { code: problem.code, error: problem.message });
+      code = problem.code;
+      failures += 1;
+      await site.wake.wait('pause', Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** (failures - 1)), signal);
+    }
+  }
+}

@@ -1,0 +1,65 @@
+import { statfs } from 'node:fs/promises';
+import type { ServerReport } from '../../core/control-protocol.ts';
+import packageJson from '../../package.json' with { type: 'json' };
+import { listImages } from '../db/images.ts';
+import { listLinks } from '../db/links.ts';
+import { markChanged } from '../db/outbox.ts';
+import { listRuns } from '../db/runs.ts';
+import type { Site } from '../site.ts';
+import { listPolicies } from './policies.ts';
+
+/** How often it is looked whether there is something new to say of this server, and after how long it is said anyway. */
+const LOOK_EVERY_MS = 30_000;
+const SAY_AGAIN_MS = 300_000;
+/** A run changes every moment. */
+const BREATH_MS = 2_000;
+const MOST_IMAGES = 500;
+
+/** What we tell of ourselves. */
+export async function describeSelf(site: Site): Promise<ServerReport> {
+  const { bavail, blocks, bsize } = await statfs(site.dataDir);
+  const images = await listImages(site.db);
+  const now = site.now();
+  return {
+    id: site.self.id,
+    name: site.self.name,
+    version: packageJson.version,
+    at: new Date(now).toISOString(),
+    startedAt: new Date(now - Math.round(process.uptime() * 1000)).toISOString(),
+    disk: { freeBytes: bavail * bsize, totalBytes: blocks * bsize },
+    images: images.slice(0, MOST_IMAGES).map(({ name, version, state }) => ({ reference: `${name}@${version}`, state })),
+    run: await describeRun(site),
+    settings: await listPolicies(site),
+    alarms: bavail * bsize < site.config.storeReserveBytes ? ['less free space than storeReserveBytes: runs and imports are refused'] : [],
+  };
+}
+
+async function describeRun(site: Site): Promise<ServerReport['run']> {
+  if ((await listLinks(site.db)).length === 0) return null;
+  const [run] = await listRuns(site.db, { limit: 1 });
+  if (run === undefined) return null;
+  return { id: run.id, state: run.state, percent: run.progress?.percent ?? null, error: run.error?.message.slice(0, 1024) ?? null };
+}
+
+/** Keeps the report of ourselves fresh for the servers above us. */
+export async function watchSelf(site: Site, signal: AbortSignal): Promise<void> {
+  let said = '';
+  let saidAt = Number.NEGATIVE_INFINITY;
+  while (!signal.aborted) {
+    const woken = site.wake.wait('runs', LOOK_EVERY_MS, signal);
+    try {
+      const { at: _at, startedAt: _startedAt, disk, ...facts } = await describeSelf(site);
+      const news = JSON.stringify([facts, Math.round(disk.freeBytes / 1e9)]);
+      if (news !== said || performance.now() - saidAt >= SAY_AGAIN_MS) {
+        await markChanged(site.db, 'server', site.self.id);
+        site.wake.notify('events');
+        said = news;
+        saidAt = performance.now();
+      }
+    } catch (error) {
+      site.log.warn('the report of this server could not be made', { error: String(error) });
+    }
+    await woken;
+    await site.wake.wait('breath', BREATH_MS, signal);
+  }
+}

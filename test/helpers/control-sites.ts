@@ -1,0 +1,67 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { ConfigFlags } from '../../server/config.ts';
+import { type Serving, startServe } from '../../server/serve.ts';
+import type { Site } from '../../server/site.ts';
+import { enrolAt, makeSite, reopenSite } from './replication-sites.ts';
+
+/** A server that can be stopped and started again at the same address. */
+export type Node = {
+  readonly name: string;
+  site: Site;
+  serving: Serving | undefined;
+  start(): Promise<void>;
+  stop(): Promise<void>;
+  close(): Promise<void>;
+};
+
+/** Makes a server and starts it, as the child of `parent` when one is given. `now` is its clock. */
+export async function makeNode(
+  root: string,
+  name: string,
+  parent?: Node,
+  options: { now?: () => number; flags?: ConfigFlags } = {},
+): Promise<Node> {
+  let flags: ConfigFlags = options.flags ?? {};
+  const withClock = (site: Site): Site => (options.now === undefined ? site : { ...site, now: options.now });
+  const node: Node = {
+    name,
+    site: withClock(await makeSite(root, name, flags)),
+    serving: undefined,
+    start: async () => {
+      node.serving = await startServe(node.site);
+      flags = { ...flags, httpsPort: Number(new URL(node.serving.httpsUrl).port) };
+    },
+    stop: async () => {
+      await node.serving?.close();
+      node.serving = undefined;
+      await node.site.close();
+      node.site = withClock(await reopenSite(root, name, flags));
+    },
+    close: async () => {
+      await node.serving?.close();
+      await node.site.close();
+    },
+  };
+  if (parent !== undefined) await enrolAt(parent.site, node.site, parent.serving?.httpsUrl ?? '');
+  await node.start();
+  return node;
+}
+
+/** Waits until something holds; fails after a minute with what was waited for. */
+export async function eventually<T>(what: string, probe: () => Promise<T | undefined | false>): Promise<T> {
+  const deadline = performance.now() + 60_000;
+  for (;;) {
+    const found = await probe();
+    if (found !== undefined && found !== false) return found;
+    if (performance.now() > deadline) throw new Error(`waited in vain: ${what}`);
+    await sleep(30);
+  }
+}
+
+/** Everything that happened at `from` is known at `to`, each once: the same numbers with the same content. */
+export async function eventsArrived(from: Site, to: Site): Promise<boolean> {
+  const rows = (site: Site) =>
+    site.db('events').where({ origin: from.self.id }).orderBy('seq').select('seq', 'at', 'actor', 'kind', 'subject', 'data');
+  const [sent, received] = [await rows(from), await rows(to)];
+  return sent.length === received.length && JSON.stringify(sent) === JSON.stringify(received);
+}

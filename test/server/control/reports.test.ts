@@ -1,0 +1,143 @@
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import type { ReportBatch } from '../../../core/control-protocol.ts';
+import { type Id, newId, parseMac } from '../../../core/ids.ts';
+import { newestMarks, readBatch } from '../../../server/control/own-reports.ts';
+import { receiveReports } from '../../../server/control/receive.ts';
+import { listServersBehind, statusOf } from '../../../server/control/servers-below.ts';
+import { listAllTargets, locateTarget, showTarget } from '../../../server/control/things-below.ts';
+import { appendEvent } from '../../../server/db/events.ts';
+import { inTransaction } from '../../../server/db/open.ts';
+import { addTarget, noteTarget, removeTarget } from '../../../server/targets.ts';
+import { eventsArrived, eventually, makeNode, type Node } from '../../helpers/control-sites.ts';
+import { temporaryDirectory } from '../../helpers/temp-directory.ts';
+import { joinChild } from '../api/callers.ts';
+
+const root = await temporaryDirectory('reports');
+let hq: Node;
+let relay: Node;
+let branch: Node;
+
+before(async () => {
+  hq = await makeNode(root, 'hq');
+  relay = await makeNode(root, 'relay', hq);
+  branch = await makeNode(root, 'branch', relay);
+});
+after(async () => {
+  for (const node of [branch, relay, hq]) await node.close();
+});
+
+const mac = (n: number) => parseMac(`5254000000${n.toString(16).padStart(2, '0')}`);
+const namesAt = async (node: Node) => (await listAllTargets(node.site, {})).items.map(({ name, server }) => `${name} at ${server}`);
+const add = (node: Node, name: string, n: number) => addTarget(node.site, { name: name as never, macs: [mac(n)] }, 'test');
+
+async function makeEvents(node: Node, count: number): Promise<void> {
+  await inTransaction(node.site.db, async (trx) => {
+    const event = { origin: node.site.self.id, at: 1, actor: 'test', kind: 'test.happened', subject: 's' };
+    for (let n = 0; n < count; n += 1) await appendEvent(trx, { ...event, data: { n } });
+  });
+  node.site.wake.notify('events');
+}
+
+test('what a branch behind a relay has is shown at headquarters with its server, and what goes there goes here', async () => {
+  const target = await add(branch, 'till', 1);
+  await add(hq, 'desk', 2);
+  await eventually('the target is known', async () => (await namesAt(hq)).includes('till at branch'));
+  assert.deepEqual((await namesAt(hq)).sort(), ['desk at hq', 'till at branch']);
+  assert.deepEqual(await namesAt(relay), ['till at branch']);
+  for (const word of ['till', target.id, mac(1), '52-54-00-00-00-01']) assert.equal((await showTarget(hq.site, word)).id, target.id);
+  await noteTarget(branch.site, target.id, { activity: 'humming' });
+  await eventually('its activity is known', async () => (await showTarget(hq.site, 'till')).activity === 'humming');
+  await removeTarget(branch.site, await branchTarget(), 'test');
+  await eventually('it is gone', async () => !(await namesAt(hq)).includes('till at branch'));
+  await assert.rejects(showTarget(hq.site, 'till'), { code: 'not_found' });
+  assert.deepEqual(
+    (await listServersBehind(hq.site.db)).map(({ name, via }) => [name, via]),
+    [['branch', relay.site.self.id]],
+  );
+  assert.equal((await statusOf(hq.site.db, branch.site.self.id))?.report.name, 'branch');
+});
+
+async function branchTarget() {
+  const located = await locateTarget(branch.site, 'till');
+  assert.ok(located.where === 'here');
+  return located.target;
+}
+
+test('after an outage of any length everything arrives once and in order, also when it takes many requests', async () => {
+  await hq.stop();
+  await makeEvents(branch, 450);
+  for (const n of [10, 11, 12]) await add(branch, `till-${n}`, n);
+  await makeEvents(relay, 3);
+  await hq.start();
+  await eventually('all events are there', () => eventsArrived(branch.site, hq.site));
+  await eventually('those of the relay as well', () => eventsArrived(relay.site, hq.site));
+  await eventually('the targets too', async () => (await namesAt(hq)).filter((name) => name.endsWith('at branch')).length === 3);
+});
+
+test('a batch that comes twice, late or early changes nothing, and the answer says what is to come', async () => {
+  const child = await joinChild(hq.site, 'twin');
+  const batch: ReportBatch = { stream: 'events', origin: child.id, after: 0, items: [1, 2, 3].map(eventOf) };
+  const send = async (...batches: ReportBatch[]) =>
+    (await receiveReports(hq.site, child.id, { protocol: 1, batches })).marks.map(({ seq }) => seq);
+  assert.deepEqual(await send({ ...batch, items: [] }), [0]);
+  assert.deepEqual(await send(batch, batch), [3, 3]);
+  assert.deepEqual(await send(batch), [3]);
+  assert.deepEqual(await send({ ...batch, after: 1, items: [2, 3, 4].map(eventOf) } as ReportBatch), [3]);
+  assert.deepEqual(await send({ ...batch, after: 7, items: [eventOf(8)] } as ReportBatch), [3]);
+  assert.deepEqual(await send({ ...batch, after: 3, items: [eventOf(4)] } as ReportBatch), [4]);
+  await assert.rejects(send({ ...batch, after: 4, items: [eventOf(6)] } as ReportBatch), { code: 'bad_data' });
+  const stored = await hq.site.db('events').where({ origin: child.id }).orderBy('seq').pluck('seq');
+  assert.deepEqual(stored.map(Number), [1, 2, 3, 4]);
+});
+
+function eventOf(seq: number) {
+  return { seq, at: 1, actor: 'a', kind: 'k', subject: 's', data: { seq } };
+}
+
+test('a parent that was set back asks for what it lost and gets it', async () => {
+  await eventually('all is there', () => eventsArrived(branch.site, relay.site));
+  await relay.site.db('events').where({ origin: branch.site.self.id }).where('seq', '>', 5).delete();
+  await relay.site.db('report_marks').where({ origin: branch.site.self.id, stream: 'events' }).update({ seq: 5 });
+  await makeEvents(branch, 1);
+  await eventually('all is there again', () => eventsArrived(branch.site, relay.site));
+  assert.ok(await eventually('and at headquarters', () => eventsArrived(branch.site, hq.site)));
+});
+
+test('a server reports for itself and for those behind it, and for nobody else', async () => {
+  const stranger = await joinChild(hq.site, 'stranger');
+  const refusalOf = async (origin: Id) => {
+    const batch: ReportBatch = { stream: 'events', origin, after: 0, items: [eventOf(1)] };
+    return (await receiveReports(hq.site, stranger.id, { protocol: 1, batches: [batch] })).marks[0]?.refused;
+  };
+  const before = await hq.site.db('events').count({ count: '*' });
+  for (const origin of [hq.site.self.id, relay.site.self.id, branch.site.self.id])
+    assert.match((await refusalOf(origin)) ?? '', /may not report for server/);
+  assert.deepEqual(await hq.site.db('events').count({ count: '*' }), before);
+  assert.equal(await refusalOf(stranger.id), undefined);
+  const behind = newId();
+  assert.equal(await refusalOf(behind), undefined);
+  const other = await joinChild(hq.site, 'other');
+  const batch: ReportBatch = { stream: 'events', origin: behind, after: 1, items: [eventOf(2)] };
+  assert.match((await receiveReports(hq.site, other.id, { protocol: 1, batches: [batch] })).marks[0]?.refused ?? '', /may not report/);
+  await assert.rejects(receiveReports(hq.site, stranger.id, { protocol: 9, batches: [] }), { code: 'version_mismatch' });
+});
+
+test('a report that is no target, and one that is too long, harm nobody but their sender', async () => {
+  const child = await joinChild(hq.site, 'liar');
+  const send = (body: never) =>
+    receiveReports(hq.site, child.id, {
+      protocol: 1,
+      batches: [{ stream: 'states', origin: child.id, after: 0, items: [{ seq: 1, kind: 'target', subject: newId(), body }] }],
+    });
+  const known = await namesAt(hq);
+  await assert.rejects(send('x'.repeat(70_000) as never), { code: 'bad_data' });
+  await send({ id: 'no', macs: 'none' } as never);
+  assert.deepEqual(await namesAt(hq), known);
+});
+
+test('what a server tells of its orders carries no nonce', async () => {
+  for (const { origin, stream } of (await newestMarks(branch.site)).filter(({ stream }) => stream === 'states')) {
+    assert.doesNotMatch(JSON.stringify(await readBatch(branch.site, { origin, stream }, 0, 1000)), /nonce/);
+  }
+});
