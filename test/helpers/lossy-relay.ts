@@ -1,5 +1,6 @@
 import { createSocket, type Socket } from 'node:dgram';
 import { once } from 'node:events';
+import { randomFrom } from './seeded.ts';
 
 export type Weather = { readonly loss: number; readonly duplicates: number; readonly seed: number };
 
@@ -18,7 +19,7 @@ type Path = { readonly up: Socket; readonly down: Socket };
  * sch_netem have no other way. The request goes to `port`; each client is answered from a port of its own, as TFTP does.
  */
 export async function startLossyRelay(serverPort: number, weather: Weather): Promise<Relay> {
-  const random = seeded(weather.seed);
+  const random = randomFrom(weather.seed);
   const counts = { passed: 0, lost: 0, doubled: 0 };
   const paths = new Map<string, Promise<Path>>();
   const front = await open();
@@ -68,15 +69,4 @@ async function open(): Promise<Socket> {
   // A test that fails before it closes the relay must still end.
   socket.unref();
   return socket;
-}
-
-/** mulberry32: the same seed gives the same weather. */
-function seeded(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
 }

@@ -24,6 +24,8 @@ export type PackageRequest = {
   readonly arch: Arch;
   /** What to resolve, dependencies included, recommendations not. */
   readonly packages: readonly string[];
+  /** The release to prefer (`bookworm`: without its security updates); the newest version of all without it. */
+  readonly release?: string;
   /** Which packages of the closure are wanted; without it all. */
   readonly only?: (name: string) => boolean;
   readonly onProgress?: (doneBytes: number, totalBytes: number) => void;
@@ -84,7 +86,12 @@ async function download(apt: Apt, missing: readonly DebianPackage[], request: Pa
 }
 
 async function resolve(apt: Apt, request: PackageRequest): Promise<DebianPackage[]> {
-  const text = await runApt(apt, ['install', '--print-uris', ...request.packages], request.signal ? { signal: request.signal } : {});
+  const preferred = request.release === undefined ? [] : ['--target-release', request.release];
+  const text = await runApt(
+    apt,
+    ['install', '--print-uris', ...preferred, ...request.packages],
+    request.signal ? { signal: request.signal } : {},
+  );
   const all = parseUris(text, join(request.cacheDir, 'debs'));
   const wanted = request.only ? all.filter((deb) => request.only?.(deb.name)) : all;
   if (wanted.length === 0) throw new AppError('not_found', `apt knows no package for: ${request.packages.join(' ')}`);
