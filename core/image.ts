@@ -1,3 +1,4 @@
+import type { ErrorCode } from './errors.ts';
 import type { Digest, Id, Name } from './ids.ts';
 
 export type ImageKind = 'disk' | 'tree' | 'engine';
@@ -34,17 +35,44 @@ export type ImageBody = {
   readonly sizeBytes: number;
   readonly usedBytes: number;
   readonly createdAt: number;
+  /** A label that scopes name. */
+  readonly group?: string;
+  /** Epoch ms before which no site shows it. */
+  readonly activateAt?: number;
+  /** Who may see it and from when; absent: everybody. */
+  readonly rings?: readonly RingRelease[];
   readonly disk?: DiskFacts;
 };
+
+/** Released to sites of this ring and of all lower ones (null: to all sites) from `at` on, epoch ms. */
+export type RingRelease = { readonly ring: number | null; readonly at: number };
+
+/**
+ * What of an image is here:
+ *
+ *   known      its object; its content is out of scope, or nobody had it to give
+ *   incoming   kept under another version, because its name is taken here
+ *   published  all of it, verified; visible unless `waiting` (core/version-choice.ts)
+ *   deleted    its origin's tombstone; the content stays while an order or a pin needs it
+ */
+export type ImageState = 'known' | 'incoming' | 'published' | 'deleted';
 
 /** An image as this server knows it: the object, and what of it is here. */
 export type Image = ImageBody & {
   readonly id: Id;
   readonly origin: Id;
-  readonly state: 'incoming' | 'published' | 'deleted';
+  readonly state: ImageState;
   readonly storedBytes: number;
   readonly verifiedAt: number | null;
+  readonly waiting: boolean;
+  readonly activation: number;
+  /** An activation that was set at this site and has not come yet. */
+  readonly siteActivateAt: number | null;
+  /** What last went wrong for this image here. */
+  readonly error: ImageError | null;
 };
+
+export type ImageError = { readonly code: ErrorCode; readonly message: string; readonly hint?: string };
 
 /** `NAME[@VERSION]`. */
 export type ImageReference = { readonly name: Name; readonly version?: string };

@@ -88,6 +88,8 @@ export const ArchiveRequest = z.object({
   want: z.array(digest).max(10_000),
   wantChunks: z.array(digest).max(100_000).optional(),
   encodings: z.array(ability).max(16).optional(),
+  /** Whether an archive of those wanted manifests that the server holds will do; else one that it lacks is `not_found`. */
+  partial: z.boolean().optional(),
 });
 export type ArchiveRequest = z.infer<typeof ArchiveRequest>;
 
@@ -106,6 +108,8 @@ export const ArchivePlan = z.object({
   doneBytes: z.number().int().nonnegative(),
   totalBytes: z.number().int().nonnegative(),
   parts: z.array(ArchivePart),
+  /** Wanted manifests whose content the server does not hold; only for a `partial` request. */
+  absent: z.array(digest).optional(),
 });
 export type ArchivePlan = z.infer<typeof ArchivePlan>;
 

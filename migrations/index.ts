@@ -1,6 +1,7 @@
 import type { Knex } from 'knex';
 import * as foundation from './0001-foundation.ts';
 import * as trustedServers from './0003-trusted-servers.ts';
+import * as holdings from './0004-holdings.ts';
 import * as control from './0005-control.ts';
 
 export type Migration = { readonly name: string; readonly up: (db: Knex) => Promise<void> };
@@ -9,5 +10,6 @@ export type Migration = { readonly name: string; readonly up: (db: Knex) => Prom
 export const MIGRATIONS: readonly Migration[] = [
   { name: '0001-foundation', up: foundation.up },
   { name: '0003-trusted-servers', up: trustedServers.up },
+  { name: '0004-holdings', up: holdings.up },
   { name: '0005-control', up: control.up },
 ];

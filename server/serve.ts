@@ -4,6 +4,7 @@ import { type Listeners, startListeners } from './api/start.ts';
 import { startBootServices } from './boot/start.ts';
 import { startControl } from './control/start.ts';
 import { findAgentKey } from './db/agent-keys.ts';
+import { startActivations } from './holdings/activation.ts';
 import { startOrderExpiry } from './orders/expiry.ts';
 import { startReplication } from './replication.ts';
 import type { Site } from './site.ts';
@@ -36,6 +37,7 @@ export async function startServe(site: Site): Promise<Serving> {
     stops.push(boot.close);
     stops.push(startOrderExpiry(bound));
     stops.push(startRenewal(bound, { onLeaf: listeners.swapLeaf }));
+    stops.push(startActivations(bound));
     stops.push(startReplication(bound).close);
     stops.push(startControl(bound).close);
     const urls = addresses(site, listeners);

@@ -7,6 +7,7 @@ import { runLongWork } from '../long-work.ts';
 import { details, formatBytes, table } from '../output.ts';
 import { wholeNumber } from '../parse.ts';
 import { printReport, type ReportView } from '../report.ts';
+import { registerVersions } from './image-versions.ts';
 
 type ImageView = {
   readonly [key: string]: Json;
@@ -23,7 +24,15 @@ type ImageView = {
   readonly verifiedAt: string | null;
 };
 
-type ImportOptions = { name: string; version?: string; arch?: string; sectorSize?: number };
+type ImportOptions = {
+  name: string;
+  version?: string;
+  arch?: string;
+  sectorSize?: number;
+  group?: string;
+  activateAt?: string;
+  ring?: number;
+};
 
 const EXITS = `
 Exit codes: 0 done, 1 damage found, 64 usage, 65 not an image, truncated, backing file, name taken, 66 no such image or file,
@@ -39,6 +48,9 @@ export function register(program: Command, frame: Frame): void {
     .option('--version <version>', 'version (default: the next whole number)')
     .option('--arch <arch>', 'amd64 or arm64 (default amd64)')
     .option('--sector-size <bytes>', '512 or 4096 (default: as the partition table says)', wholeNumber)
+    .option('--group <group>', 'a label that "sync scope" of branches can name')
+    .option('--activate-at <time>', 'no site shows it before: ISO 8601, as in 2027-01-31T02:00:00Z')
+    .option('--ring <n>', 'sites of this ring and lower ones first; "image release" shows it to more', wholeNumber)
     .action((file: string, options: ImportOptions) => importFile(frame, file, options));
   image
     .command('list')
@@ -62,11 +74,12 @@ export function register(program: Command, frame: Frame): void {
     .description('delete an image of this server, here and at its children; "store gc" frees the space')
     .option('--yes', 'do not ask')
     .action((reference: string, options: { yes?: boolean }) => remove(frame, reference, options.yes ?? false));
+  registerVersions(image, frame);
 }
 
 async function importFile(frame: Frame, file: string, options: ImportOptions): Promise<void> {
-  const { name, version, arch, sectorSize } = options;
-  const work = { kind: 'import', path: resolve(file), name, version, arch, sectorSize } as const;
+  const { name, version, arch, sectorSize, group, activateAt, ring } = options;
+  const work = { kind: 'import', path: resolve(file), name, version, arch, sectorSize, group, activateAt, ring } as const;
   const image = await runLongWork<ImageView>(frame, 'import', work);
   frame.print(image, () => `${image.name}@${image.version}\n${describe(image)}`);
 }

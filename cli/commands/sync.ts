@@ -8,6 +8,7 @@ import type { Client } from '../client.ts';
 import type { Frame } from '../frame.ts';
 import { details, formatBytes, table } from '../output.ts';
 import { wholeNumber } from '../parse.ts';
+import { registerScope } from './sync-scope.ts';
 
 const EXITS = `
 Exit codes: 0 done, also with nothing new, 1 failed or partial, 66 no parent, 69 parent unreachable or (all but run) no
@@ -30,6 +31,7 @@ export function register(program: Command, frame: Frame): void {
     .option('--limit <n>', 'at most so many (default 50)', wholeNumber)
     .option('--before <id>', 'those before this one: the "next" of the page before')
     .action((options: { limit?: number; before?: string }) => history(frame, options));
+  registerScope(sync, frame);
   const schedule = sync.command('schedule').description('when runs start by themselves');
   schedule
     .command('show', { isDefault: true })

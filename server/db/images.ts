@@ -1,6 +1,8 @@
 import type { Knex } from 'knex';
 import type { Digest, Id, Name } from '../../core/ids.ts';
-import type { Image, ImageBody } from '../../core/image.ts';
+import type { Image, ImageBody, ImageError } from '../../core/image.ts';
+import { defaultVersion } from '../../core/version-choice.ts';
+import { getImageChoice } from './image-choices.ts';
 import { listRunManifests } from './runs.ts';
 
 type Row = {
@@ -18,6 +20,10 @@ type Row = {
   created_at: number | string;
   published_at: number | string | null;
   verified_at: number | string | null;
+  waiting: boolean | number;
+  activation: number | string;
+  activate_at: number | string | null;
+  error: string | null;
 };
 
 /** What of an image object is here; `body` is the object's own. */
@@ -61,10 +67,14 @@ export async function findImageVersion(db: Knex, name: string, version: string):
   return (await selectImages(db, (rows) => rows.where({ 'images.name': name, 'images.version': version })))[0];
 }
 
-/** The newest published image of that name, by creation. */
-export async function findNewestImage(db: Knex, name: string): Promise<Image | undefined> {
-  const newest = (rows: Knex.QueryBuilder) => rows.where({ 'images.name': name, 'images.state': 'published' }).limit(1);
-  return (await selectImages(db, newest))[0];
+/** The images of that name whose content is all here, newest first; also those that wait for their activation. */
+export async function listPublishedVersions(db: Knex, name: string): Promise<readonly Image[]> {
+  return selectImages(db, (rows) => rows.where({ 'images.name': name, 'images.state': 'published' }));
+}
+
+/** The version that a name alone stands for (core/version-choice.ts). */
+export async function findDefaultImage(db: Knex, name: string): Promise<Image | undefined> {
+  return defaultVersion(await listPublishedVersions(db, name), await getImageChoice(db, name));
 }
 
 /** All images but the deleted ones, newest first. */
@@ -80,9 +90,15 @@ export async function listVersions(db: Knex, name: string): Promise<readonly str
   return rows.map(({ version }) => version);
 }
 
-/** Manifests that must stay in the store: of every image that is here or arriving, of every active order, and what runs work on. */
+/**
+ * Manifests that must stay in the store: of every image that is here or arriving, of every choice and every active order, and
+ * what runs work on.
+ */
 export async function listKeptManifests(db: Knex): Promise<readonly Digest[]> {
-  const images = await db<Row>('images').whereNot({ state: 'deleted' }).select('manifest');
+  const images = await db<Row>('images')
+    .whereNotIn('state', ['deleted', 'known'])
+    .orWhereIn('id', db('image_choices').select('image_id'))
+    .select('manifest');
   const orders = await db('orders').whereIn('id', db('active_orders').select('order_id')).select<{ manifest: Digest }[]>('manifest');
   return [...new Set([...[...images, ...orders].map(({ manifest }) => manifest), ...(await listRunManifests(db))])];
 }
@@ -99,6 +115,42 @@ export async function listOrdersOfImage(db: Knex, id: Id): Promise<readonly Id[]
 /** Marks an image deleted; its name and version stay taken. Returns false when it was so already. */
 export async function markImageDeleted(db: Knex, id: Id): Promise<boolean> {
   return (await db<Row>('images').where({ id }).whereNot({ state: 'deleted' }).update({ state: 'deleted' })) === 1;
+}
+
+/** Moves an image from one state to another. Returns false when it is not in the one expected. */
+export async function moveImageState(db: Knex, id: Id, move: { from: Image['state']; to: Image['state'] }): Promise<boolean> {
+  return (await db<Row>('images').where({ id, state: move.from }).update({ state: move.to })) === 1;
+}
+
+/** Shows a version, with the count of its activation; what was set for later is over with that. */
+export async function showImage(db: Knex, id: Id, activation: number): Promise<void> {
+  await db<Row>('images').where({ id }).update({ waiting: false, activation, activate_at: null });
+}
+
+/** Keeps a version that is held from being seen until it is activated. */
+export async function hideImage(db: Knex, id: Id): Promise<void> {
+  await db<Row>('images').where({ id }).update({ waiting: true });
+}
+
+/** Sets, or takes back (null), when this site activates a version. */
+export async function setSiteActivation(db: Knex, id: Id, at: number | null): Promise<void> {
+  await db<Row>('images').where({ id }).update({ activate_at: at });
+}
+
+/** Held versions that are not visible yet, or have an activation to come. */
+export async function listPendingActivations(db: Knex): Promise<readonly Image[]> {
+  return selectImages(db, (rows) =>
+    rows
+      .where({ 'images.state': 'published' })
+      .where((either: Knex.QueryBuilder) => either.where({ 'images.waiting': true }).orWhereNotNull('images.activate_at')),
+  );
+}
+
+/** Writes down what went wrong for an image, or that nothing does (null). */
+export async function setImageError(db: Knex, id: Id, error: ImageError | null): Promise<void> {
+  await db<Row>('images')
+    .where({ id })
+    .update({ error: error === null ? null : JSON.stringify(error) });
 }
 
 export async function markImageVerified(db: Knex, id: Id, now: number): Promise<void> {
@@ -128,5 +180,9 @@ function toImage(row: Row & { body: string }): Image {
     state: row.state,
     storedBytes: Number(row.stored_bytes),
     verifiedAt: row.verified_at === null ? null : Number(row.verified_at),
+    waiting: Boolean(row.waiting),
+    activation: Number(row.activation),
+    siteActivateAt: row.activate_at === null ? null : Number(row.activate_at),
+    error: row.error === null ? null : (JSON.parse(row.error) as ImageError),
   };
 }

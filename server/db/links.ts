@@ -1,5 +1,6 @@
 import type { Knex } from 'knex';
 import { type Id, newId } from '../../core/ids.ts';
+import { FULL_SCOPE, type Scope } from '../../core/scope.ts';
 
 /** Our relation to one parent: when we pull, and how far we came. */
 export type Link = {
@@ -14,6 +15,16 @@ export type Link = {
   /** Epoch ms of the next scheduled run; in the past when it was missed. */
   readonly dueAt: number | null;
   readonly lastRunAt: number | null;
+  /** Of which images we fetch the content. */
+  readonly scope: Scope;
+  /** The servers above the parent, nearest first, as the parent told. */
+  readonly ancestors: readonly Id[];
+  /** Our ring, as the parent told; null: the last. */
+  readonly ring: number | null;
+  /** Whether a run starts when the parent has published. */
+  readonly afterParent: boolean;
+  /** Octets per second of the last good transfer from the parent. */
+  readonly rateBytes: number | null;
 };
 
 type LinkRow = {
@@ -25,6 +36,11 @@ type LinkRow = {
   held_generation: number | string;
   due_at: number | string | null;
   last_run_at: number | string | null;
+  scope: string | null;
+  ancestors: string | null;
+  ring: number | null;
+  after_parent: boolean | number;
+  rate_bytes: number | string | null;
 };
 
 /** Makes the link to a parent, or gives the one that is there (a server that joins again keeps what it holds). */
@@ -79,6 +95,28 @@ export async function updateLinkHeld(trx: Knex, id: Id, held: { epoch: number; g
   await trx('links').where({ id }).update({ held_epoch: held.epoch, held_generation: held.generation, last_run_at: held.at });
 }
 
+/** Sets of which images the content is fetched. */
+export async function updateLinkScope(db: Knex, id: Id, scope: Scope): Promise<void> {
+  const text = Object.keys(scope).length === 0 ? null : JSON.stringify(scope);
+  await db('links').where({ id }).update({ scope: text }).increment('revision', 1);
+}
+
+/** Sets whether runs start when the parent has published. */
+export async function updateLinkAfterParent(db: Knex, id: Id, afterParent: boolean): Promise<void> {
+  await db('links').where({ id }).update({ after_parent: afterParent }).increment('revision', 1);
+}
+
+/** Keeps what the parent told of our place in the tree. */
+export async function updateLinkTier(db: Knex, id: Id, tier: { ancestors: readonly Id[]; ring: number | null }): Promise<void> {
+  await db('links')
+    .where({ id })
+    .update({ ancestors: JSON.stringify(tier.ancestors), ring: tier.ring });
+}
+
+export async function updateLinkRate(db: Knex, id: Id, rateBytes: number): Promise<void> {
+  await db('links').where({ id }).update({ rate_bytes: rateBytes });
+}
+
 function toLink(row: LinkRow): Link {
   return {
     id: row.id as Id,
@@ -89,5 +127,10 @@ function toLink(row: LinkRow): Link {
     heldGeneration: Number(row.held_generation),
     dueAt: row.due_at === null ? null : Number(row.due_at),
     lastRunAt: row.last_run_at === null ? null : Number(row.last_run_at),
+    scope: row.scope === null ? FULL_SCOPE : (JSON.parse(row.scope) as Scope),
+    ancestors: row.ancestors === null ? [] : (JSON.parse(row.ancestors) as Id[]),
+    ring: row.ring,
+    afterParent: Boolean(row.after_parent),
+    rateBytes: row.rate_bytes === null ? null : Number(row.rate_bytes),
   };
 }

@@ -1,7 +1,8 @@
 import type { Knex } from 'knex';
 import type { Envelope } from '../../core/envelope.ts';
 import type { Digest, Id } from '../../core/ids.ts';
-import type { ImageBody } from '../../core/image.ts';
+import type { Image, ImageBody, ImageState } from '../../core/image.ts';
+import { listImages } from './images.ts';
 
 /** The images table as replication writes it: rows of objects that other servers made. */
 
@@ -12,6 +13,11 @@ export async function listPublishedManifests(
 ): Promise<{ manifest: Digest; name: string; kind: string }[]> {
   if (names.length === 0) return [];
   return db('images').where({ state: 'published' }).whereIn('name', names).orderBy('created_at', 'desc').select('manifest', 'name', 'kind');
+}
+
+/** Images of which only the object is here. */
+export async function listKnownImages(db: Knex): Promise<readonly Image[]> {
+  return (await listImages(db)).filter(({ state }) => state === 'known');
 }
 
 /** Which of these are manifests of images that are published here. */
@@ -34,13 +40,24 @@ export type ReplicaRow = {
   readonly body: ImageBody;
   /** Another one than the body's when its own is taken here. */
   readonly version: string;
-  readonly state: 'published' | 'incoming';
+  readonly state: 'published' | 'incoming' | 'known';
   readonly storedBytes: number;
   readonly at: number;
 };
 
-/** Makes the row of a replicated image, or changes it to the object's new revision. */
+/** What of a replicated image was here before. */
+export type HeldReplica = { readonly state: ImageState; readonly manifest: Digest };
+
+export async function getReplica(db: Knex, id: Id): Promise<HeldReplica | undefined> {
+  return db('images').where({ id }).first<HeldReplica | undefined>('state', 'manifest');
+}
+
+/**
+ * Makes the row of a replicated image, or changes it to the object's new revision: content that was here and is the
+ * same keeps its times.
+ */
 export async function putReplica(trx: Knex.Transaction, { envelope, body, version, state, storedBytes, at }: ReplicaRow): Promise<void> {
+  const held = await getReplica(trx, envelope.id);
   const row = {
     origin: envelope.origin,
     name: body.name,
@@ -52,9 +69,25 @@ export async function putReplica(trx: Knex.Transaction, { envelope, body, versio
     size_bytes: body.sizeBytes,
     used_bytes: body.usedBytes,
     created_at: body.createdAt,
-    published_at: state === 'published' ? at : null,
-    verified_at: at,
+    error: null,
   };
-  const changed = await trx('images').where({ id: envelope.id }).update(row);
-  if (changed === 0) await trx('images').insert({ id: envelope.id, stored_bytes: storedBytes, ...row });
+  const isSame = held?.state === 'published' && state === 'published' && held.manifest === body.manifest;
+  const times = isSame ? {} : { published_at: state === 'published' ? at : null, verified_at: state === 'known' ? null : at };
+  if (held === undefined) await trx('images').insert({ id: envelope.id, stored_bytes: storedBytes, ...row, ...times });
+  else
+    await trx('images')
+      .where({ id: envelope.id })
+      .update({ ...row, ...times });
+}
+
+/** A known image whose content is all here now. Returns false when it is not `known` (any more). */
+export async function raiseReplica(trx: Knex.Transaction, id: Id, held: { storedBytes: number; at: number }): Promise<boolean> {
+  const { storedBytes, at } = held;
+  const row = { state: 'published', stored_bytes: storedBytes, published_at: at, verified_at: at, error: null };
+  return (await trx('images').where({ id, state: 'known' }).update(row)) === 1;
+}
+
+/** Gives an object the next number of our catalogue, so that children see it again: what we hold of it has changed. */
+export async function renumberObject(trx: Knex.Transaction, id: Id, generation: number): Promise<void> {
+  await trx('objects').where({ id }).update({ generation });
 }

@@ -134,7 +134,7 @@ export async function listRunManifests(db: Knex): Promise<Digest[]> {
   const lastDone = new Map((done as RunRow[]).map((row) => [row['link_id'], String(row['id'])]));
   const open = (runs as RunRow[]).filter((row) => String(row['id']) > (lastDone.get(row['link_id'] ?? '') ?? ''));
   const plans = open.map((row) => parsePlan(JSON.parse(String(row['plan'])))).filter((plan) => plan !== undefined);
-  return [...new Set(plans.flatMap(({ want, have }) => [...want, ...have]))];
+  return [...new Set(plans.flatMap(({ wanted, want, have }) => [...wanted, ...want, ...have]))];
 }
 
 function toDocument(value: unknown): string | null {

@@ -14,6 +14,12 @@ export type ImportRequest = {
   readonly arch?: string | undefined;
   /** 512 or 4096; without it 512 unless the GPT header says otherwise. */
   readonly sectorSize?: number | undefined;
+  /** A label that scopes name. */
+  readonly group?: string | undefined;
+  /** ISO 8601 time before which no site shows it. */
+  readonly activateAt?: string | undefined;
+  /** Sites of this ring and of lower ones see it first. */
+  readonly ring?: number | undefined;
   readonly actor: string;
 };
 
@@ -27,10 +33,26 @@ export async function importImage(site: Site, request: ImportRequest, onProgress
   const arch = parseArch(request.arch ?? 'amd64');
   const version = request.version === undefined ? undefined : parseVersion(request.version);
   const sectorSize = request.sectorSize === undefined ? undefined : parseSectorSize(request.sectorSize);
+  const group = request.group === undefined ? undefined : parseName(request.group);
+  const activateAt = request.activateAt === undefined ? undefined : parseTime(request.activateAt);
+  const ring = request.ring === undefined ? undefined : parseRing(request.ring);
   await chooseVersion(site.db, name, version);
   const source = { path: request.path, ...(sectorSize === undefined ? {} : { sectorSize }) };
   const imported = await site.store.importDisk(source, onProgress);
-  return publishImage(site, { imported, name, version, arch, actor: request.actor });
+  return publishImage(site, { imported, name, version, arch, group, activateAt, ring, actor: request.actor });
+}
+
+/** ISO 8601 as epoch ms. Throws `usage`. */
+export function parseTime(text: string): number {
+  const at = /^\d{4}-\d{2}-\d{2}T/.test(text) ? Date.parse(text) : Number.NaN;
+  if (Number.isFinite(at) && at >= 0) return at;
+  throw new AppError('usage', `"${printable(text)}" is not a time`, { hint: 'ISO 8601, as in 2027-01-31T02:00:00Z' });
+}
+
+/** Throws `usage` for what is no ring: rings count from 0, the pilots. */
+export function parseRing(ring: number): number {
+  if (Number.isInteger(ring) && ring >= 0 && ring <= 1000) return ring;
+  throw new AppError('usage', `${ring} is not a ring`, { hint: 'rings are 0 (the pilots) to 1000' });
 }
 
 function parseArch(text: string): Arch {

@@ -7,6 +7,7 @@ import { publishObject } from '../catalogue.ts';
 import { appendEvent } from '../db/events.ts';
 import { getImage, insertImage, listVersions } from '../db/images.ts';
 import { inTransaction, isUniqueViolation } from '../db/open.ts';
+import { admitImage, IMAGES } from '../holdings/activation.ts';
 import type { Site } from '../site.ts';
 import { nextVersion } from './reference.ts';
 
@@ -18,6 +19,12 @@ export type Publication = {
   /** Without one: the next whole number of the name. */
   readonly version?: string | undefined;
   readonly arch: Arch;
+  /** A label that scopes name. */
+  readonly group?: Name | undefined;
+  /** Epoch ms before which no site shows it. */
+  readonly activateAt?: number | undefined;
+  /** Sites of this ring and lower ones first; the rest when it is released (server/images/release.ts). */
+  readonly ring?: number | undefined;
   /** For the event log: `operator:<id>`, `local-admin`, `system`. */
   readonly actor: string;
 };
@@ -29,6 +36,7 @@ export type Publication = {
 export async function publishImage(site: PublishSite, publication: Publication): Promise<Image> {
   const image = await tryPublish(site, publication);
   site.wake.notify('events');
+  site.wake.notify(IMAGES);
   return image;
 }
 
@@ -56,15 +64,25 @@ async function publishIn(site: PublishSite, trx: Knex.Transaction, publication: 
     sizeBytes: imported.sizeBytes,
     usedBytes: imported.usedBytes,
     createdAt: now,
+    ...plansOf(publication, now),
     ...(imported.disk ? { disk: imported.disk } : {}),
   };
   const { id, origin } = await publishObject(site, trx, { kind: 'image', body });
   await insertImage(trx, { id, origin, body, state: 'published', storedBytes: imported.storedBytes, publishedAt: now });
+  await admitImage(site, trx, id, false);
   const data = { reference: `${name}@${version}`, manifest: imported.manifest, sizeBytes: imported.sizeBytes };
   await appendEvent(trx, { origin, at: now, actor, kind: 'image.published', subject: id, data });
   const image = await getImage(trx, id);
   if (!image) throw new Error(`image ${id} is not where it was just written`);
   return image;
+}
+
+function plansOf({ group, activateAt, ring }: Publication, now: number): Pick<ImageBody, 'group' | 'activateAt' | 'rings'> {
+  return {
+    ...(group === undefined ? {} : { group }),
+    ...(activateAt === undefined ? {} : { activateAt }),
+    ...(ring === undefined ? {} : { rings: [{ ring, at: now }] }),
+  };
 }
 
 /** The version to give. Throws `name_taken` when the wanted one was given before. */

@@ -2,7 +2,8 @@ import type { Knex } from 'knex';
 import { AppError } from '../../core/errors.ts';
 import { parseName, printable } from '../../core/ids.ts';
 import type { Image, ImageReference } from '../../core/image.ts';
-import { findImageVersion, findNewestImage } from '../db/images.ts';
+import { getImageChoice } from '../db/image-choices.ts';
+import { findDefaultImage, findImageVersion } from '../db/images.ts';
 
 /** What a version may look like: 1, 2, 3 … or free text that fits a reference and a file name. */
 function isVersion(text: string): boolean {
@@ -25,17 +26,35 @@ export function parseImageReference(text: string): ImageReference {
 }
 
 /**
- * The published image that `NAME[@VERSION]` stands for; without a version the newest by creation.
- * Throws `not_found`, also for an image that is still arriving, and `usage` for a text that is no reference.
+ * The image that `NAME[@VERSION]` stands for, all of it here; without a version the default of the name
+ * (core/version-choice.ts). With one it may be a version that still waits for its activation.
+ * Throws `not_found`, in words of its own for an image that is arriving, not held, or pinned and gone; `usage` for no reference.
  */
 export async function resolveImage(db: Knex, reference: string): Promise<Image> {
   const { name, version } = parseImageReference(reference);
-  const image = version === undefined ? await findNewestImage(db, name) : await findImageVersion(db, name, version);
+  const image = version === undefined ? await findDefaultImage(db, name) : await findImageVersion(db, name, version);
   if (image?.state === 'published') return image;
-  if (image) {
+  if (image?.state === 'incoming') {
     throw new AppError('not_found', `image ${reference} is still arriving`, { hint: 'see "sync status"' });
   }
+  if (image?.state === 'known') {
+    throw new AppError('not_found', `image ${reference} is known here, its content is not held`, {
+      hint: 'see "sync status"; "image pin" or a wider "sync scope" fetches it with the next run',
+    });
+  }
+  if (version === undefined && (await getImageChoice(db, name))?.mode === 'pinned') {
+    throw new AppError('not_found', `image ${name} is pinned to a version that its owner has deleted`, { hint: `"image unpin ${name}"` });
+  }
   throw new AppError('not_found', `there is no published image "${printable(reference)}"`, { hint: 'see "image list"' });
+}
+
+/** The same for an order: a version that waits cannot be named either. Throws `waiting` for it, and what `resolveImage` throws. */
+export async function resolveVisibleImage(db: Knex, reference: string): Promise<Image> {
+  const image = await resolveImage(db, reference);
+  if (!image.waiting) return image;
+  throw new AppError('waiting', `image ${image.name}@${image.version} is held here and waits for its activation`, {
+    hint: `see "sync status"; "image activate ${image.name}@${image.version} --now" does not wait`,
+  });
 }
 
 /** One more than the highest whole number among the versions of a name; 1 for a new name. */

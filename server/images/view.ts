@@ -4,9 +4,9 @@ import type { Image } from '../../core/image.ts';
 
 /** An image as the API and `--json` show it: times ISO 8601, sizes in bytes. */
 export function viewImage(image: Image): { readonly [key: string]: Json } {
-  const { id, name, version, kind, arch, state, origin, manifest, sizeBytes, usedBytes, storedBytes, disk } = image;
+  const { id, name, version, kind, arch, group, state, waiting, origin, manifest, sizeBytes, usedBytes, storedBytes, disk } = image;
   return {
-    ...{ id, name, version, kind, arch, state, origin, manifest, sizeBytes, usedBytes, storedBytes },
+    ...{ id, name, version, kind, arch, group: group ?? null, state, waiting, origin, manifest, sizeBytes, usedBytes, storedBytes },
     createdAt: new Date(image.createdAt).toISOString(),
     verifiedAt: image.verifiedAt === null ? null : new Date(image.verifiedAt).toISOString(),
     disk: disk ?? null,

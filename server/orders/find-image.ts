@@ -2,7 +2,7 @@ import type { Knex } from 'knex';
 import { AppError } from '../../core/errors.ts';
 import type { Digest, Id } from '../../core/ids.ts';
 import type { DeployParams } from '../db/jobs.ts';
-import { resolveImage } from '../images/reference.ts';
+import { resolveVisibleImage } from '../images/reference.ts';
 
 /** An image resolved for deployment: its identity and what the machine must know of it. */
 export type DeployImage = {
@@ -13,11 +13,11 @@ export type DeployImage = {
 };
 
 /**
- * The published image that `NAME[@VERSION]` stands for, by default the newest.
- * Errors: those of `resolveImage`; `bad_data` when it is not a disk image.
+ * The published image that `NAME[@VERSION]` stands for, by default the one that is active here.
+ * Errors: those of `resolveVisibleImage`; `bad_data` when it is not a disk image.
  */
 export async function findDeployImage(db: Knex, text: string): Promise<DeployImage> {
-  const { id, name, version, kind, arch, manifest, disk } = await resolveImage(db, text);
+  const { id, name, version, kind, arch, manifest, disk } = await resolveVisibleImage(db, text);
   const reference = `${name}@${version}`;
   if (kind !== 'disk' || disk === undefined) {
     throw new AppError('bad_data', `image ${reference} is a ${kind} image; only disk images can be deployed`, {

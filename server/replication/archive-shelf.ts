@@ -14,6 +14,9 @@ const WAIT_MS = 10_000;
 
 type Build = { readonly done: Promise<BuiltArchive>; doneBytes: number; totalBytes: number };
 
+/** For who wants only what we do not hold: there is no such archive, and nobody fetches it. */
+const NOTHING: ArchivePlan = { key: '0'.repeat(64), state: 'ready', doneBytes: 0, totalBytes: 0, parts: [] };
+
 /** Archives that this process was asked for: those being built by their request, those that are ready by their key. */
 type Shelf = { readonly building: Map<string, Build>; readonly ready: Map<string, BuiltArchive> };
 
@@ -22,24 +25,27 @@ const SHELVES = new WeakMap<ContentStore, Shelf>();
 
 /**
  * The archive for have -> want, or how far its building is. The same request from many children builds once.
- * Throws `not_found` when something wanted is not an image that we publish, `not_permitted` for single chunks, of which
+ * Throws `not_found` when something wanted is not an image that we publish (unless the request is `partial`), `not_permitted` for single chunks, of which
  * nobody knows whose they are: a child may not fish for content by digest.
  */
 export async function offerArchive(site: Site, request: ArchiveRequest): Promise<ArchivePlan> {
-  const wanted = request.want as Digest[];
+  const asked = request.want as Digest[];
   if (request.wantChunks !== undefined && request.wantChunks.length > 0) throw chunksNotOffered();
-  const offered = await listOfferedManifests(site.db, wanted);
-  const foreign = wanted.find((manifest) => !offered.includes(manifest));
-  if (foreign !== undefined) throw notOffered(foreign);
+  const offered = await listOfferedManifests(site.db, asked);
+  const [foreign, ...more] = asked.filter((manifest) => !offered.includes(manifest));
+  if (foreign !== undefined && !request.partial) throw notOffered(foreign);
+  const absent = foreign === undefined ? {} : { absent: [foreign, ...more] };
+  const wanted = asked.filter((manifest) => offered.includes(manifest));
+  if (wanted.length === 0 && asked.length > 0) return { ...NOTHING, ...absent };
   const have = (await site.store.missingOf(request.have as Digest[])).complete;
   const encodings = encodingsFor(request.encodings);
   const key = digestOf({ have: [...have], want: wanted, encodings: [...encodings] });
   const build = findOrStart(site, key, { have, want: wanted, encodings });
   const ready = await Promise.race([build.done, delay(WAIT_MS)]);
   if (ready === undefined)
-    return { key: key.slice(7), state: 'building', doneBytes: build.doneBytes, totalBytes: build.totalBytes, parts: [] };
+    return { key: key.slice(7), state: 'building', doneBytes: build.doneBytes, totalBytes: build.totalBytes, parts: [], ...absent };
   const totalBytes = ready.parts.reduce((sum, part) => sum + part.sizeBytes, 0);
-  return { key: ready.key, state: 'ready', doneBytes: totalBytes, totalBytes, parts: [...ready.parts] };
+  return { key: ready.key, state: 'ready', doneBytes: totalBytes, totalBytes, parts: [...ready.parts], ...absent };
 }
 
 /** An archive that was offered by this process and is still whole. Throws `not_found`: the child asks for it again and goes on. */

@@ -46,7 +46,13 @@ export function openParent(site: Site, { parent, link }: { parent: KnownServer; 
       return verifyCatalogue(site, { parent, link }, answer);
     },
     async requestArchive({ have, want }) {
-      const body: ArchiveRequest = { protocol: SYNC_PROTOCOL, have: [...have], want: [...want], encodings: [...READ_ENCODINGS] };
+      const body: ArchiveRequest = {
+        protocol: SYNC_PROTOCOL,
+        have: [...have],
+        want: [...want],
+        encodings: [...READ_ENCODINGS],
+        partial: true,
+      };
       return parsePlan(await pinnedJson(ask(), { url: at('archives'), json: body }));
     },
     async openTunnel(archiveKey) {

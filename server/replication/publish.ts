@@ -1,37 +1,61 @@
 import type { Knex } from 'knex';
 import type { Envelope } from '../../core/envelope.ts';
+import type { Digest } from '../../core/ids.ts';
+import type { ImageBody } from '../../core/image.ts';
 import { parseImageBody } from '../../sync/replicate/image-body.ts';
 import { appendEvent } from '../db/events.ts';
-import { markImageDeleted } from '../db/images.ts';
+import { getImage, markImageDeleted, setImageError } from '../db/images.ts';
 import { getObject, putObject, takeGeneration } from '../db/objects.ts';
-import { isImageNameTaken, putReplica } from '../db/replicas.ts';
+import { getReplica, isImageNameTaken, listKnownImages, putReplica, raiseReplica, renumberObject } from '../db/replicas.ts';
+import { admitImage } from '../holdings/activation.ts';
+import { notToBeHad } from '../holdings/failure.ts';
 import type { Site } from '../site.ts';
 
-/** What publishing a set of objects came to, for the run's event. */
-export type Published = { readonly taken: number; readonly removed: number; readonly conflicts: readonly string[] };
+/** What publishing a set of objects came to, for the run's event. `raised` were known before and are held now. */
+export type Published = {
+  readonly taken: number;
+  readonly removed: number;
+  readonly raised: number;
+  readonly conflicts: readonly string[];
+};
 
-type Batch = { readonly storedBytes: (manifest: string) => number; readonly at: number };
+type Batch = {
+  readonly storedBytes: (manifest: string) => number;
+  /** Whether the run found, or made, all of this content complete here. */
+  readonly isComplete: (manifest: Digest) => boolean;
+  /** Whether it was wanted and nobody had it. */
+  readonly isAbsent: (manifest: Digest) => boolean;
+  readonly at: number;
+};
 
 /**
- * Makes replicated objects visible, in the caller's transaction: tombstones first, so that a name given up is free.
- * An object of our own is never touched, an older revision never replaces a newer one, and both stay silent: they are
- * what a parent that is behind sends. Children of ours see the objects under the next generation of our catalogue.
+ * Makes replicated objects visible, in the caller's transaction: tombstones first, so that a name given up is free; then
+ * images whose content is complete, and those that are known only. An object of our own is never touched, an older
+ * revision never replaces a newer one, and both stay silent: they are what a parent that is behind sends. Children of
+ * ours see objects, and what we hold of them, under the next generation of our catalogue.
  */
 export async function publishReplicas(site: Site, trx: Knex.Transaction, objects: readonly Envelope[], batch: Batch): Promise<Published> {
   const fresh: Envelope[] = [];
   for (const object of objects) if (await isNewHere(site, trx, object)) fresh.push(object);
-  if (fresh.length === 0) return { taken: 0, removed: 0, conflicts: [] };
+  const complete = (await listKnownImages(trx)).filter(({ manifest }) => batch.isComplete(manifest));
+  if (fresh.length === 0 && complete.length === 0) {
+    await noteAbsent(trx, batch);
+    return { taken: 0, removed: 0, raised: 0, conflicts: [] };
+  }
   const generation = await takeGeneration(trx);
   const tombstones = fresh.filter((object) => object.body === null);
   const living = fresh.filter((object) => object.body !== null);
   for (const object of [...tombstones, ...living]) await putObject(trx, object, generation);
   for (const object of tombstones) await markImageDeleted(trx, object.id);
   const conflicts: string[] = [];
-  for (const object of living.filter(({ kind }) => kind === 'image')) {
+  // Oldest first: the newest of a name is activated last, and so is its default.
+  for (const object of living.filter(({ kind }) => kind === 'image').sort(byCreation)) {
     const conflict = await publishImage(site, trx, object, batch);
     if (conflict !== undefined) conflicts.push(conflict);
   }
-  return { taken: living.length, removed: tombstones.length, conflicts };
+  const raised = await raiseKnown(site, trx, batch, generation);
+  await noteAbsent(trx, batch);
+  return { taken: living.length, removed: tombstones.length, raised, conflicts };
 }
 
 async function isNewHere(site: Site, trx: Knex.Transaction, object: Envelope): Promise<boolean> {
@@ -46,12 +70,38 @@ async function publishImage(site: Site, trx: Knex.Transaction, envelope: Envelop
   const row = { envelope, body, storedBytes: batch.storedBytes(body.manifest), at: batch.at };
   const { name, version } = body;
   if (!(await isImageNameTaken(trx, { name, version, id: envelope.id }))) {
-    await putReplica(trx, { ...row, version, state: 'published' });
+    const before = await getReplica(trx, envelope.id);
+    const wasHeld = before?.state === 'published' && before.manifest === body.manifest;
+    const wasVisible = wasHeld && !(await getImage(trx, envelope.id))?.waiting;
+    const isHeld = wasHeld || batch.isComplete(body.manifest);
+    await putReplica(trx, { ...row, version, state: isHeld ? 'published' : 'known' });
+    if (isHeld) await admitImage(site, trx, envelope.id, wasVisible);
     return undefined;
   }
   await putReplica(trx, { ...row, version: `${version.slice(0, 40)}.${envelope.id.slice(-12)}`, state: 'incoming' });
   const words = `${name}@${version} of server ${envelope.origin} is kept incoming: an image of that name is here already`;
+  await setImageError(trx, envelope.id, { code: 'name_taken', message: words, hint: 'the one that was here first keeps the name' });
   const event = { origin: site.self.id, at: batch.at, actor: 'system', subject: envelope.id };
   await appendEvent(trx, { ...event, kind: 'image.name-taken', data: { words } });
   return words;
+}
+
+/** Images that were known before the run and are complete after it, oldest first. */
+async function raiseKnown(site: Site, trx: Knex.Transaction, batch: Batch, generation: number): Promise<number> {
+  const complete = (await listKnownImages(trx)).filter(({ manifest }) => batch.isComplete(manifest)).reverse();
+  for (const { id, manifest } of complete) {
+    await raiseReplica(trx, id, { storedBytes: batch.storedBytes(manifest), at: batch.at });
+    await renumberObject(trx, id, generation);
+    await admitImage(site, trx, id, false);
+  }
+  return complete.length;
+}
+
+async function noteAbsent(trx: Knex.Transaction, batch: Batch): Promise<void> {
+  for (const { id, manifest } of await listKnownImages(trx)) if (batch.isAbsent(manifest)) await setImageError(trx, id, notToBeHad());
+}
+
+function byCreation(a: Envelope, b: Envelope): number {
+  const [one, other] = [a, b].map((object) => object.body as unknown as ImageBody) as [ImageBody, ImageBody];
+  return one.createdAt - other.createdAt || (a.id < b.id ? -1 : 1);
 }

@@ -1,15 +1,15 @@
-import type { Envelope } from '../../core/envelope.ts';
 import { describeError } from '../../core/errors.ts';
 import type { Digest } from '../../core/ids.ts';
 import { isRunEnded, type RunState } from '../../core/run.ts';
-import { parseImageBody } from '../../sync/replicate/image-body.ts';
 import { parsePlan, sumBytes } from '../../sync/replicate/plan.ts';
 import type { RunChange, RunRecords, VerifiedCatalogue } from '../../sync/replicate/ports.ts';
 import { appendEvent } from '../db/events.ts';
 import { type Link, updateLinkHeld } from '../db/links.ts';
 import { inTransaction } from '../db/open.ts';
-import { listPublishedManifests } from '../db/replicas.ts';
 import { pruneRuns, type Run, type RunPatch, updateRun } from '../db/runs.ts';
+import { IMAGES } from '../holdings/activation.ts';
+import { noteFailure } from '../holdings/failure.ts';
+import { relatedManifests, wantedManifests } from '../holdings/wanted.ts';
 import type { Site } from '../site.ts';
 import { publishReplicas } from './publish.ts';
 
@@ -40,6 +40,7 @@ export function openRecords(site: Site, given: { run: Run; link: Link; traffic: 
     const at = site.now();
     await inTransaction(site.db, async (trx) => {
       const data = catalogue === undefined ? {} : await publish(trx, catalogue, at);
+      if (patch.error) await noteFailure(trx, plan?.want ?? [], patch.error);
       await write(trx, { ...patch, state: next, endedAt: at, progress: null });
       await pruneRuns(trx, link.id, KEPT_RUNS);
       const words = patch.error === null || patch.error === undefined ? {} : { error: { ...patch.error } };
@@ -48,13 +49,17 @@ export function openRecords(site: Site, given: { run: Run; link: Link; traffic: 
     });
     state = next;
     site.wake.notify('runs');
+    site.wake.notify(IMAGES);
   };
 
   const publish = async (trx: Parameters<typeof publishReplicas>[1], catalogue: VerifiedCatalogue, at: number) => {
     const parts = plan?.archive?.parts ?? [];
     const share = Math.floor(sumBytes(parts) / Math.max(1, plan?.want.length ?? 1));
     const storedBytes = (manifest: string) => (plan?.want.includes(manifest as Digest) ? share : 0);
-    const published = await publishReplicas(site, trx, catalogue.objects, { storedBytes, at });
+    const absent: readonly string[] = plan?.absent ?? [];
+    const isComplete = (manifest: Digest) => (plan?.wanted ?? []).includes(manifest) && !absent.includes(manifest);
+    const isAbsent = (manifest: Digest) => absent.includes(manifest);
+    const published = await publishReplicas(site, trx, catalogue.objects, { storedBytes, isComplete, isAbsent, at });
     await updateLinkHeld(trx, link.id, { epoch: catalogue.epoch, generation: catalogue.generation, at });
     return { generation: catalogue.generation, ...published };
   };
@@ -72,7 +77,8 @@ export function openRecords(site: Site, given: { run: Run; link: Link; traffic: 
       state = change.state ?? state;
       site.wake.notify('runs');
     },
-    relatedManifests: (objects) => relatedManifests(site, objects),
+    wantedManifests: (objects) => wantedManifests(site.db, link.id, objects),
+    relatedManifests: (wanted, objects) => relatedManifests(site.db, wanted, objects),
     publish: (catalogue) => end('done', { error: null }, catalogue),
   };
 }
@@ -83,11 +89,4 @@ function toPatch({ error, plan, ...change }: RunChange): RunPatch {
     ...(plan === undefined ? {} : { plan: JSON.parse(JSON.stringify(plan)) }),
     ...(error === undefined ? {} : { error: describeError(error) }),
   };
-}
-
-async function relatedManifests(site: Site, objects: readonly Envelope[]): Promise<Digest[]> {
-  const bodies = objects.filter((object) => object.kind === 'image' && object.body !== null).map(parseImageBody);
-  const rows = await listPublishedManifests(site.db, [...new Set(bodies.map((body) => body.name))]);
-  const related = rows.filter((row) => bodies.some((body) => body.name === row.name && body.kind === row.kind));
-  return [...new Set(related.map((row) => row.manifest))];
 }

@@ -1,4 +1,5 @@
 import { AppError } from '../../core/errors.ts';
+import type { Digest } from '../../core/ids.ts';
 import { progressOf } from '../../core/progress.ts';
 import type { ArchivePlan } from '../../core/sync-protocol.ts';
 import { requireRoom } from './free-space.ts';
@@ -16,13 +17,16 @@ const MOST_ROUNDS = 5;
 export async function requestArchive(tools: RunTools, plan: RunPlan): Promise<Outcome> {
   if (plan.rounds >= MOST_ROUNDS) throw keepsLacking(plan);
   const archive = await pollArchive(tools, plan);
+  const absent = (archive.absent ?? []) as Digest[];
+  const want = plan.want.filter((manifest) => !absent.includes(manifest));
   const left = archive.parts.filter((part) => !plan.unpacked.includes(part.name));
   const largest = Math.max(0, ...left.map((part) => part.sizeBytes));
   // The packs take about what the parts weigh; one part is being unpacked while the next one arrives.
   await requireRoom(tools, sumBytes(left) + 2 * largest);
   await tools.records.save({ bytesNeeded: sumBytes(archive.parts) });
   const kept = { key: archive.key, parts: archive.parts };
-  return { event: 'planned', plan: { ...plan, archive: kept, rounds: plan.rounds + 1 } };
+  const known = { ...plan, want, absent: [...new Set([...plan.absent, ...absent])] };
+  return { event: 'planned', plan: { ...known, archive: kept, rounds: plan.rounds + 1 } };
 }
 
 async function pollArchive(tools: RunTools, plan: RunPlan): Promise<ArchivePlan> {

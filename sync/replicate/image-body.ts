@@ -1,7 +1,6 @@
 import { z } from 'zod';
 import type { Envelope } from '../../core/envelope.ts';
 import { AppError } from '../../core/errors.ts';
-import type { Digest } from '../../core/ids.ts';
 import type { ImageBody } from '../../core/image.ts';
 
 const digest = z.string().regex(/^sha256:[0-9a-f]{64}$/);
@@ -30,6 +29,15 @@ const Body = z.object({
   sizeBytes: bytes,
   usedBytes: bytes,
   createdAt: z.number().int(),
+  group: z
+    .string()
+    .regex(/^[a-z0-9][a-z0-9._-]{0,62}$/)
+    .optional(),
+  activateAt: bytes.optional(),
+  rings: z
+    .array(z.object({ ring: z.number().int().min(0).max(1000).nullable(), at: bytes }))
+    .max(100)
+    .optional(),
   disk: z
     .object({
       sizeBytes: bytes,
@@ -47,10 +55,4 @@ export function parseImageBody(envelope: Envelope): ImageBody {
   throw new AppError('bad_data', `image object ${envelope.id} of server ${envelope.origin} is not one that this release can read`, {
     hint: 'upgrade this server',
   });
-}
-
-/** The manifests that the image objects of a catalogue name, tombstones left out, each once. */
-export function manifestsOf(objects: readonly Envelope[]): Digest[] {
-  const bodies = objects.filter((object) => object.kind === 'image' && object.body !== null).map(parseImageBody);
-  return [...new Set(bodies.map((body) => body.manifest))];
 }

@@ -10,11 +10,15 @@ import type { VerifiedCatalogue } from './ports.ts';
 export type RunPlan = {
   /** By `toc`: what is new at the parent. */
   readonly catalogue: VerifiedCatalogue | null;
-  /** By `diff`: manifests to make complete, and complete ones of the same images that the archive may build on. */
+  /** By `diff`: manifests that are complete here when the run publishes: new ones in scope, and known ones that are wanted by now. */
+  readonly wanted: readonly Digest[];
+  /** By `diff`: which of those are to be fetched, and complete ones of the same images that the archive may build on. */
   readonly want: readonly Digest[];
   readonly have: readonly Digest[];
   /** By `archive`. */
   readonly archive: { readonly key: string; readonly parts: readonly ArchivePart[] } | null;
+  /** By `archive`: wanted manifests that nobody we asked holds. */
+  readonly absent: readonly Digest[];
   /** By `transfer`: names of parts that are unpacked into our own packs. */
   readonly unpacked: readonly string[];
   /** How many archives were asked for: content that stays incomplete must not ask for ever. */
@@ -25,14 +29,25 @@ const digest = z.string().regex(/^sha256:[0-9a-f]{64}$/);
 
 const StoredPlan = z.object({
   catalogue: z.object({ epoch: z.number(), generation: z.number(), objects: z.array(EnvelopeSchema) }).nullable(),
+  wanted: z.array(digest),
   want: z.array(digest),
   have: z.array(digest),
   archive: z.object({ key: z.string(), parts: z.array(ArchivePart) }).nullable(),
+  absent: z.array(digest),
   unpacked: z.array(z.string()),
   rounds: z.number().int(),
 });
 
-export const EMPTY_PLAN: RunPlan = { catalogue: null, want: [], have: [], archive: null, unpacked: [], rounds: 0 };
+export const EMPTY_PLAN: RunPlan = {
+  catalogue: null,
+  wanted: [],
+  want: [],
+  have: [],
+  archive: null,
+  absent: [],
+  unpacked: [],
+  rounds: 0,
+};
 
 /** Reads a stored plan; undefined when there is none, or it is another release's. */
 export function parsePlan(stored: unknown): RunPlan | undefined {

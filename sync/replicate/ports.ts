@@ -33,8 +33,10 @@ export type ContentSource = {
 /** What a run writes down; every update repeats run, state and fencing number and throws `run_in_progress` when they were lost. */
 export type RunRecords = {
   save(change: RunChange): Promise<void>;
+  /** Manifests that are to be complete here: of these new objects, and of all we know, those that we want the content of. */
+  wantedManifests(objects: readonly Envelope[]): Promise<readonly Digest[]>;
   /** Complete published manifests of the images that these objects are versions of. */
-  relatedManifests(objects: readonly Envelope[]): Promise<readonly Digest[]>;
+  relatedManifests(wanted: readonly Digest[], objects: readonly Envelope[]): Promise<readonly Digest[]>;
   /** One transaction: objects and images visible, the generation held, the run in its last state. */
   publish(catalogue: VerifiedCatalogue): Promise<void>;
 };

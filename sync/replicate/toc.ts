@@ -3,9 +3,13 @@ import type { RunTools } from './ports.ts';
 import { retryUnreachable } from './retry.ts';
 import type { Outcome } from './run.ts';
 
-/** Fetches what is new at the parent. With nothing new the run is over after one request. */
+/**
+ * Fetches what is new at the parent. With nothing new, and nothing known whose content we still want, the run is over
+ * after one request.
+ */
 export async function fetchCatalogue(tools: RunTools, _plan: RunPlan): Promise<Outcome> {
   const catalogue = await retryUnreachable(tools, () => tools.catalogue.read());
   await tools.records.save({ epoch: catalogue.epoch, generation: catalogue.generation });
-  return { event: catalogue.objects.length === 0 ? 'nothing-new' : 'listed', plan: { ...EMPTY_PLAN, catalogue } };
+  const isNews = catalogue.objects.length > 0 || (await tools.records.wantedManifests([])).length > 0;
+  return { event: isNews ? 'listed' : 'nothing-new', plan: { ...EMPTY_PLAN, catalogue } };
 }

@@ -17,6 +17,9 @@ const ImportInput = z.strictObject({
   version: z.string().max(64).optional(),
   arch: z.string().max(16).optional(),
   sectorSize: z.number().int().optional(),
+  group: z.string().max(64).optional(),
+  activateAt: z.string().max(40).optional(),
+  ring: z.number().int().optional(),
 });
 const GcInput = z.strictObject({ dryRun: z.boolean().default(false), graceMs: z.number().int().nonnegative().optional() });
 const LEAST_GRACE_MS = 3_600_000;

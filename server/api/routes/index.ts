@@ -14,10 +14,12 @@ import { LOG_ROUTES } from './logs.ts';
 import { openApiRoute } from './openapi.ts';
 import { OPERATION_ROUTES } from './operations.ts';
 import { ORDER_ROUTES } from './orders.ts';
+import { SCOPE_ROUTES } from './scope.ts';
 import { SERVER_ROUTES } from './servers.ts';
 import { SYNC_ROUTES, TUNNEL_UPGRADE } from './sync.ts';
 import { TARGET_ROUTES } from './targets.ts';
 import { TOKEN_ROUTES } from './tokens.ts';
+import { VERSION_ROUTES } from './versions.ts';
 
 /** Every route of the program, on every listener. A new list of routes gets its line here and nowhere else. */
 export function allRoutes(metrics: Metrics): readonly Route[] {
@@ -39,6 +41,8 @@ export function allRoutes(metrics: Metrics): readonly Route[] {
     ...SYNC_ROUTES,
     ...LINK_ROUTES,
     ...CONTROL_ROUTES,
+    ...SCOPE_ROUTES,
+    ...VERSION_ROUTES,
   ];
   return [...routes, openApiRoute(routes)];
 }

@@ -10,6 +10,7 @@ import { inTransaction, isUniqueViolation } from '../../../server/db/open.ts';
 import { createOperatorToken, findOperatorToken, listOperatorTokens, revokeOperatorToken } from '../../../server/db/operator-tokens.ts';
 import { getSetting, setSetting } from '../../../server/db/settings.ts';
 import { hashOf } from '../../helpers/digests.ts';
+import { holdingsContract } from './holdings-contract.ts';
 import { replicationContract } from './replication-contract.ts';
 
 /** What every database must do alike. `connect` gives an empty database; the suite closes it. */
@@ -154,6 +155,7 @@ export function databaseContract(name: string, connect: () => Promise<Knex>): vo
     });
 
     replicationContract(() => db);
+    holdingsContract(() => db);
   });
 }
 

@@ -25,7 +25,12 @@ async function toolsWithStore(t: TestContext): Promise<RunTools> {
   const tools: Partial<RunTools> = {
     store: await openedStore(t, join(directory, 'store')),
     incoming: join(directory, 'incoming'),
-    records: { save: async () => undefined, relatedManifests: async () => [], publish: async () => undefined },
+    records: {
+      save: async () => undefined,
+      wantedManifests: async () => [],
+      relatedManifests: async () => [],
+      publish: async () => undefined,
+    },
     monotonicMs: () => performance.now(),
     signal: new AbortController().signal,
   };

@@ -1,0 +1,115 @@
+import assert from 'node:assert/strict';
+import { it } from 'node:test';
+import type { Knex } from 'knex';
+import { digestOf, type Envelope } from '../../../core/envelope.ts';
+import { type Id, newId, parseName } from '../../../core/ids.ts';
+import type { ImageBody } from '../../../core/image.ts';
+import { getImageChoice, listImageChoices, putImageChoice, removeImageChoice } from '../../../server/db/image-choices.ts';
+import {
+  findDefaultImage,
+  getImage,
+  hideImage,
+  listKeptManifests,
+  listPendingActivations,
+  setImageError,
+  setSiteActivation,
+  showImage,
+} from '../../../server/db/images.ts';
+import { createLink, getLink, updateLinkAfterParent, updateLinkScope, updateLinkTier } from '../../../server/db/links.ts';
+import { putObject } from '../../../server/db/objects.ts';
+import { inTransaction } from '../../../server/db/open.ts';
+import { listKnownImages, putReplica, raiseReplica, renumberObject } from '../../../server/db/replicas.ts';
+import { hashOf } from '../../helpers/digests.ts';
+
+/** What a site's holdings ask of every database; `it`s for the suite that has migrated one. */
+export function holdingsContract(database: () => Knex): void {
+  const add = async (name: string, version: string, state: 'known' | 'published', createdAt = 1): Promise<Envelope> => {
+    const body: ImageBody = {
+      ...{ kind: 'disk', name: parseName(name), version, manifest: hashOf(`${name}@${version}`), arch: 'amd64' },
+      ...{ sizeBytes: 10, usedBytes: 5, createdAt, group: 'lab', rings: [{ ring: 0, at: 1 }] },
+    };
+    const digest = digestOf(body);
+    const envelope: Envelope = { kind: 'image', id: newId(), origin: newId(), revision: 1, body, digest, keyId: digest, signature: 's' };
+    await inTransaction(database(), async (trx) => {
+      await putObject(trx, envelope, 1);
+      await putReplica(trx, { envelope, body, version, state, storedBytes: 3, at: 7 });
+    });
+    return envelope;
+  };
+  const hasManifest = async (image: Envelope) =>
+    (await listKeptManifests(database())).includes((image.body as unknown as ImageBody).manifest);
+
+  it('keeps the scope of a link, its place in the tree, and whether it follows its parent', async () => {
+    const db = database();
+    const { id, scope } = await createLink(db, { parentId: newId(), origin: newId() });
+    assert.deepEqual(scope, {});
+    const ancestors: Id[] = [newId(), newId()];
+    await updateLinkScope(db, id, { names: ['debian*'], maxSizeBytes: 2 ** 40 });
+    await updateLinkTier(db, id, { ancestors, ring: 3 });
+    await updateLinkAfterParent(db, id, true);
+    const link = await getLink(db, id);
+    assert.deepEqual([link?.scope, link?.ancestors], [{ names: ['debian*'], maxSizeBytes: 2 ** 40 }, ancestors]);
+    assert.deepEqual([link?.ring, link?.afterParent], [3, true]);
+    await updateLinkScope(db, id, {});
+    assert.deepEqual((await getLink(db, id))?.scope, {});
+  });
+
+  it('knows an image without holding it until its content is raised, once', async () => {
+    const db = database();
+    const { id, ...image } = await add('raised', '1', 'known');
+    assert.ok((await listKnownImages(db)).some((known) => known.id === id && known.group === 'lab' && known.verifiedAt === null));
+    assert.equal(await hasManifest({ id, ...image }), false);
+    assert.equal(await findDefaultImage(db, 'raised'), undefined);
+    await inTransaction(db, async (trx) => {
+      assert.equal(await raiseReplica(trx, id, { storedBytes: 9, at: 11 }), true);
+      assert.equal(await raiseReplica(trx, id, { storedBytes: 9, at: 12 }), false);
+      await renumberObject(trx, id, 5);
+    });
+    const held = await findDefaultImage(db, 'raised');
+    assert.deepEqual([held?.id, held?.storedBytes, held?.verifiedAt], [id, 9, 11]);
+    assert.equal(await hasManifest({ id, ...image }), true);
+  });
+
+  it('shows the highest activation, hides what waits, and follows a choice', async () => {
+    const db = database();
+    const [first, second] = [await add('shown', '1', 'published', 1), await add('shown', '2', 'published', 2)];
+    const shown = async () => (await findDefaultImage(db, 'shown'))?.version;
+    assert.equal(await shown(), '2');
+    await hideImage(db, second.id);
+    assert.equal(await shown(), '1');
+    assert.ok((await listPendingActivations(db)).some(({ id }) => id === second.id));
+    await showImage(db, second.id, 1);
+    assert.equal(await shown(), '2');
+    await putImageChoice(db, { name: 'shown', mode: 'rolled-back', imageId: first.id, chosenAt: 4, actor: 'test' }, newId());
+    assert.equal(await shown(), '1');
+    assert.equal(await removeImageChoice(db, 'shown', 'pinned'), false);
+    await putImageChoice(db, { name: 'shown', mode: 'pinned', imageId: first.id, chosenAt: 5, actor: 'test' }, newId());
+    assert.deepEqual((await getImageChoice(db, 'shown'))?.mode, 'pinned');
+    assert.equal((await listImageChoices(db)).filter(({ name }) => name === 'shown').length, 1);
+    assert.equal(await removeImageChoice(db, 'shown', 'pinned'), true);
+    assert.equal(await shown(), '2');
+  });
+
+  it('keeps the content of a deleted image while it is chosen', async () => {
+    const db = database();
+    const image = await add('chosen', '1', 'published');
+    await putImageChoice(db, { name: 'chosen', mode: 'pinned', imageId: image.id, chosenAt: 4, actor: 'test' }, newId());
+    await db('images').where({ id: image.id }).update({ state: 'deleted' });
+    assert.equal(await hasManifest(image), true);
+    await removeImageChoice(db, 'chosen');
+    assert.equal(await hasManifest(image), false);
+  });
+
+  it('keeps what went wrong for an image and when this site activates it', async () => {
+    const db = database();
+    const { id } = await add('noted', '1', 'known');
+    await setImageError(db, id, { code: 'not_found', message: 'nobody has it' });
+    await setSiteActivation(db, id, 1_800_000_000_000);
+    const noted = await getImage(db, id);
+    assert.deepEqual([noted?.error?.code, noted?.siteActivateAt], ['not_found', 1_800_000_000_000]);
+    await setImageError(db, id, null);
+    await showImage(db, id, 4);
+    const shown = await getImage(db, id);
+    assert.deepEqual([shown?.error, shown?.siteActivateAt, shown?.activation], [null, null, 4]);
+  });
+}
