@@ -12,6 +12,9 @@ export type Spoken = { readonly oldest: number; readonly newest: number };
 
 export const OUR_PROTOCOLS: Spoken = { oldest: SYNC_PROTOCOL, newest: SYNC_PROTOCOL };
 
+/** What this release can do for a child beyond 0.1: `encodings`, it reads that member of an archive request. */
+export const OUR_ABILITIES: readonly string[] = ['encodings'];
+
 /** The newest protocol that both sides speak, or undefined when there is none. */
 export function commonProtocol(ours: Spoken, theirs: Spoken): number | undefined {
   const newest = Math.min(ours.newest, theirs.newest);

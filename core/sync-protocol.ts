@@ -5,7 +5,7 @@ import { z } from 'zod';
  *
  *   POST /api/v1/enrol                    EnrolRequest   -> EnrolAnswer     with a one-time token
  *   POST /api/v1/sync/renew               {csr}          -> {certificate}     the same key, also when the old certificate expired
- *   GET  /api/v1/sync/catalogue?since=G                  -> Catalogue
+ *   GET  /api/v1/sync/catalogue?protocol=P&newest=N&…    -> Catalogue       P to N: the protocols that the child speaks (core/negotiate.ts)
  *   POST /api/v1/sync/archives            ArchiveRequest -> ArchivePlan     build or find; poll while `building`
  *   GET  /api/v1/sync/tunnel?archive=KEY  Upgrade: waystation-rsync         rsync daemon protocol inside credit frames
  */
@@ -14,6 +14,9 @@ export const SYNC_PROTOCOL = 1;
 const digest = z.string().regex(/^sha256:[0-9a-f]{64}$/);
 const id = z.string().regex(/^[0-9a-f-]{36}$/);
 const name = z.string().regex(/^[a-z0-9][a-z0-9._-]{0,62}$/);
+
+/** A word by which one side says what it can do; words that the other side does not know are ignored. */
+const ability = z.string().regex(/^[a-z][a-z0-9-]{0,31}$/);
 
 export const EnvelopeSchema = z.object({
   kind: z.enum(['image', 'document']),
@@ -72,11 +75,10 @@ export const Catalogue = z.object({
   /** For origins that are not above the reader; absent from release 0.1. */
   endorsements: z.array(Endorsement).max(1000).optional(),
   objects: z.array(EnvelopeSchema),
+  /** What the parent can do beyond release 0.1 (core/negotiate.ts). */
+  abilities: z.array(ability).max(64).optional(),
 });
 export type Catalogue = z.infer<typeof Catalogue>;
-
-/** A word by which one side says what it can do; words that the other side does not know are ignored. */
-const ability = z.string().regex(/^[a-z][a-z0-9-]{0,31}$/);
 
 /**
  * `have` and `want` are manifests; `wantChunks` names single chunks; a parent of this release refuses them.

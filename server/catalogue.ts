@@ -2,7 +2,8 @@ import type { Knex } from 'knex';
 import type { Json } from '../core/canonical-json.ts';
 import { digestOf, type Envelope, type ObjectKind, signedBytes } from '../core/envelope.ts';
 import { type Id, newId } from '../core/ids.ts';
-import { type Catalogue, SYNC_PROTOCOL } from '../core/sync-protocol.ts';
+import { OUR_ABILITIES, OUR_PROTOCOLS } from '../core/negotiate.ts';
+import type { Catalogue } from '../core/sync-protocol.ts';
 import { getCatalogueNumbers, getObject, listObjectsBetween, putObject, takeGeneration } from './db/objects.ts';
 import { getSigner, saveSigner } from './db/signers.ts';
 import { refuseCopy } from './owner.ts';
@@ -47,7 +48,7 @@ const CATALOGUE_VALID_MS = 7 * 24 * 3_600_000;
  * The signed answer to a child: every object numbered above `since`, or all of them when the child knows another
  * epoch than ours. Signers of all origins in it travel along, our own always.
  */
-export async function answerCatalogue(site: Site, held: { epoch: number; since: number }): Promise<Catalogue> {
+export async function answerCatalogue(site: Site, held: { epoch: number; since: number; protocol?: number }): Promise<Catalogue> {
   const { epoch, generation } = await getCatalogueNumbers(site.db);
   const since = held.epoch === epoch ? held.since : 0;
   // Objects stored after the numbers were read belong to the next answer: what we sign must be what we send.
@@ -63,12 +64,13 @@ export async function answerCatalogue(site: Site, held: { epoch: number; since: 
     objectsDigest: objectsDigest(numbered),
   };
   return {
-    protocol: SYNC_PROTOCOL,
+    protocol: held.protocol ?? OUR_PROTOCOLS.newest,
     head,
     keyId: site.keys.signerKeyId,
     signature: site.keys.sign(catalogueBytes(head)),
     ...(await vouchersOf(site, numbered)),
     objects: numbered as unknown as Catalogue['objects'],
+    abilities: [...OUR_ABILITIES],
   };
 }
 

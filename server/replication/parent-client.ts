@@ -1,5 +1,5 @@
 import { AppError } from '../../core/errors.ts';
-import { READ_ENCODINGS } from '../../core/negotiate.ts';
+import { OUR_PROTOCOLS, READ_ENCODINGS } from '../../core/negotiate.ts';
 import { ArchivePlan, type ArchiveRequest, SYNC_PROTOCOL } from '../../core/sync-protocol.ts';
 import type { CatalogueSource, ContentSource } from '../../sync/replicate/ports.ts';
 import type { Link } from '../db/links.ts';
@@ -36,7 +36,8 @@ export function openParent(site: Site, { parent, link }: { parent: KnownServer; 
   };
   let answer: unknown;
   const askCatalogue = async () => {
-    const query = { protocol: String(SYNC_PROTOCOL), epoch: String(link.heldEpoch), since: String(link.heldGeneration) };
+    const { oldest, newest } = OUR_PROTOCOLS;
+    const query = { protocol: String(oldest), newest: String(newest), epoch: String(link.heldEpoch), since: String(link.heldGeneration) };
     answer = await pinnedJson(ask(), { url: at('catalogue', query) });
   };
   return {

@@ -1,6 +1,7 @@
 import type { Envelope } from '../../core/envelope.ts';
 import { AppError } from '../../core/errors.ts';
-import { Catalogue, SYNC_PROTOCOL } from '../../core/sync-protocol.ts';
+import { OUR_PROTOCOLS } from '../../core/negotiate.ts';
+import { Catalogue } from '../../core/sync-protocol.ts';
 import type { VerifiedCatalogue } from '../../sync/replicate/ports.ts';
 import type { Link } from '../db/links.ts';
 import type { KnownServer } from '../db/servers.ts';
@@ -33,9 +34,10 @@ export async function verifyCatalogue(site: Site, from: { parent: KnownServer; l
 function parse(answer: unknown): Catalogue {
   const protocol = (answer as { protocol?: unknown } | null)?.protocol;
   const parsed = Catalogue.safeParse(answer);
-  if (parsed.success && protocol === SYNC_PROTOCOL) return parsed.data;
+  const { oldest, newest } = OUR_PROTOCOLS;
+  if (parsed.success && parsed.data.protocol >= oldest && parsed.data.protocol <= newest) return parsed.data;
   const what = typeof protocol === 'number' ? `protocol ${protocol}` : 'something that is no catalogue';
-  throw new AppError('version_mismatch', `the parent speaks ${what}, this server protocol ${SYNC_PROTOCOL}`, {
+  throw new AppError('version_mismatch', `the parent speaks ${what}, this server protocol ${newest}`, {
     hint: 'upgrade the older of the two servers',
   });
 }

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { AppError } from '../../../core/errors.ts';
-import { ArchivePlan, ArchiveRequest, Catalogue, SYNC_PROTOCOL } from '../../../core/sync-protocol.ts';
+import { commonProtocol, OUR_PROTOCOLS, type Spoken } from '../../../core/negotiate.ts';
+import { ArchivePlan, ArchiveRequest, Catalogue } from '../../../core/sync-protocol.ts';
 import { answerCatalogue } from '../../catalogue.ts';
 import { touchServer } from '../../db/servers.ts';
 import { offerArchive, takeArchive } from '../../replication/archive-shelf.ts';
@@ -10,7 +11,7 @@ import { type Route, type RouteContext, route } from '../route.ts';
 import type { UpgradeRoute } from '../upgrade.ts';
 
 const number = z.coerce.number().int().nonnegative();
-const CatalogueQuery = z.object({ protocol: number, epoch: number, since: number });
+const CatalogueQuery = z.object({ protocol: number, newest: number.optional(), epoch: number, since: number });
 
 /** What children ask of us as their parent (core/sync-protocol.ts). */
 export const SYNC_ROUTES: readonly Route[] = [
@@ -22,10 +23,10 @@ export const SYNC_ROUTES: readonly Route[] = [
     summary: 'The signed objects numbered above a generation.',
     input: CatalogueQuery,
     output: Catalogue,
-    handle: async (context, { protocol, epoch, since }) => {
-      checkProtocol(protocol);
+    handle: async (context, { protocol: oldest, newest = oldest, epoch, since }) => {
+      const protocol = chooseProtocol({ oldest, newest });
       await greet(context);
-      return answerCatalogue(context.site, { epoch, since });
+      return answerCatalogue(context.site, { protocol, epoch, since });
     },
   }),
   route({
@@ -37,7 +38,7 @@ export const SYNC_ROUTES: readonly Route[] = [
     input: ArchiveRequest,
     output: ArchivePlan,
     handle: async ({ site }, request) => {
-      checkProtocol(request.protocol);
+      chooseProtocol({ oldest: request.protocol, newest: request.protocol });
       return offerArchive(site, request);
     },
   }),
@@ -61,9 +62,15 @@ async function greet({ site, identity }: RouteContext): Promise<void> {
   if (identity.kind === 'server') await touchServer(site.db, identity.serverId, site.now());
 }
 
-function checkProtocol(protocol: number): void {
-  if (protocol === SYNC_PROTOCOL) return;
-  throw new AppError('version_mismatch', `the child speaks protocol ${protocol}, this server protocol ${SYNC_PROTOCOL}`, {
+/** The protocol to answer in. Throws `version_mismatch` when the child speaks none of ours. */
+function chooseProtocol(theirs: Spoken): number {
+  const protocol = commonProtocol(OUR_PROTOCOLS, theirs);
+  if (protocol !== undefined) return protocol;
+  throw new AppError('version_mismatch', `the child speaks protocol ${range(theirs)}, this server ${range(OUR_PROTOCOLS)}`, {
     hint: 'upgrade the older of the two servers',
   });
+}
+
+function range({ oldest, newest }: Spoken): string {
+  return oldest === newest ? String(oldest) : `${oldest} to ${newest}`;
 }
