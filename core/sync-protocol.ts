@@ -13,6 +13,8 @@ export const SYNC_PROTOCOL = 1;
 
 const digest = z.string().regex(/^sha256:[0-9a-f]{64}$/);
 const id = z.string().regex(/^[0-9a-f-]{36}$/);
+/** Epoch milliseconds that a Date can hold. */
+const time = z.number().int().nonnegative().max(8.64e15);
 const name = z.string().regex(/^[a-z0-9][a-z0-9._-]{0,62}$/);
 
 /** A word by which one side says what it can do; words that the other side does not know are ignored. */
@@ -59,8 +61,8 @@ export const CatalogueHead = z.object({
   epoch: z.number().int().nonnegative(),
   generation: z.number().int().nonnegative(),
   since: z.number().int().nonnegative(),
-  issuedAt: z.number().int(),
-  expiresAt: z.number().int(),
+  issuedAt: time,
+  expiresAt: time,
   /** SHA-256 of the canonical JSON of the list of object digests in this answer, in order. */
   objectsDigest: digest,
 });

@@ -7,6 +7,7 @@ import type { KnownServer } from '../db/servers.ts';
 import type { Site } from '../site.ts';
 import { pinnedJson, pinnedUpgrade } from '../trust/pinned-request.ts';
 import { type PinnedAgent, pinnedAgent } from '../trust/pinned-tls.ts';
+import { parentSays } from './parent-says.ts';
 import { verifyCatalogue } from './verify-catalogue.ts';
 
 /** A parent as one run talks to it. */
@@ -19,6 +20,10 @@ export type ParentClient = CatalogueSource &
 
 /** The upgrade's protocol: rsync's daemon protocol inside the frames of sync/tunnel/frames.ts. */
 export const TUNNEL_PROTOCOL = 'waystation-rsync';
+
+/** Some 20,000 objects in one answer, and plans of some 3 TiB: what a parent tells is not more than a child can hold in memory. */
+const CATALOGUE_LIMITS = { bytes: 32 * 1_048_576, values: 2_000_000 };
+const PLAN_LIMITS = { bytes: 4 * 1_048_576, values: 100_000 };
 
 /** Prepares to talk to a parent; nothing is sent yet. Every call throws `config` when we were never enrolled there. */
 export function openParent(site: Site, { parent, link }: { parent: KnownServer; link: Link }): ParentClient {
@@ -38,7 +43,7 @@ export function openParent(site: Site, { parent, link }: { parent: KnownServer; 
   const askCatalogue = async () => {
     const { oldest, newest } = OUR_PROTOCOLS;
     const query = { protocol: String(oldest), newest: String(newest), epoch: String(link.heldEpoch), since: String(link.heldGeneration) };
-    answer = await pinnedJson(ask(), { url: at('catalogue', query) });
+    answer = await parentSays(pinnedJson(ask(), { url: at('catalogue', query), limits: CATALOGUE_LIMITS }));
   };
   return {
     reach: askCatalogue,
@@ -54,10 +59,11 @@ export function openParent(site: Site, { parent, link }: { parent: KnownServer; 
         encodings: [...READ_ENCODINGS],
         partial: true,
       };
-      return parsePlan(await pinnedJson(ask(), { url: at('archives'), json: body }));
+      return parsePlan(await parentSays(pinnedJson(ask(), { url: at('archives'), json: body, limits: PLAN_LIMITS })));
     },
     async openTunnel(archiveKey) {
-      const { socket, head } = await pinnedUpgrade(ask(), { url: at('tunnel', { archive: archiveKey }), protocol: TUNNEL_PROTOCOL });
+      const request = { url: at('tunnel', { archive: archiveKey }), protocol: TUNNEL_PROTOCOL };
+      const { socket, head } = await parentSays(pinnedUpgrade(ask(), request));
       return { link: socket, head };
     },
     traffic: () => {

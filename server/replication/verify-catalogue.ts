@@ -1,7 +1,8 @@
+import { z } from 'zod';
 import type { Envelope } from '../../core/envelope.ts';
 import { AppError } from '../../core/errors.ts';
 import { OUR_PROTOCOLS } from '../../core/negotiate.ts';
-import { Catalogue } from '../../core/sync-protocol.ts';
+import { Catalogue, EnvelopeSchema } from '../../core/sync-protocol.ts';
 import type { VerifiedCatalogue } from '../../sync/replicate/ports.ts';
 import type { Link } from '../db/links.ts';
 import type { KnownServer } from '../db/servers.ts';
@@ -13,7 +14,7 @@ import { trustedSigner } from '../trust/trusted-signer.ts';
  * Checks a parent's answer before anything of it counts: protocol, head, time, order, and every object against the
  * signer of its own origin. Objects that we made ourselves come back from a parent as they left and are dropped.
  *
- * Throws `version_mismatch`, `bad_signature`, `expired`, and `mismatch` for a catalogue older than the one we hold
+ * Throws `version_mismatch`, `bad_signature`, `expired`, `bad_data` (an object told twice), and `mismatch` for a catalogue older than the one we hold
  * (a replay, or a parent restored from a backup without a new epoch).
  */
 export async function verifyCatalogue(site: Site, from: { parent: KnownServer; link: Link }, answer: unknown): Promise<VerifiedCatalogue> {
@@ -22,6 +23,7 @@ export async function verifyCatalogue(site: Site, from: { parent: KnownServer; l
   verifyCatalogueHead(catalogue, await trustedSigner(site, catalogue, { keyId: catalogue.keyId, serverId: from.parent.id }));
   checkAge(head, site.now());
   checkOrder(head, from.link);
+  checkOnce(catalogue.objects as unknown as Envelope[]);
   const objects: Envelope[] = [];
   for (const object of catalogue.objects as unknown as Envelope[]) {
     if (object.origin === site.self.id) continue;
@@ -31,21 +33,52 @@ export async function verifyCatalogue(site: Site, from: { parent: KnownServer; l
   return { epoch: head.epoch, generation: head.generation, objects };
 }
 
+/** The frame of the answer; its objects are looked at one by one, so that the first wrong one ends it. */
+const CatalogueFrame = Catalogue.extend({ objects: z.array(z.unknown()) });
+
 function parse(answer: unknown): Catalogue {
+  const frame = CatalogueFrame.safeParse(answer);
   const protocol = (answer as { protocol?: unknown } | null)?.protocol;
-  const parsed = Catalogue.safeParse(answer);
   const { oldest, newest } = OUR_PROTOCOLS;
-  if (parsed.success && parsed.data.protocol >= oldest && parsed.data.protocol <= newest) return parsed.data;
-  const what = typeof protocol === 'number' ? `protocol ${protocol}` : 'something that is no catalogue';
-  throw new AppError('version_mismatch', `the parent speaks ${what}, this server protocol ${newest}`, {
-    hint: 'upgrade the older of the two servers',
+  if (!frame.success || frame.data.protocol < oldest || frame.data.protocol > newest) throw unreadable(protocol);
+  const objects = frame.data.objects.map((object, index) => {
+    const parsed = EnvelopeSchema.safeParse(object);
+    if (parsed.success) return parsed.data;
+    throw unreadable(protocol, ` (object ${index} of ${frame.data.objects.length})`);
   });
+  return { ...frame.data, objects };
 }
 
+/** Each object once: which of two would count is not for the order of an answer to decide. */
+function checkOnce(objects: readonly Envelope[]): void {
+  const ids = new Set<string>();
+  for (const { id } of objects) {
+    if (ids.has(id)) throw new AppError('bad_data', `the parent's catalogue names object ${id} twice`, { hint: 'nothing of it was taken' });
+    ids.add(id);
+  }
+}
+
+/** Clocks that are two days apart still work together; what is dated later, or meant to be believed for longer than our own, is no answer to us. */
+const CLOCK_TOLERANCE_MS = 2 * 86_400_000;
+const LONGEST_VALID_MS = 31 * 86_400_000;
+
 function checkAge(head: Catalogue['head'], now: number): void {
-  if (now <= head.expiresAt) return;
-  throw new AppError('expired', `the parent's catalogue expired at ${new Date(head.expiresAt).toISOString()}`, {
-    hint: 'check the clocks of both servers',
+  const date = (at: number) => new Date(at).toISOString();
+  const isValid = now <= head.expiresAt && head.issuedAt <= now + CLOCK_TOLERANCE_MS && head.expiresAt - head.issuedAt <= LONGEST_VALID_MS;
+  if (isValid) return;
+  throw new AppError(
+    'expired',
+    `the parent's catalogue is valid from ${date(head.issuedAt)} to ${date(head.expiresAt)}, it is ${date(now)} here`,
+    {
+      hint: 'check the clocks of both servers',
+    },
+  );
+}
+
+function unreadable(protocol: unknown, where = ''): AppError {
+  const what = typeof protocol === 'number' ? `protocol ${protocol}` : 'something that is no catalogue';
+  return new AppError('version_mismatch', `the parent speaks ${what}${where}, this server protocol ${OUR_PROTOCOLS.newest}`, {
+    hint: 'upgrade the older of the two servers',
   });
 }
 

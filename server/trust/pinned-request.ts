@@ -1,6 +1,7 @@
 import type { ClientRequest, IncomingMessage } from 'node:http';
 import { request as httpsRequest, type RequestOptions } from 'node:https';
 import type { Duplex } from 'node:stream';
+import { type JsonLimits, parseBoundedJson } from '../../core/bounded-json.ts';
 import { AppError, errorFromPlain } from '../../core/errors.ts';
 import type { PinnedAgent } from './pinned-tls.ts';
 
@@ -13,29 +14,38 @@ export type PinnedRequest = {
   readonly signal?: AbortSignal;
   /** Longest silence on the socket; default 60 s. */
   readonly timeoutMs?: number;
+  /** What the answer may be; default 1 MiB and 20,000 values. */
+  readonly limits?: JsonLimits;
 };
 
 const TIMEOUT_MS = 60_000;
-const MAX_JSON_BYTES = 64 * 1_048_576;
+const ASK_VERSION = 'is it a Waystation server of this version?';
+const LIMITS: JsonLimits = { bytes: 1_048_576, values: 20_000 };
+const PROBLEM_LIMITS: JsonLimits = { bytes: 65_536, values: 100 };
+/** An answer that drips slower than this is none: silence alone would let a peer hold us for ever. */
+const SLOWEST_BYTES_PER_SECOND = 1024;
 
 /** Sends a request and gives the answer with its body unread. A status of 400 and above becomes the AppError that the server meant. */
 async function pinnedRequest(agent: PinnedAgent, request: PinnedRequest): Promise<IncomingMessage> {
   const response = await exchange(agent, request);
   const status = response.statusCode ?? 500;
-  if (status < 400) return response;
-  throw problemError(status, await readText(response, 65_536), request.url);
+  if (status >= 200 && status < 300) return response;
+  if (status < 400) {
+    response.destroy();
+    throw new AppError('version_mismatch', `${request.url} answered ${status}: where it leads is not followed`, { hint: ASK_VERSION });
+  }
+  throw problemError(status, await readOctets(response, PROBLEM_LIMITS.bytes, request), request.url);
 }
 
-/** As `pinnedRequest`, with the body parsed as JSON (at most 64 MiB); the caller checks it with its schema. */
+/** As `pinnedRequest`, with the body parsed as JSON within the request's limits; the caller checks it with its schema. */
 export async function pinnedJson(agent: PinnedAgent, request: PinnedRequest): Promise<unknown> {
-  const text = await readText(await pinnedRequest(agent, request), MAX_JSON_BYTES);
+  const limits = request.limits ?? LIMITS;
+  const octets = await readOctets(await pinnedRequest(agent, request), limits.bytes, request);
   try {
-    return text === '' ? undefined : JSON.parse(text);
+    return octets.length === 0 ? undefined : parseBoundedJson(octets, limits);
   } catch (cause) {
-    throw new AppError('version_mismatch', `${request.url} did not answer JSON`, {
-      hint: 'is it a Waystation server of this version?',
-      cause,
-    });
+    if (cause instanceof AppError) throw cause;
+    throw new AppError('version_mismatch', `${request.url} did not answer JSON`, { hint: ASK_VERSION, cause });
   }
 }
 
@@ -55,7 +65,8 @@ export function pinnedUpgrade(
       reject(new AppError('version_mismatch', `${request.url} switched to another protocol than ${request.protocol}`));
     });
     sent.once('response', (response) => {
-      readText(response, 65_536).then((text) => reject(problemError(response.statusCode ?? 500, text, request.url)), reject);
+      const read = readOctets(response, PROBLEM_LIMITS.bytes, request);
+      read.then((octets) => reject(problemError(response.statusCode ?? 500, octets, request.url)), reject);
     });
     sent.once('timeout', () => sent.destroy(silence(request)));
     sent.once('error', (error) => reject(connectionError(error, request.url)));
@@ -99,21 +110,39 @@ function options(agent: PinnedAgent, request: PinnedRequest): RequestOptions {
   };
 }
 
-async function readText(response: IncomingMessage, limitBytes: number): Promise<string> {
+async function readOctets(response: IncomingMessage, limitBytes: number, request: PinnedRequest): Promise<Buffer> {
+  try {
+    return await collect(response, limitBytes, request);
+  } catch (error) {
+    throw connectionError(error as Error, request.url);
+  }
+}
+
+async function collect(response: IncomingMessage, limitBytes: number, request: PinnedRequest): Promise<Buffer> {
+  const startedMs = performance.now();
+  const patienceMs = request.timeoutMs ?? TIMEOUT_MS;
   const parts: Buffer[] = [];
   let length = 0;
   for await (const part of response as AsyncIterable<Buffer>) {
     length += part.length;
+    // Leaving the loop destroys the response, and with it the connection: nothing more is taken.
     if (length > limitBytes) throw new AppError('bad_data', `the answer is longer than ${limitBytes} bytes`);
+    if (performance.now() - startedMs > patienceMs + (length / SLOWEST_BYTES_PER_SECOND) * 1000) throw drip(request, length);
     parts.push(part);
   }
-  return Buffer.concat(parts).toString('utf8');
+  return Buffer.concat(parts);
 }
 
-function problemError(status: number, text: string, url: string): AppError {
+function problemError(status: number, octets: Buffer, url: string): AppError {
   try {
-    const problem = JSON.parse(text) as { code?: string; detail?: string; hint?: string };
-    if (problem.code && problem.detail) return errorFromPlain({ code: problem.code, message: problem.detail, hint: problem.hint });
+    const problem = (parseBoundedJson(octets, PROBLEM_LIMITS) ?? {}) as { code?: unknown; detail?: unknown; hint?: unknown };
+    if (typeof problem.code === 'string' && typeof problem.detail === 'string') {
+      return errorFromPlain({
+        code: problem.code,
+        message: problem.detail,
+        hint: typeof problem.hint === 'string' ? problem.hint : undefined,
+      });
+    }
   } catch (cause) {
     return new AppError('version_mismatch', `${url} answered ${status} without words`, { hint: 'is it a Waystation server?', cause });
   }
@@ -122,6 +151,10 @@ function problemError(status: number, text: string, url: string): AppError {
 
 function silence(request: PinnedRequest): AppError {
   return new AppError('unreachable', `${request.url} did not answer within ${request.timeoutMs ?? TIMEOUT_MS} ms`, { hint: 'try again' });
+}
+
+function drip({ url }: PinnedRequest, bytes: number): AppError {
+  return new AppError('unreachable', `${url} answers too slowly: ${bytes} bytes so far`, { hint: 'check the link; then run again' });
 }
 
 function connectionError(error: Error, url: string): Error {

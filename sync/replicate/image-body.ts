@@ -1,29 +1,35 @@
 import { z } from 'zod';
+import { MAX_DISK_BYTES } from '../../core/content/limits.ts';
 import type { Envelope } from '../../core/envelope.ts';
 import { AppError } from '../../core/errors.ts';
 import type { ImageBody } from '../../core/image.ts';
 
 const digest = z.string().regex(/^sha256:[0-9a-f]{64}$/);
-const bytes = z.number().int().nonnegative();
+const bytes = z.number().int().nonnegative().max(MAX_DISK_BYTES);
+
+/** As `image import --version` takes them. */
+const VERSION = /^[A-Za-z0-9][A-Za-z0-9._+-]{0,62}$/;
 
 const PartitionTable = z.object({
   scheme: z.enum(['gpt', 'mbr', 'none']),
-  partitions: z.array(
-    z.object({
-      number: z.number().int(),
-      startBytes: bytes,
-      sizeBytes: bytes,
-      type: z.string().max(64),
-      name: z.string().max(256).optional(),
-      bootable: z.boolean().optional(),
-    }),
-  ),
+  partitions: z
+    .array(
+      z.object({
+        number: z.number().int(),
+        startBytes: bytes,
+        sizeBytes: bytes,
+        type: z.string().max(64),
+        name: z.string().max(256).optional(),
+        bootable: z.boolean().optional(),
+      }),
+    )
+    .max(1024),
 });
 
 const Body = z.object({
   kind: z.enum(['disk', 'tree', 'engine']),
   name: z.string().regex(/^[a-z0-9][a-z0-9._-]{0,62}$/),
-  version: z.string().min(1).max(63),
+  version: z.string().regex(VERSION),
   manifest: digest,
   arch: z.enum(['amd64', 'arm64']),
   sizeBytes: bytes,

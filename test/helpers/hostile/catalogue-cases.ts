@@ -114,18 +114,27 @@ const HEADS: readonly HostileCase[] = [
       }),
     }),
   },
-  { name: 'a lower generation than the one held', code: 'mismatch', lies: (world) => changesHead(world, () => ({ generation: 0, since: 0 })) },
+  {
+    name: 'a lower generation than the one held',
+    code: 'mismatch',
+    lies: (world) => changesHead(world, () => ({ generation: 0, since: 0 })),
+  },
   {
     name: 'a lower epoch than the one held',
     code: 'mismatch',
     lies: (world) => changesHead(world, () => ({ epoch: 0, since: 0 })),
   },
-  { name: 'a gap behind the generation held', code: 'mismatch', lies: (world) => changesHead(world, (head) => ({ since: head.since + 1 })) },
+  {
+    name: 'a gap behind the generation held',
+    code: 'mismatch',
+    lies: (world) => changesHead(world, (head) => ({ since: head.since + 1 })),
+  },
   { name: 'an expired head', code: 'expired', lies: (world) => changesHead(world, () => ({ issuedAt: 1000, expiresAt: 2000 })) },
   {
     name: 'a head from next year',
     code: 'expired',
-    lies: (world) => changesHead(world, ({ issuedAt, expiresAt }) => ({ issuedAt: issuedAt + 365 * DAY_MS, expiresAt: expiresAt + 365 * DAY_MS })),
+    lies: (world) =>
+      changesHead(world, ({ issuedAt, expiresAt }) => ({ issuedAt: issuedAt + 365 * DAY_MS, expiresAt: expiresAt + 365 * DAY_MS })),
   },
   {
     name: 'a head that is valid for ten years',
@@ -149,7 +158,8 @@ const OBJECTS: readonly HostileCase[] = [
   {
     name: "an object of the parent's signed by a stranger",
     code: 'bad_signature',
-    lies: (world) => alsoTells(world, ({ hq, stranger }) => ({ ...forgedObject(stranger, { origin: hq.self.id, body: {} }), keyId: hq.keys.signerKeyId })),
+    lies: (world) =>
+      alsoTells(world, ({ hq, stranger }) => ({ ...forgedObject(stranger, { origin: hq.self.id, body: {} }), keyId: hq.keys.signerKeyId })),
   },
   {
     name: 'an object of a server that nobody vouches for',
@@ -181,7 +191,9 @@ const OBJECTS: readonly HostileCase[] = [
     code: 'ignored',
     lies: (world) => ({
       catalogue: (honest) =>
-        only(world, honest, [forgedObject(world.hq, { kind: 'image', id: world.own.id, origin: world.branch.self.id, revision: 9, body: null })]),
+        only(world, honest, [
+          forgedObject(world.hq, { kind: 'image', id: world.own.id, origin: world.branch.self.id, revision: 9, body: null }),
+        ]),
     }),
   },
   {
@@ -223,4 +235,3 @@ const OBJECTS: readonly HostileCase[] = [
 ];
 
 export const CATALOGUE_CASES: readonly HostileCase[] = [...ANSWERS, ...HEADS, ...OBJECTS];
-

@@ -5,7 +5,11 @@ import type { Catalogue } from '../../../core/sync-protocol.ts';
 import type { Site } from '../../../server/site.ts';
 import { catalogueBytes, objectsDigest } from '../../../server/trust/signatures.ts';
 
-type Change = { readonly head?: Partial<Catalogue['head']>; readonly objects?: readonly Envelope[]; readonly signers?: Catalogue['signers'] };
+type Change = {
+  readonly head?: Partial<Catalogue['head']>;
+  readonly objects?: readonly Envelope[];
+  readonly signers?: Catalogue['signers'];
+};
 
 /** The answer with changes, signed by `site` as if it were its own. */
 export function resigned(site: Site, honest: Catalogue, { head: changes, objects, signers }: Change): Catalogue {

@@ -10,7 +10,7 @@ import { runOnce } from '../../../server/replication.ts';
 import type { Site } from '../../../server/site.ts';
 import { importDisk, makeDisk, makePair, makeSite } from '../replication-sites.ts';
 import { temporaryDirectory } from '../temp-directory.ts';
-import { type LyingParent, type Lies, startLyingParent } from './lying-parent.ts';
+import { type Lies, type LyingParent, startLyingParent } from './lying-parent.ts';
 import { incomingBytes, siteDigest } from './site-digest.ts';
 
 /** Who takes part: the branch holds `base` of its parent and an image of its own, and has yet to get `news`. */
@@ -79,6 +79,7 @@ async function makeWorld(root: string): Promise<{ world: World; close: () => Pro
     await makeDisk(join(root, `${name}.raw`), IMAGE_BYTES);
     return importDisk(site, join(root, `${name}.raw`), name);
   };
+  await hq.db('settings').insert({ key: 'catalogue.epoch', value: '3' }).onConflict('key').merge();
   const base = await publish(hq, 'base');
   const own = await publish(branch, 'own');
   assert.equal((await runOnce(branch, { trigger: 'command' })).state, 'done');

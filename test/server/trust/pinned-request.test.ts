@@ -1,0 +1,42 @@
+import assert from 'node:assert/strict';
+import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import { createTlsListener } from '../../../server/api/listeners.ts';
+import { createKeys } from '../../../server/trust/keys.ts';
+import { pinnedJson } from '../../../server/trust/pinned-request.ts';
+import { pinnedAgent } from '../../../server/trust/pinned-tls.ts';
+import { temporaryDirectory } from '../../helpers/temp-directory.ts';
+
+const root = await temporaryDirectory('pinned-request');
+
+/** A TLS server with keys of its own, and an agent that is pinned to them. */
+async function peer(t: TestContext, handler: Parameters<typeof createTlsListener>[1]) {
+  const keys = await createKeys(join(root, t.name.slice(0, 8)), '01980000-0000-7000-8000-000000000001' as never, Date.now());
+  const server = createTlsListener(keys.leaf(), handler);
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const agent = pinnedAgent({ pin: keys.caPin });
+  t.after(() => {
+    agent.destroy();
+    server.closeAllConnections();
+    server.close();
+  });
+  return { agent, url: `https://127.0.0.1:${(server.address() as AddressInfo).port}/` };
+}
+
+test('an answer that drips on and on is given up, although it is never silent', async (t) => {
+  const { agent, url } = await peer(t, (_request, response) => {
+    response.writeHead(200).write('{');
+    const timer = setInterval(() => response.write(' '), 20);
+    response.on('close', () => clearInterval(timer));
+  });
+  await assert.rejects(pinnedJson(agent, { url, timeoutMs: 200 }), { code: 'unreachable', message: /too slowly/ });
+});
+
+test('an answer that breaks off half way is unreachable, which is tried again', async (t) => {
+  const { agent, url } = await peer(t, (_request, response) => {
+    response.writeHead(200, { 'content-length': '100' }).write('{"protocol":1');
+    setTimeout(() => response.destroy(), 20);
+  });
+  await assert.rejects(pinnedJson(agent, { url }), { code: 'unreachable' });
+});
