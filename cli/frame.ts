@@ -59,6 +59,8 @@ export type Frame = {
   confirm(question: string, isAgreed: boolean): Promise<void>;
   /** The text of a secret from a file or `-` (standard input), without its last line end. Errors: `unreadable_secret`. */
   readSecret(source: string, what: string): Promise<string>;
+  /** All of standard input. */
+  readText(): Promise<string>;
 };
 
 type Globals = { data?: string; url?: string; json?: boolean; tokenFile?: string; caPin?: string };
@@ -106,6 +108,7 @@ export function createFrame(program: Command, world: World, setOutcome: (code: E
     progress: (label) => createBar(label, frame.json ? undefined : stderr),
     confirm: (question, isAgreed) => confirm(world, question, isAgreed),
     readSecret: (source, what) => readSecret(world, source, what),
+    readText: () => readAll(world.stdin),
   };
   return frame;
 }

@@ -15,6 +15,7 @@ const COMMANDS: { readonly [noun: string]: () => Promise<CommandModule> } = {
   logs: () => import('./commands/logs.ts'),
   server: () => import('./commands/server.ts'),
   image: () => import('./commands/image.ts'),
+  document: () => import('./commands/document.ts'),
   sync: () => import('./commands/sync.ts'),
   target: () => import('./commands/target.ts'),
   order: () => import('./commands/order.ts'),

@@ -34,6 +34,8 @@ export const ACTIONS = [
   'token.create',
   'image.read',
   'image.write',
+  'document.read',
+  'document.write',
   'target.read',
   'target.write',
   'order.read',
@@ -64,9 +66,26 @@ const SERVER: readonly Action[] = [
   'control.report',
   'control.pull',
 ];
-const VIEWER: readonly Action[] = ['server.read', 'image.read', 'target.read', 'order.read', 'link.read', 'store.read', 'metrics.read'];
+const VIEWER: readonly Action[] = [
+  'server.read',
+  'image.read',
+  'document.read',
+  'target.read',
+  'order.read',
+  'link.read',
+  'store.read',
+  'metrics.read',
+];
 const OPERATOR: readonly Action[] = [...VIEWER, 'target.write', 'order.write', 'log.read'];
-const ADMINISTRATOR: readonly Action[] = [...OPERATOR, 'server.write', 'token.create', 'image.write', 'link.write', 'store.write'];
+const ADMINISTRATOR: readonly Action[] = [
+  ...OPERATOR,
+  'server.write',
+  'token.create',
+  'image.write',
+  'document.write',
+  'link.write',
+  'store.write',
+];
 const BY_ROLE: { readonly [Role in OperatorRole]: readonly Action[] } = {
   viewer: VIEWER,
   operator: OPERATOR,

@@ -41,20 +41,76 @@ function setting(name: string): string {
  * last. When the server does not answer, the machine boots from its disk rather than stand still.
  */
 export function firstScript(): string {
-  const query = [
-    `mac=${setting('netX/mac:hexhyp')}`,
-    `uuid=${setting('uuid:uristring')}`,
-    `serial=${setting('serial:uristring')}`,
-    `arch=${setting('buildarch:uristring')}`,
-    `platform=${setting('platform:uristring')}`,
-  ];
   return script([
-    `chain --replace /boot/script?${query.join('&')} || goto failed`,
+    `chain --replace /boot/script?${whoIAm()} || goto failed`,
     ':failed',
     'echo Waystation: the server does not say what to boot, going on to the disk',
     `sleep ${READ_SECONDS}`,
     ...nextDevice(`iseq ${setting('platform')} efi`),
   ]);
+}
+
+/**
+ * The query of the machine's script (server/boot/machine.ts reads it). `uristring` encodes text; of the UUID it would take the
+ * 16 octets for text and end the address at a zero (seen with iPXE 1.21.1), so that is written as iPXE formats it.
+ */
+function whoIAm(): string {
+  return [
+    `mac=${setting('netX/mac:hexhyp')}`,
+    `uuid=${setting('uuid')}`,
+    `serial=${setting('serial:uristring')}`,
+    `arch=${setting('buildarch:uristring')}`,
+    `platform=${setting('platform:uristring')}`,
+  ].join('&');
+}
+
+export type MenuLine = { readonly name: string; readonly title: string };
+
+/** The label of the entry that is always there. No document has it: their names begin with a letter or digit. */
+const DISK_LABEL = '.disk';
+
+/**
+ * Lets somebody at the machine choose, and boots its disk when nobody does. What was chosen is asked for again, so that
+ * an order made meanwhile counts, and the screen never holds more than titles.
+ */
+export function menuScript(lines: readonly MenuLine[], { firmware, seconds }: { firmware: 'bios' | 'uefi'; seconds: number }): string {
+  return script([
+    'menu Waystation',
+    `item ${DISK_LABEL} Boot from the local disk`,
+    ...lines.map(({ name, title }) => `item ${word(name)} ${text(title)}`),
+    `choose --default ${DISK_LABEL} --timeout ${seconds * 1000} chosen || goto disk`,
+    `iseq ${setting('chosen')} ${DISK_LABEL} && goto disk ||`,
+    `chain --replace /boot/script?choice=${setting('chosen')}&${whoIAm()} || goto disk`,
+    ':disk',
+    ...leave(firmware),
+  ]);
+}
+
+type Back = { readonly title: string; readonly httpUrl: string };
+
+/** Boots a kernel of a menu entry; words and locations are checked here once more. */
+export function linuxScript(boot: { kernel: string; initrd: readonly string[]; words: readonly string[] }, back: Back): string {
+  return script([
+    `echo Waystation: starting ${text(back.title)}`,
+    `kernel ${[boot.kernel, ...boot.words].map(word).join(' ')} || goto failed`,
+    ...boot.initrd.map((location) => `initrd ${word(location)} || goto failed`),
+    'boot || goto failed',
+    ...backToMenu(back),
+  ]);
+}
+
+/** Hands over to another boot program or script. */
+export function chainScript(location: string, back: Back): string {
+  return script([`echo Waystation: starting ${text(back.title)}`, `chain ${word(location)} || goto failed`, ...backToMenu(back)]);
+}
+
+function backToMenu({ title, httpUrl }: Back): readonly string[] {
+  return [
+    ':failed',
+    `echo Waystation: ${text(title)} could not be started`,
+    `sleep ${READ_SECONDS}`,
+    `chain --replace ${word(httpUrl)}/boot.ipxe || exit 1`,
+  ];
 }
 
 /**
@@ -86,7 +142,11 @@ export function engineScript(boot: EngineBoot): string {
 /** Boots the machine's own disk, after a pause in which `why` can be read when there is something to read. */
 export function diskScript(firmware: 'bios' | 'uefi', why?: string): string {
   const pause = why === undefined ? [] : [`echo Waystation: ${text(why)}`, `sleep ${READ_SECONDS}`];
-  return script([...pause, ...(firmware === 'uefi' ? [LEAVE_UEFI] : LEAVE_BIOS)]);
+  return script([...pause, ...leave(firmware)]);
+}
+
+function leave(firmware: 'bios' | 'uefi'): readonly string[] {
+  return firmware === 'uefi' ? [LEAVE_UEFI] : LEAVE_BIOS;
 }
 
 /** `exit 1`: EDK2 opens its setup menu after a boot option that ended well, and tries the next one after one that failed. */

@@ -14,7 +14,7 @@ const NOT_CONFIGURATION: ReadonlySet<string> = new Set([
 ]);
 
 const ADVERTISE = ['http', 'https', 'tftp'] as const;
-const NUMBERS: ReadonlySet<string> = new Set(['httpPort', 'httpsPort', 'tftpPort', 'storeReserveBytes', 'callHomeSeconds']);
+const NUMBERS: ReadonlySet<string> = new Set(['httpPort', 'httpsPort', 'tftpPort', 'storeReserveBytes', 'callHomeSeconds', 'menuSeconds']);
 
 /**
  * Settings from WAYSTATION_* variables (`httpPort` is WAYSTATION_HTTP_PORT, `advertise.http` is

@@ -33,8 +33,12 @@ export const ConfigSchema = z.strictObject({
   database: z.union([nonEmpty, DatabaseConnection]).default('sqlite'),
   /** What targets and children are told: base URLs, and the host for TFTP. Default: the address the request came in on. */
   advertise: z.strictObject({ http: z.url().optional(), https: z.url().optional(), tftp: nonEmpty.optional() }).default({}),
-  /** Where a target without an order boots to: `engine` (it waits there) or `disk`. */
-  unknownTargets: z.enum(['engine', 'disk']).default('engine'),
+  /** Where a target that nobody knows boots to: `engine` (it waits there), `disk` or `menu` (the boot menu). */
+  unknownTargets: z.enum(['engine', 'disk', 'menu']).default('engine'),
+  /** Where a known target without an order boots to: `disk` or `menu`. */
+  idleTargets: z.enum(['disk', 'menu']).default('disk'),
+  /** How long the boot menu waits for somebody before it boots the disk. */
+  menuSeconds: z.number().int().min(1).max(3600).default(10),
   /** Whether a machine's first key is accepted at once or waits for an operator. */
   approve: z.enum(['auto', 'operator']).default('auto'),
   /** How long a deployed system may take from the verified disk to its first call, before its order fails. */

@@ -11,7 +11,8 @@ import type { Site } from '../site.ts';
 /** What can be set while a server runs, also from above, and the values it may have. The configuration file gives the default. */
 export const POLICIES = {
   approve: ['auto', 'operator'],
-  unknownTargets: ['engine', 'disk'],
+  unknownTargets: ['engine', 'disk', 'menu'],
+  idleTargets: ['disk', 'menu'],
 } as const satisfies { readonly [Key in keyof Config]?: readonly Config[Key][] };
 export type PolicyKey = keyof typeof POLICIES;
 export type PolicyValue<Key extends PolicyKey> = (typeof POLICIES)[Key][number];

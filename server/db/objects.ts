@@ -66,6 +66,17 @@ export async function getObject(db: Knex, id: Id): Promise<Envelope | undefined>
   return row && toEnvelope(row);
 }
 
+/** Makes other writers of the catalogue wait until this transaction ends, so that what is looked up first is still so when it is written. */
+export async function lockCatalogue(trx: Knex.Transaction): Promise<void> {
+  await trx('settings').insert({ key: GENERATION, value: '0' }).onConflict('key').ignore();
+  await trx('settings').where({ key: GENERATION }).forUpdate().first('value');
+}
+
+/** The living objects of a kind, of all origins, by id. */
+export async function listObjectsOfKind(db: Knex, kind: ObjectKind): Promise<Envelope[]> {
+  return (await db<ObjectRow>('objects').where({ kind, deleted: false }).orderBy('id')).map(toEnvelope);
+}
+
 /** Every object numbered above `after` and up to `upTo`, tombstones included, in the order of their numbers. */
 export async function listObjectsBetween(db: Knex, after: number, upTo: number): Promise<Envelope[]> {
   const rows = await db<ObjectRow>('objects')

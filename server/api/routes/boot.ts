@@ -16,7 +16,7 @@ function scriptReply(script: string): Reply {
 async function bootScript({ site, query, origin }: RouteContext): Promise<Reply> {
   const machine = parseMachine(query);
   try {
-    return scriptReply(await bootScriptFor(site, machine, origin));
+    return scriptReply(await bootScriptFor(site, machine, origin, query['choice']));
   } catch (error) {
     site.log.error('boot script', { mac: machine.macs[0], error: error instanceof Error ? error.message : String(error) });
     return scriptReply(diskScript(machine.firmware, 'the server cannot say what to boot (its log tells why)'));

@@ -4,6 +4,7 @@ import type { UpgradeRoute } from '../upgrade.ts';
 import { AGENT_ROUTES } from './agent.ts';
 import { BOOT_ROUTES } from './boot.ts';
 import { CONTROL_ROUTES } from './control.ts';
+import { DOCUMENT_ROUTES } from './documents.ts';
 import { ENGINE_ROUTES } from './engine.ts';
 import { ENROL_ROUTES } from './enrol.ts';
 import { FIRST_BOOT_ROUTES } from './first-boot.ts';
@@ -30,6 +31,7 @@ export function allRoutes(metrics: Metrics): readonly Route[] {
     ...TOKEN_ROUTES,
     ...IMAGE_ROUTES,
     ...ENGINE_ROUTES,
+    ...DOCUMENT_ROUTES,
     ...STORE_ROUTES,
     ...OPERATION_ROUTES,
     ...ORDER_ROUTES,

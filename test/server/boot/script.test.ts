@@ -15,7 +15,7 @@ test('the first script asks with who the machine is, and goes on to the disk whe
     firstScript(),
     [
       '#!ipxe',
-      `chain --replace /boot/script?mac=${setting('netX/mac:hexhyp')}&uuid=${setting('uuid:uristring')}&serial=${setting('serial:uristring')}&arch=${setting('buildarch:uristring')}&platform=${setting('platform:uristring')} || goto failed`,
+      `chain --replace /boot/script?mac=${setting('netX/mac:hexhyp')}&uuid=${setting('uuid')}&serial=${setting('serial:uristring')}&arch=${setting('buildarch:uristring')}&platform=${setting('platform:uristring')} || goto failed`,
       ':failed',
       'echo Waystation: the server does not say what to boot, going on to the disk',
       'sleep 8',

@@ -23,6 +23,8 @@ it('has the defaults of the contract when there is no file', async () => {
     database: 'sqlite',
     advertise: {},
     unknownTargets: 'engine',
+    idleTargets: 'disk',
+    menuSeconds: 10,
     approve: 'auto',
     logLevel: 'info',
     storeReserveBytes: 1_073_741_824,
