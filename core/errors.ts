@@ -26,6 +26,7 @@ export const EXIT_CODES = {
   run_in_progress: 75,
   waiting: 75,
   disabled: 75,
+  window_closed: 75,
   denied: 77,
   token_wrong: 77,
   token_expired: 77,

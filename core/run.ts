@@ -10,7 +10,7 @@
  *   verify          every wanted manifest is complete here, every chunk was hashed
  *   publish         one transaction makes the new generation visible
  *   done            published (or: there was nothing new)
- *   partial         ended with part of the work kept; the next run goes on from it
+ *   partial         ended with part of the work kept, or stopped by its window or a pause; the next run goes on from it
  *   failed          ended with words in `error`
  *
  * Nothing else assigns a state. `evicted` leads back: the parent no longer has the archive that the plan names.
@@ -41,15 +41,16 @@ export type RunEvent =
   | 'published'
   | 'evicted'
   | 'give-up'
+  | 'stop'
   | 'fail';
 
 const MOVES: { readonly [State in RunState]: { readonly [Event in RunEvent]?: RunState } } = {
-  'waiting-parent': { reached: 'toc', fail: 'failed' },
-  toc: { listed: 'diff', 'nothing-new': 'done', fail: 'failed' },
-  diff: { lacking: 'archive', complete: 'publish', fail: 'failed' },
-  archive: { planned: 'transfer', fail: 'failed' },
-  transfer: { landed: 'verify', evicted: 'archive', 'give-up': 'partial', fail: 'failed' },
-  verify: { verified: 'publish', lacking: 'archive', 'give-up': 'partial', fail: 'failed' },
+  'waiting-parent': { reached: 'toc', stop: 'partial', fail: 'failed' },
+  toc: { listed: 'diff', 'nothing-new': 'done', stop: 'partial', fail: 'failed' },
+  diff: { lacking: 'archive', complete: 'publish', stop: 'partial', fail: 'failed' },
+  archive: { planned: 'transfer', stop: 'partial', fail: 'failed' },
+  transfer: { landed: 'verify', evicted: 'archive', 'give-up': 'partial', stop: 'partial', fail: 'failed' },
+  verify: { verified: 'publish', lacking: 'archive', 'give-up': 'partial', stop: 'partial', fail: 'failed' },
   publish: { published: 'done', fail: 'failed' },
   done: {},
   partial: {},

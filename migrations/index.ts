@@ -1,5 +1,6 @@
 import type { Knex } from 'knex';
 import * as foundation from './0001-foundation.ts';
+import * as schedule from './0002-schedule.ts';
 import * as trustedServers from './0003-trusted-servers.ts';
 import * as holdings from './0004-holdings.ts';
 import * as control from './0005-control.ts';
@@ -9,6 +10,7 @@ export type Migration = { readonly name: string; readonly up: (db: Knex) => Prom
 /** Every schema change, in order. A released one is never edited; a new one goes at the end. */
 export const MIGRATIONS: readonly Migration[] = [
   { name: '0001-foundation', up: foundation.up },
+  { name: '0002-schedule', up: schedule.up },
   { name: '0003-trusted-servers', up: trustedServers.up },
   { name: '0004-holdings', up: holdings.up },
   { name: '0005-control', up: control.up },

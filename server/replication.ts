@@ -1,11 +1,15 @@
 import type { Json } from '../core/canonical-json.ts';
 import { AppError } from '../core/errors.ts';
 import { type Id, newId } from '../core/ids.ts';
+import { mayStartAt } from '../core/schedule/windows.ts';
 import { type Link, listLinks } from './db/links.ts';
 import { findUnfinishedRun, insertRun, type Run, type RunTrigger } from './db/runs.ts';
 import { executeUnfinishedRun } from './replication/execute.ts';
 import { removeOldTunnels } from './replication/serve-tunnel.ts';
-import { startSchedule } from './schedule.ts';
+import { zoneOf } from './schedule/cron.ts';
+import { startSchedule } from './schedule/loop.ts';
+import { refusePaused } from './schedule/stops.ts';
+import { SCHEDULES } from './schedule/topic.ts';
 import type { Site } from './site.ts';
 
 /** The topic that wakes the replicator of a running server. */
@@ -37,7 +41,10 @@ async function workUntil(site: Site, signal: AbortSignal): Promise<void> {
   while (!signal.aborted) {
     const woken = site.wake.wait(RUN_REQUESTS, LOOK_AGAIN_MS, signal);
     try {
-      for (const link of await listLinks(site.db)) if (!signal.aborted) await executeUnfinishedRun(site, link.id, signal);
+      for (const link of await listLinks(site.db)) {
+        // A run that is owed may follow the one that has ended.
+        if (!signal.aborted && (await executeUnfinishedRun(site, link.id, signal)) !== undefined) site.wake.notify(SCHEDULES);
+      }
     } catch (error) {
       // The run stays unfinished and is taken up again: at the next look, or by the next process.
       if (!signal.aborted) site.log.error('replication stopped', { error: describe(error) });
@@ -46,15 +53,18 @@ async function workUntil(site: Site, signal: AbortSignal): Promise<void> {
   }
 }
 
+/** A run that somebody asks for. With `inWindow` it starts and stops as the link's windows say, else they do not count. */
+export type RunWish = { readonly trigger: RunTrigger; readonly inWindow?: boolean };
+
 /**
  * Puts a run in the queue of a link and wakes the replicator. Throws `run_in_progress` when one is unfinished,
- * `not_found` when this server has no parent.
+ * `disabled` when the link is paused, `window_closed`, and `not_found` when this server has no parent.
  */
-export async function requestRun(site: Site, { trigger, link }: { trigger: RunTrigger; link?: Link }): Promise<Id> {
-  const target = link ?? (await onlyLink(site));
+export async function requestRun(site: Site, wish: RunWish & { readonly link?: Link }): Promise<Id> {
+  const target = wish.link ?? (await onlyLink(site));
   const unfinished = await findUnfinishedRun(site.db, target.id);
   if (unfinished !== undefined) throw inProgress(unfinished);
-  const id = await addRun(site, target, trigger);
+  const id = await addRun(site, target, wish);
   site.wake.notify(RUN_REQUESTS);
   return id;
 }
@@ -63,17 +73,21 @@ export async function requestRun(site: Site, { trigger, link }: { trigger: RunTr
  * One run in this process, from the beginning to its end: for `sync run` while no server is up. An unfinished run is
  * gone on with, under its id and trigger. The caller has opened the site, and with it holds DIR/lock.
  */
-export async function runOnce(site: Site, { trigger, signal }: { trigger: RunTrigger; signal?: AbortSignal }): Promise<Run> {
+export async function runOnce(site: Site, wish: RunWish & { readonly signal?: AbortSignal }): Promise<Run> {
   const link = await onlyLink(site);
-  if ((await findUnfinishedRun(site.db, link.id)) === undefined) await addRun(site, link, trigger);
-  const run = await executeUnfinishedRun(site, link.id, signal ?? new AbortController().signal);
+  if ((await findUnfinishedRun(site.db, link.id)) === undefined) await addRun(site, link, wish);
+  const run = await executeUnfinishedRun(site, link.id, wish.signal ?? new AbortController().signal);
   if (run === undefined) throw new Error(`the run of link ${link.id} is gone`);
   return run;
 }
 
-async function addRun(site: Site, link: Link, trigger: RunTrigger): Promise<Id> {
-  const id = newId(site.now());
-  await insertRun(site.db, { id, linkId: link.id, state: 'waiting-parent', trigger, fencing: 0, startedAt: site.now() });
+async function addRun(site: Site, link: Link, { trigger, inWindow = false }: RunWish): Promise<Id> {
+  refusePaused(link);
+  const at = site.now();
+  const opensAt = inWindow ? mayStartAt(link.windows, zoneOf(link.timezone), at) : at;
+  if (opensAt > at) throw windowShut(link, opensAt);
+  const id = newId(at);
+  await insertRun(site.db, { id, linkId: link.id, state: 'waiting-parent', trigger, fencing: 0, startedAt: at, inWindow });
   return id;
 }
 
@@ -84,6 +98,16 @@ export async function onlyLink(site: Site): Promise<Link> {
   throw new AppError('not_found', 'this server has no parent to replicate from', {
     hint: 'waystation server token at the parent, then waystation server join URL here',
   });
+}
+
+function windowShut(link: Link, opensAt: number): AppError {
+  return new AppError(
+    'window_closed',
+    `runs may start ${link.windows.mayStart} (${link.timezone}), next at ${new Date(opensAt).toISOString()}`,
+    {
+      hint: 'waystation sync run without --in-window starts one now',
+    },
+  );
 }
 
 function inProgress(run: Run): AppError {

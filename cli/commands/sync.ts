@@ -1,18 +1,19 @@
 import type { Command } from 'commander';
 import type { Json } from '../../core/canonical-json.ts';
-import { AppError, type ErrorCode } from '../../core/errors.ts';
+import type { ErrorCode } from '../../core/errors.ts';
 import { isRunEnded, type RunState } from '../../core/run.ts';
-import type { LinkView, RunView } from '../../server/replication/view.ts';
+import type { RunView } from '../../server/replication/view.ts';
 import type { Site } from '../../server/site.ts';
 import type { Client } from '../client.ts';
 import type { Frame } from '../frame.ts';
 import { details, formatBytes, table } from '../output.ts';
 import { wholeNumber } from '../parse.ts';
+import { linkText, onlyLink, registerLink } from './sync-link.ts';
 import { registerScope } from './sync-scope.ts';
 
 const EXITS = `
 Exit codes: 0 done, also with nothing new, 1 failed or partial, 66 no parent, 69 parent unreachable or (all but run) no
-server up, 75 a run is in progress or the disk is full, 77 refused by the parent, 78 rsync is missing`;
+server up, 75 a run is in progress, the link is paused, the window is shut or the disk is full, 77 refused by the parent, 78 rsync is missing`;
 
 export function register(program: Command, frame: Frame): void {
   const sync = program.command('sync').description('replication from the parent').addHelpText('after', EXITS);
@@ -20,7 +21,8 @@ export function register(program: Command, frame: Frame): void {
     .command('run')
     .description('replicate now; works with the server up and down')
     .option('--wait', 'follow it to its end (always, when no server is up)')
-    .action((options: { wait?: boolean }) => run(frame, options.wait ?? false));
+    .option('--in-window', 'keep to the windows of the schedule (75 while they are shut)')
+    .action((options: { wait?: boolean; inWindow?: boolean }) => run(frame, options));
   sync
     .command('status')
     .description('the link, its next run, and the run in progress or the last one')
@@ -32,32 +34,19 @@ export function register(program: Command, frame: Frame): void {
     .option('--before <id>', 'those before this one: the "next" of the page before')
     .action((options: { limit?: number; before?: string }) => history(frame, options));
   registerScope(sync, frame);
-  const schedule = sync.command('schedule').description('when runs start by themselves');
-  schedule
-    .command('show', { isDefault: true })
-    .description('show the schedule')
-    .action(() => showSchedule(frame));
-  schedule
-    .command('set <cron>')
-    .description('minute hour day month weekday, as in "30 2 * * *"')
-    .option('--timezone <tz>', "IANA name, Europe/Berlin (default: the link's, at first UTC)")
-    .action((cron: string, options: { timezone?: string }) => setSchedule(frame, { schedule: cron, ...options }));
-  schedule
-    .command('off')
-    .description('only on command')
-    .action(() => setSchedule(frame, { schedule: null }));
+  registerLink(sync, frame);
 }
 
-async function run(frame: Frame, isFollowed: boolean): Promise<void> {
+async function run(frame: Frame, { wait = false, inWindow = false }: { wait?: boolean; inWindow?: boolean }): Promise<void> {
   const reached = await frame.reach();
-  if (reached.kind === 'site') return finish(frame, await runOffline(frame, reached.site));
-  const started = await reached.client.post<RunView>('/api/v1/runs');
-  if (!isFollowed) return printRun(frame, started);
+  if (reached.kind === 'site') return finish(frame, await runOffline(frame, reached.site, inWindow));
+  const started = await reached.client.post<RunView>('/api/v1/runs', { inWindow });
+  if (!wait) return printRun(frame, started);
   frame.say(`run ${started.id}`);
   await finish(frame, await follow(frame, reached.client, started));
 }
 
-async function runOffline(frame: Frame, site: Site): Promise<RunView> {
+async function runOffline(frame: Frame, site: Site, inWindow: boolean): Promise<RunView> {
   const { runOnce } = await import('../../server/replication.ts');
   const { viewRun } = await import('../../server/replication/view.ts');
   const { listRuns } = await import('../../server/db/runs.ts');
@@ -72,7 +61,7 @@ async function runOffline(frame: Frame, site: Site): Promise<RunView> {
   };
   const watching = watch();
   try {
-    return viewRun(await runOnce(site, { trigger: 'command', signal: frame.signal }));
+    return viewRun(await runOnce(site, { trigger: 'command', inWindow, signal: frame.signal }));
   } finally {
     ended.abort();
     await watching;
@@ -131,34 +120,8 @@ async function history(frame: Frame, options: { limit?: number; before?: string 
   );
 }
 
-async function showSchedule(frame: Frame): Promise<void> {
-  const link = await onlyLink(await frame.connect());
-  frame.print(link as unknown as Json, () => linkText(link));
-}
-
-async function setSchedule(frame: Frame, wish: { schedule: string | null; timezone?: string }): Promise<void> {
-  const link = await (await frame.connect()).put<LinkView>('/api/v1/links/schedule', wish);
-  frame.print(link as unknown as Json, () => linkText(link));
-}
-
-async function onlyLink(client: Client): Promise<LinkView> {
-  const { items } = await client.get<{ items: LinkView[] }>('/api/v1/links');
-  const [link] = items;
-  if (link !== undefined) return link;
-  throw new AppError('not_found', 'this server has no parent to replicate from', { hint: 'waystation server join URL' });
-}
-
 function printRun(frame: Frame, view: RunView): void {
   frame.print(view as unknown as Json, () => runText(view));
-}
-
-function linkText(link: LinkView): string {
-  return details([
-    ['parent', link.parent],
-    ['schedule', link.schedule === null ? 'off' : `${link.schedule} (${link.timezone})`],
-    ['next run', link.nextRunAt],
-    ['generation', link.heldGeneration],
-  ]);
 }
 
 function runText(view: RunView): string {

@@ -38,6 +38,7 @@ const STATUS: { readonly [Code in ErrorCode]: number } = {
   run_in_progress: 409,
   waiting: 503,
   disabled: 409,
+  window_closed: 409,
   denied: 403,
   token_wrong: 401,
   token_expired: 401,

@@ -1,5 +1,8 @@
 import type { Knex } from 'knex';
 import { type Id, newId } from '../../core/ids.ts';
+import type { Caps } from '../../core/schedule/caps.ts';
+import type { LateWay, Obstacle } from '../../core/schedule/decide.ts';
+import type { Windows } from '../../core/schedule/windows.ts';
 import { FULL_SCOPE, type Scope } from '../../core/scope.ts';
 
 /** Our relation to one parent: when we pull, and how far we came. */
@@ -25,7 +28,21 @@ export type Link = {
   readonly afterParent: boolean;
   /** Octets per second of the last good transfer from the parent. */
   readonly rateBytes: number | null;
+  readonly windows: Windows;
+  readonly late: LateWay;
+  readonly caps: Caps;
+  readonly paused: Pause | null;
+  /** A run that was due and could not start: since when, and why. */
+  readonly owed: { readonly since: number; readonly why: Obstacle } | null;
+  /** What the parent last said that we lack; null when that is nothing, or was never asked. */
+  readonly forecast: Lacking | null;
 };
+
+/** Who paused it, `local-admin` or `operator:<id>`, and when. */
+export type Pause = { readonly at: number; readonly by: string };
+
+/** Bytes still to fetch; `exact` when they are of an archive that is built. */
+export type Lacking = { readonly bytes: number; readonly exact: boolean; readonly at: number };
 
 type LinkRow = {
   id: string;
@@ -41,6 +58,17 @@ type LinkRow = {
   ring: number | null;
   after_parent: boolean | number;
   rate_bytes: number | string | null;
+  may_start: string | null;
+  must_stop: string | null;
+  late: LateWay;
+  cap_bps: number | string | null;
+  office_hours: string | null;
+  office_bps: number | string | null;
+  paused_at: number | string | null;
+  paused_by: string | null;
+  owed_since: number | string | null;
+  owed_why: Obstacle | null;
+  forecast: string | null;
 };
 
 /** Makes the link to a parent, or gives the one that is there (a server that joins again keeps what it holds). */
@@ -75,19 +103,55 @@ export async function listLinks(db: Knex): Promise<Link[]> {
   return (await db<LinkRow>('links').orderBy('id')).map(toLink);
 }
 
-/** Sets when a link runs and when that is next. */
-export async function updateLinkSchedule(
-  db: Knex,
-  id: Id,
-  change: { schedule: string | null; timezone: string; dueAt: number | null },
-): Promise<void> {
+/** When a link runs. */
+export type LinkTimes = Pick<Link, 'schedule' | 'timezone' | 'dueAt' | 'windows' | 'late'>;
+
+/** Sets when a link runs and when that is next; what was owed by the schedule before is forgotten. */
+export async function updateLinkSchedule(db: Knex, id: Id, times: LinkTimes): Promise<void> {
   await db('links')
     .where({ id })
-    .update({ schedule: change.schedule, timezone: change.timezone, due_at: change.dueAt, revision: db.raw('revision + 1') });
+    .update({
+      schedule: times.schedule,
+      timezone: times.timezone,
+      due_at: times.dueAt,
+      may_start: times.windows.mayStart,
+      must_stop: times.windows.mustStop,
+      late: times.late,
+      owed_since: null,
+      owed_why: null,
+      revision: db.raw('revision + 1'),
+    });
 }
 
-export async function updateLinkDue(db: Knex, id: Id, dueAt: number | null): Promise<void> {
-  await db('links').where({ id }).update({ due_at: dueAt });
+export async function updateLinkCaps(db: Knex, id: Id, { bps, office }: Caps): Promise<void> {
+  await db('links')
+    .where({ id })
+    .update({ cap_bps: bps, office_hours: office?.hours ?? null, office_bps: office?.bps ?? null, revision: db.raw('revision + 1') });
+}
+
+/** Pauses a link, or (null) lets it go on. A pause that is there already is kept: false then. */
+export async function updateLinkPause(db: Knex, id: Id, pause: Pause | null): Promise<boolean> {
+  const find = db('links').where({ id });
+  const changed = await (pause === null ? find.whereNotNull('paused_at') : find.whereNull('paused_at')).update({
+    paused_at: pause?.at ?? null,
+    paused_by: pause?.by ?? null,
+    revision: db.raw('revision + 1'),
+  });
+  return changed === 1;
+}
+
+/** Moves a link's clock: the next due time, and the run that is owed. */
+export async function updateLinkDue(db: Knex, id: Id, dueAt: number | null, owed?: Link['owed']): Promise<void> {
+  const late = owed === undefined ? {} : { owed_since: owed?.since ?? null, owed_why: owed?.why ?? null };
+  await db('links')
+    .where({ id })
+    .update({ due_at: dueAt, ...late });
+}
+
+export async function updateLinkForecast(db: Knex, id: Id, forecast: Lacking | null): Promise<void> {
+  await db('links')
+    .where({ id })
+    .update({ forecast: forecast === null ? null : JSON.stringify(forecast) });
 }
 
 /** Records how far the parent's catalogue is complete here. Part of the transaction that publishes. */
@@ -125,12 +189,25 @@ function toLink(row: LinkRow): Link {
     timezone: row.timezone,
     heldEpoch: Number(row.held_epoch),
     heldGeneration: Number(row.held_generation),
-    dueAt: row.due_at === null ? null : Number(row.due_at),
-    lastRunAt: row.last_run_at === null ? null : Number(row.last_run_at),
     scope: row.scope === null ? FULL_SCOPE : (JSON.parse(row.scope) as Scope),
     ancestors: row.ancestors === null ? [] : (JSON.parse(row.ancestors) as Id[]),
     ring: row.ring,
     afterParent: Boolean(row.after_parent),
     rateBytes: row.rate_bytes === null ? null : Number(row.rate_bytes),
+    dueAt: toNumber(row.due_at),
+    lastRunAt: toNumber(row.last_run_at),
+    windows: { mayStart: row.may_start, mustStop: row.must_stop },
+    late: row.late,
+    caps: {
+      bps: toNumber(row.cap_bps),
+      office: row.office_hours === null ? null : { hours: row.office_hours, bps: toNumber(row.office_bps) },
+    },
+    paused: row.paused_at === null ? null : { at: Number(row.paused_at), by: row.paused_by ?? '' },
+    owed: row.owed_since === null || row.owed_why === null ? null : { since: Number(row.owed_since), why: row.owed_why },
+    forecast: row.forecast === null ? null : JSON.parse(row.forecast),
   };
+}
+
+function toNumber(value: number | string | null): number | null {
+  return value === null ? null : Number(value);
 }

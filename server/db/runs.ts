@@ -6,7 +6,8 @@ import type { Progress } from '../../core/progress.ts';
 import { isRunEnded, RUN_STATES, type RunState } from '../../core/run.ts';
 import { parsePlan } from '../../sync/replicate/plan.ts';
 
-export type RunTrigger = 'schedule' | 'command' | 'catch-up' | 'resume';
+/** `catch-up`: it was due and could not start then; `chain`: the run before was still going; `resume`: a pause had ended it. */
+export type RunTrigger = 'schedule' | 'command' | 'catch-up' | 'chain' | 'resume';
 
 /** One execution of a link. Byte counts are of the TLS sockets of this run, all its attempts together. */
 export type Run = {
@@ -15,6 +16,8 @@ export type Run = {
   readonly state: RunState;
   readonly trigger: RunTrigger;
   readonly fencing: number;
+  /** It keeps to the link's windows: a person's run does so only when asked. */
+  readonly inWindow: boolean;
   readonly epoch: number;
   readonly generation: number;
   /** sync's own document (sync/replicate/plan.ts). */
@@ -30,7 +33,7 @@ export type Run = {
   readonly progress: Progress | null;
 };
 
-export type RunPatch = Partial<Omit<Run, 'id' | 'linkId' | 'trigger' | 'fencing' | 'startedAt'>>;
+export type RunPatch = Partial<Omit<Run, 'id' | 'linkId' | 'trigger' | 'fencing' | 'inWindow' | 'startedAt'>>;
 
 type RunRow = Record<string, string | number | null>;
 
@@ -52,13 +55,16 @@ const COLUMNS = {
 const DOCUMENTS: readonly string[] = ['plan', 'error', 'progress'];
 const ENDED = RUN_STATES.filter(isRunEnded);
 
-export async function insertRun(db: Knex, run: Pick<Run, 'id' | 'linkId' | 'state' | 'trigger' | 'fencing' | 'startedAt'>): Promise<void> {
+export type NewRun = Pick<Run, 'id' | 'linkId' | 'state' | 'trigger' | 'fencing' | 'startedAt'> & { readonly inWindow?: boolean };
+
+export async function insertRun(db: Knex, run: NewRun): Promise<void> {
   await db('runs').insert({
     id: run.id,
     link_id: run.linkId,
     state: run.state,
     trigger: run.trigger,
     fencing: run.fencing,
+    in_window: run.inWindow ?? false,
     started_at: run.startedAt,
   });
 }
@@ -97,6 +103,17 @@ export async function updateRun(db: Knex, expected: { id: Id; state: RunState; f
   // MySQL counts rows that changed, not rows that matched: an update to the values that are there is looked up.
   const same = { ...expected, state: patch.state ?? expected.state };
   if ((await db('runs').where(same).first('id')) === undefined) throw lostRun(expected.id);
+}
+
+/** The plan of a link's newest ended run that has one, with the state it ended in: what an interrupted run has brought already. */
+export async function findLastPlan(db: Knex, linkId: Id): Promise<{ readonly state: RunState; readonly plan: Json } | undefined> {
+  const row = await db<RunRow>('runs')
+    .where({ link_id: linkId })
+    .whereIn('state', ENDED)
+    .whereNotNull('plan')
+    .orderBy('id', 'desc')
+    .first();
+  return row && toRun(row);
 }
 
 export async function getRun(db: Knex, id: Id): Promise<Run | undefined> {
@@ -150,6 +167,7 @@ function toRun(row: RunRow): Run {
     state: row.state as RunState,
     trigger: row.trigger as RunTrigger,
     fencing: number('fencing'),
+    inWindow: number('in_window') === 1,
     epoch: number('epoch'),
     generation: number('generation'),
     plan: document('plan'),

@@ -9,8 +9,9 @@ import { executeRun } from '../../sync/replicate/run.ts';
 import { openPipeListener } from '../../sync/tunnel/pipe-listener.ts';
 import { acquireLease, type Lease, releaseLease, renewLease } from '../db/leases.ts';
 import { getLink, type Link } from '../db/links.ts';
-import { adoptRun, getRun, type Run } from '../db/runs.ts';
+import { adoptRun, findLastPlan, getRun, type Run } from '../db/runs.ts';
 import { getServer } from '../db/servers.ts';
+import { watchStops } from '../schedule/stops.ts';
 import type { Site } from '../site.ts';
 import { openParent } from './parent-client.ts';
 import { openRecords } from './records.ts';
@@ -35,7 +36,7 @@ export async function executeUnfinishedRun(site: Site, linkId: Id, signal: Abort
   try {
     const run = await adoptRun(site.db, link.id, lease.fencing);
     if (run === undefined) return undefined;
-    await underLease(site, { lease, signal }, (held) => work(site, { run, link, signal: held }));
+    await underLease(site, { lease, signal }, (held) => untilStopped(site, { run, link, signal: held }));
     return await getRun(site.db, run.id);
   } catch (error) {
     throw isDatabaseFull(error) ? diskFull(site.dataDir, 'cannot write its records', error) : error;
@@ -69,6 +70,16 @@ async function underLease(
   }
 }
 
+/** Works on the run until it ends, its window closes or the link is paused. */
+async function untilStopped(site: Site, { run, link, signal }: { run: Run; link: Link; signal: AbortSignal }): Promise<void> {
+  const stops = await watchStops(site, run);
+  try {
+    await work(site, { run, link, signal: AbortSignal.any([signal, stops.signal]) });
+  } finally {
+    await stops.close();
+  }
+}
+
 async function work(site: Site, { run, link, signal }: { run: Run; link: Link; signal: AbortSignal }): Promise<void> {
   const log = site.log.child({ runId: run.id });
   log.info('replication run', { state: run.state, trigger: run.trigger, fencing: run.fencing });
@@ -99,13 +110,23 @@ async function work(site: Site, { run, link, signal }: { run: Run; link: Link; s
     patience: run.trigger === 'command' ? PATIENCE.command : PATIENCE.other,
   };
   const plan = parsePlan(run.plan);
+  const start = { state: 'waiting-parent', plan: { ...EMPTY_PLAN, unpacked: await keptParts(site, link) } } as const;
   try {
-    const state = await executeRun(tools, plan === undefined ? { state: 'waiting-parent', plan: EMPTY_PLAN } : { state: run.state, plan });
+    const state = await executeRun(tools, plan === undefined ? start : { state: run.state, plan });
     log.info('replication run ended', { state, ...traffic() });
   } finally {
     parent.close();
     await pipes.close();
   }
+}
+
+/**
+ * The parts that the run before unpacked without coming to its end: the same archive has the same parts, and none of
+ * them is fetched again. Should gc have taken their content since, `verify` finds it lacking.
+ */
+async function keptParts(site: Site, link: Link): Promise<readonly string[]> {
+  const last = await findLastPlan(site.db, link.id);
+  return last === undefined || last.state === 'done' ? [] : (parsePlan(last.plan)?.unpacked ?? []);
 }
 
 async function freeBytes(path: string): Promise<number> {

@@ -29,7 +29,8 @@ const WORK: { readonly [State in RunState]?: Work } = {
 
 /**
  * Takes a run from the state it is in to an end, writing every step down before the next begins. Resolves with the
- * end state; work that failed is an end state too, with its words in the records. Rejects only when the records
+ * end state; work that failed is an end state too, with its words in the records, and so is work that was stopped by
+ * aborting the signal with `window_closed` or `disabled` as the reason. Rejects when the signal aborts for another reason, or the records
  * themselves cannot be written (`run_in_progress`: somebody else has taken the run over).
  */
 export async function executeRun(given: RunTools, from: { readonly state: RunState; readonly plan: RunPlan }): Promise<RunState> {
@@ -39,7 +40,8 @@ export async function executeRun(given: RunTools, from: { readonly state: RunSta
   });
   while (!isRunEnded(state)) {
     try {
-      tools.signal.throwIfAborted();
+      // What is complete is published, window or not; only the end of the process comes first.
+      if (state !== 'publish' || stopOf(tools.signal) === undefined) tools.signal.throwIfAborted();
       if (state === 'publish') {
         await tools.records.publish(catalogueOf(plan));
         return 'done';
@@ -49,9 +51,10 @@ export async function executeRun(given: RunTools, from: { readonly state: RunSta
       state = move(state, outcome.event);
       await tools.records.save({ state, plan });
     } catch (error) {
-      if (tools.signal.aborted || isLost(error)) throw error;
-      state = move(state, endOf(state, plan));
-      await tools.records.save({ state, error: asAppError(error), progress: null });
+      const stop = state === 'publish' ? undefined : stopOf(tools.signal);
+      if ((tools.signal.aborted && stop === undefined) || isLost(error)) throw error;
+      state = move(state, stop !== undefined || isStop(error) ? 'stop' : endOf(state, plan));
+      await tools.records.save({ state, error: stop ?? asAppError(error), progress: null });
     }
   }
   return state;
@@ -82,6 +85,16 @@ function move(state: RunState, event: RunEvent): RunState {
 function endOf(state: RunState, plan: RunPlan): RunEvent {
   const isUnderWay = state === 'transfer' || state === 'verify';
   return isUnderWay && plan.archive !== null && partsLeft(plan).length < plan.archive.parts.length ? 'give-up' : 'fail';
+}
+
+/** Why the run is to end here and now, keeping what it has; undefined: it is not, or the process is to end. */
+function stopOf(signal: AbortSignal): AppError | undefined {
+  return signal.aborted && isStop(signal.reason) ? signal.reason : undefined;
+}
+
+/** The window has closed, or somebody paused the link, here or at the parent. */
+function isStop(error: unknown): error is AppError {
+  return error instanceof AppError && (error.code === 'window_closed' || error.code === 'disabled');
 }
 
 function catalogueOf(plan: RunPlan) {

@@ -2,13 +2,15 @@ import { z } from 'zod';
 import { AppError } from '../../../core/errors.ts';
 import { type Id, isId, printable } from '../../../core/ids.ts';
 import { isRunEnded } from '../../../core/run.ts';
+import { LATE_WAYS } from '../../../core/schedule/decide.ts';
 import { type Link, listLinks } from '../../db/links.ts';
 import { getRun, listRuns, type Run } from '../../db/runs.ts';
 import { getServer } from '../../db/servers.ts';
 import { type LinkView, type RunView, viewLink, viewRun } from '../../replication/view.ts';
 import { onlyLink, requestRun } from '../../replication.ts';
-import { setSchedule } from '../../schedule.ts';
+import { pauseLink, resumeLink, setCaps, setSchedule } from '../../schedule.ts';
 import type { Site } from '../../site.ts';
+import { actorOf } from '../actor.ts';
 import { type Route, type RouteContext, route } from '../route.ts';
 
 const FOLLOW_MS = 25_000;
@@ -17,7 +19,12 @@ const ListInput = z.object({ before: z.string().max(36).optional(), limit: z.coe
 const ScheduleInput = z.strictObject({
   schedule: z.string().min(1).max(128).nullable(),
   timezone: z.string().min(1).max(64).optional(),
+  mayStart: z.string().max(32).nullable().optional(),
+  mustStop: z.string().max(32).nullable().optional(),
+  late: z.enum(LATE_WAYS).optional(),
 });
+const mbit = z.number().positive().max(1_000_000).nullable();
+const CapsInput = z.strictObject({ mbit, officeHours: z.string().max(64).nullable().default(null), officeMbit: mbit.default(null) });
 
 /** Our own relation to our parent: when we run, what ran, and run now. */
 export const LINK_ROUTES: readonly Route[] = [
@@ -26,7 +33,7 @@ export const LINK_ROUTES: readonly Route[] = [
     path: '/api/v1/links',
     listener: 'api',
     action: 'link.read',
-    summary: 'Links to parents, with schedule and the generation held.',
+    summary: 'Links to parents, with schedule, windows, caps, pause and the generation held.',
     handle: async ({ site }) => ({ items: await Promise.all((await listLinks(site.db)).map((link) => showLink(site, link))), next: null }),
   }),
   route({
@@ -34,12 +41,39 @@ export const LINK_ROUTES: readonly Route[] = [
     path: '/api/v1/links/schedule',
     listener: 'api',
     action: 'link.write',
-    summary: "Sets or ends (null) the link's schedule.",
+    summary: "Sets or ends (null) the link's schedule and its windows; what is left out stays.",
     input: ScheduleInput,
-    handle: async ({ site }, { schedule, timezone }) => {
-      const link = await onlyLink(site);
-      return showLink(site, await setSchedule(site, link, schedule === null ? null : { schedule, timezone: timezone ?? link.timezone }));
+    handle: async ({ site }, wish) => showLink(site, await setSchedule(site, await onlyLink(site), wish)),
+  }),
+  route({
+    method: 'PUT',
+    path: '/api/v1/links/caps',
+    listener: 'api',
+    action: 'link.write',
+    summary: 'Sets how many Mbit/s (10^6 bits) the link may carry, and another number inside office hours; null for no cap.',
+    input: CapsInput,
+    handle: async ({ site }, { mbit, officeHours, officeMbit }) => {
+      const office = officeHours === null ? null : { hours: officeHours, bps: toBps(officeMbit) };
+      return showLink(site, await setCaps(site, await onlyLink(site), { bps: toBps(mbit), office }));
     },
+  }),
+  route({
+    method: 'POST',
+    path: '/api/v1/links/pause',
+    listener: 'api',
+    action: 'link.write',
+    summary: 'Stops what runs, keeping what came, and starts nothing until it is resumed.',
+    input: z.strictObject({}),
+    handle: async ({ site, identity }) => showLink(site, await pauseLink(site, await onlyLink(site), actorOf(identity))),
+  }),
+  route({
+    method: 'POST',
+    path: '/api/v1/links/resume',
+    listener: 'api',
+    action: 'link.write',
+    summary: 'Lets a paused link go on.',
+    input: z.strictObject({}),
+    handle: async ({ site, identity }) => showLink(site, await resumeLink(site, await onlyLink(site), actorOf(identity))),
   }),
   route({
     method: 'GET',
@@ -60,8 +94,8 @@ export const LINK_ROUTES: readonly Route[] = [
     listener: 'api',
     action: 'link.write',
     summary: 'Starts a replication run.',
-    input: z.strictObject({}),
-    handle: async ({ site }) => viewRun(await findRun(site, await requestRun(site, { trigger: 'command' }))),
+    input: z.strictObject({ inWindow: z.boolean().default(false) }),
+    handle: async ({ site }, { inWindow }) => viewRun(await findRun(site, await requestRun(site, { trigger: 'command', inWindow }))),
   }),
   route({
     method: 'GET',
@@ -89,5 +123,10 @@ async function findRun(site: Site, id: string): Promise<Run> {
 }
 
 async function showLink(site: Site, link: Link): Promise<LinkView> {
-  return viewLink(link, (await getServer(site.db, link.parentId))?.name ?? link.parentId);
+  const parentName = (await getServer(site.db, link.parentId))?.name ?? link.parentId;
+  return viewLink(link, { parentName, now: site.now() });
+}
+
+function toBps(mbit: number | null): number | null {
+  return mbit === null ? null : Math.round(mbit * 1_000_000);
 }

@@ -5,11 +5,21 @@ import { digestOf, type Envelope } from '../../../core/envelope.ts';
 import { type Digest, type Id, newId } from '../../../core/ids.ts';
 import type { RunState } from '../../../core/run.ts';
 import { listKeptManifests } from '../../../server/db/images.ts';
-import { createLink, getLink, updateLinkHeld } from '../../../server/db/links.ts';
+import {
+  createLink,
+  getLink,
+  updateLinkCaps,
+  updateLinkDue,
+  updateLinkForecast,
+  updateLinkHeld,
+  updateLinkPause,
+  updateLinkSchedule,
+} from '../../../server/db/links.ts';
 import { getCatalogueNumbers, getObject, listObjectsBetween, putObject, takeGeneration } from '../../../server/db/objects.ts';
 import { inTransaction } from '../../../server/db/open.ts';
 import {
   adoptRun,
+  findLastPlan,
   findUnfinishedRun,
   getRun,
   insertRun,
@@ -42,6 +52,52 @@ export function replicationContract(database: () => Knex): void {
     await inTransaction(db, (trx) => updateLinkHeld(trx, link.id, { epoch: 1, generation: 7, at: 5 }));
     const held = await getLink(db, link.id);
     assert.deepEqual([held?.heldEpoch, held?.heldGeneration, held?.lastRunAt], [1, 7, 5]);
+  });
+
+  it('keeps what a branch decided about its link: times, windows, caps, a pause and the run that is owed', async () => {
+    const db = database();
+    const { id, ...fresh } = await createLink(db, { parentId: newId(), origin: newId() });
+    assert.deepEqual(
+      [fresh.windows, fresh.late, fresh.caps, fresh.paused, fresh.owed, fresh.forecast],
+      [{ mayStart: null, mustStop: null }, 'chain', { bps: null, office: null }, null, null, null],
+    );
+    const times = { schedule: '0 2 * * *', timezone: 'Europe/Berlin', dueAt: 2 ** 42, late: 'skip' } as const;
+    await updateLinkDue(db, id, 7, { since: 2 ** 41, why: 'window' });
+    assert.deepEqual((await getLink(db, id))?.owed, { since: 2 ** 41, why: 'window' });
+    await updateLinkSchedule(db, id, { ...times, windows: { mayStart: '22:00-04:00', mustStop: '06:00' } });
+    const caps = { bps: 10 ** 12, office: { hours: 'mon-fri 08:00-18:00', bps: null } };
+    await updateLinkCaps(db, id, caps);
+    await updateLinkForecast(db, id, { bytes: 2 ** 50, exact: true, at: 5 });
+    assert.deepEqual(
+      [await updateLinkPause(db, id, { at: 9, by: 'operator:a' }), await updateLinkPause(db, id, { at: 10, by: 'operator:b' })],
+      [true, false],
+    );
+    const kept = await getLink(db, id);
+    assert.deepEqual(
+      [kept?.schedule, kept?.timezone, kept?.dueAt, kept?.late, kept?.windows, kept?.caps, kept?.paused, kept?.owed, kept?.forecast],
+      [
+        ...['0 2 * * *', 'Europe/Berlin', 2 ** 42, 'skip', { mayStart: '22:00-04:00', mustStop: '06:00' }, caps],
+        ...[{ at: 9, by: 'operator:a' }, null, { bytes: 2 ** 50, exact: true, at: 5 }],
+      ],
+    );
+    assert.deepEqual([await updateLinkPause(db, id, null), await updateLinkPause(db, id, null)], [true, false]);
+    assert.equal((await getLink(db, id))?.paused, null);
+  });
+
+  it('knows which runs keep to the window, and the newest plan of a link that came to an end', async () => {
+    const db = database();
+    const link = newId();
+    const first = await addRun(link);
+    await updateRun(db, { id: first.id, state: 'waiting-parent', fencing: 0 }, { state: 'partial', plan: { a: 1 }, endedAt: 9 });
+    const second = await addRun(link);
+    await updateRun(db, { id: second.id, state: 'waiting-parent', fencing: 0 }, { state: 'failed', endedAt: 9 });
+    await insertRun(db, { ...first, id: newId(), inWindow: true });
+    const last = await findLastPlan(db, link);
+    assert.deepEqual([last?.state, last?.plan], ['partial', { a: 1 }]);
+    assert.deepEqual(
+      (await listRuns(db, { linkId: link })).map((run) => run.inWindow),
+      [true, false, false],
+    );
   });
 
   it('refuses every update of a run by a process that lost it, and by one that expects another state', async () => {

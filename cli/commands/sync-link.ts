@@ -1,0 +1,115 @@
+import { type Command, InvalidArgumentError } from 'commander';
+import type { Json } from '../../core/canonical-json.ts';
+import { AppError } from '../../core/errors.ts';
+import { LATE_WAYS, type LateWay, type Obstacle } from '../../core/schedule/decide.ts';
+import type { LinkView } from '../../server/replication/view.ts';
+import type { Client } from '../client.ts';
+import type { Frame } from '../frame.ts';
+import { details } from '../output.ts';
+import { oneOf } from '../parse.ts';
+
+type TimesOptions = { timezone?: string; mayStart?: string | null; mustStop?: string | null; late?: LateWay };
+type CapOptions = { officeHours?: string; officeMbit?: number | null };
+
+/** What the branch decides about its link: when runs start and stop, how fast, and whether at all. */
+export function registerLink(sync: Command, frame: Frame): void {
+  const schedule = sync.command('schedule').description('when runs start by themselves, and when they must stop');
+  schedule
+    .command('show', { isDefault: true })
+    .description('show the schedule')
+    .action(async () => print(frame, await onlyLink(await frame.connect())));
+  schedule
+    .command('set <cron>')
+    .description('minute hour day month weekday, as in "30 2 * * *"; options that are left out stay as they are')
+    .option('--timezone <tz>', "IANA name, Europe/Berlin (default: the link's, at first UTC)")
+    .option('--may-start <window>', 'a run starts only then, as in 22:00-04:00; "off" for always', orOff)
+    .option('--must-stop <time>', 'a run that is still going then stops and is gone on with by the next, as in 06:00; "off"', orOff)
+    .option('--late <way>', 'a run that could not start when due follows as soon as it may (chain) or not (skip)', oneOf(...LATE_WAYS))
+    .action((cron: string, options: TimesOptions) =>
+      change(frame, (client) => client.put('/api/v1/links/schedule', { schedule: cron, ...options })),
+    );
+  schedule
+    .command('off')
+    .description('only on command')
+    .action(() => change(frame, (client) => client.put('/api/v1/links/schedule', { schedule: null })));
+  const cap = sync.command('cap').description('how many Mbit/s (10^6 bits) runs may take; kept by the parent');
+  cap
+    .command('show', { isDefault: true })
+    .description('show the caps')
+    .action(async () => print(frame, await onlyLink(await frame.connect())));
+  cap
+    .command('set <mbit>')
+    .description('the cap, "off" for none; it holds for a transfer under way within seconds')
+    .option('--office-hours <hours>', 'on the clock of the link\'s time zone, as in "mon-fri 08:00-18:00"')
+    .option('--office-mbit <mbit>', 'the cap inside office hours, "off" for none', mbit)
+    .action((value: string, options: CapOptions) =>
+      change(frame, (client) => client.put('/api/v1/links/caps', { mbit: mbit(value), ...options })),
+    );
+  cap
+    .command('off')
+    .description('no cap')
+    .action(() => change(frame, (client) => client.put('/api/v1/links/caps', { mbit: null })));
+  sync
+    .command('pause')
+    .description('stop what runs, keeping what came; start nothing until "resume", restarts or not')
+    .action(() => change(frame, (client) => client.post('/api/v1/links/pause')));
+  sync
+    .command('resume')
+    .description('go on; a run that the pause ended is followed by one at once')
+    .action(() => change(frame, (client) => client.post('/api/v1/links/resume')));
+}
+
+/** The link to our parent. Throws `not_found` when there is none. */
+export async function onlyLink(client: Client): Promise<LinkView> {
+  const { items } = await client.get<{ items: LinkView[] }>('/api/v1/links');
+  const [link] = items;
+  if (link !== undefined) return link;
+  throw new AppError('not_found', 'this server has no parent to replicate from', { hint: 'waystation server join URL' });
+}
+
+export function linkText(link: LinkView): string {
+  return details([
+    ['parent', link.parent],
+    ['schedule', link.schedule === null ? 'off' : `${link.schedule} (${link.timezone})`],
+    ['windows', windowText(link)],
+    ['cap', capText(link)],
+    ...(link.paused === null ? [] : ([['paused', `by ${link.paused.by} since ${link.paused.since}`]] as const)),
+    ...(link.owed === null ? [] : ([['late', `since ${link.owed.since}: ${OBSTACLES[link.owed.why]}`]] as const)),
+    ['next run', link.nextRunAt],
+    ['generation', link.heldGeneration],
+  ]);
+}
+
+const OBSTACLES: { readonly [Why in Obstacle]: string } = {
+  running: 'the run before is still going',
+  window: 'the window was shut',
+  paused: 'the link was paused',
+};
+
+function windowText({ mayStart, mustStop, late }: LinkView): string {
+  const start = mayStart === null ? 'start at any time' : `start ${mayStart}`;
+  return `${start}, ${mustStop === null ? 'no stop' : `stop at ${mustStop}`}; late runs ${late === 'chain' ? 'follow' : 'are skipped'}`;
+}
+
+function capText({ capMbit, officeHours, officeCapMbit }: LinkView): string {
+  const words = (value: number | null) => (value === null ? 'none' : `${value} Mbit/s`);
+  return officeHours === null ? words(capMbit) : `${words(capMbit)}, ${words(officeCapMbit)} ${officeHours}`;
+}
+
+async function change(frame: Frame, ask: (client: Client) => Promise<unknown>): Promise<void> {
+  print(frame, (await ask(await frame.connect())) as LinkView);
+}
+
+function print(frame: Frame, link: LinkView): void {
+  frame.print(link as unknown as Json, () => linkText(link));
+}
+
+function orOff(text: string): string | null {
+  return text === '' || text === 'off' ? null : text;
+}
+
+function mbit(text: string): number | null {
+  if (text === 'off') return null;
+  if (!/^\d{1,7}(\.\d{1,3})?$/.test(text) || Number(text) === 0) throw new InvalidArgumentError('It must be a number of Mbit/s, or off.');
+  return Number(text);
+}

@@ -1,0 +1,99 @@
+import { newId } from '../../core/ids.ts';
+import { decideStart, type StartDecision } from '../../core/schedule/decide.ts';
+import { appendEvent } from '../db/events.ts';
+import { getLink, type Link, listLinks, updateLinkDue } from '../db/links.ts';
+import { inTransaction } from '../db/open.ts';
+import { findUnfinishedRun, insertRun } from '../db/runs.ts';
+import type { Site } from '../site.ts';
+import { openCron, zoneOf } from './cron.ts';
+import { SCHEDULES } from './topic.ts';
+
+/** The longest sleep: clocks are set, machines sleep, and wake-ups may be lost. */
+const LOOK_AGAIN_MS = 30_000;
+
+/**
+ * Puts scheduled runs in the queue (`onDue` is called for each). The next time of each link is in the database, so
+ * what was due while no server was up, or while the machine slept, is caught up once, however often it was missed.
+ */
+export function startSchedule(site: Site, onDue: () => void): { readonly close: () => Promise<void> } {
+  const stopping = new AbortController();
+  const watch = async () => {
+    while (!stopping.signal.aborted) {
+      const woken = site.wake.wait(SCHEDULES, LOOK_AGAIN_MS, stopping.signal);
+      const sleepMs = await lookAtLinks(site, onDue);
+      const alarm = setTimeout(() => site.wake.notify(SCHEDULES), sleepMs);
+      await woken;
+      clearTimeout(alarm);
+    }
+  };
+  const watching = watch();
+  return {
+    close: async () => {
+      stopping.abort();
+      await watching;
+    },
+  };
+}
+
+/** Gives how long nothing is to be done. */
+async function lookAtLinks(site: Site, onDue: () => void): Promise<number> {
+  let sleepMs = LOOK_AGAIN_MS;
+  try {
+    for (const { id } of await listLinks(site.db)) {
+      const { started, until } = await inTransaction(site.db, (trx) => lookAtLink(site, trx, id));
+      if (started) onDue();
+      if (until !== null) sleepMs = Math.min(sleepMs, Math.max(0, until - site.now()));
+    }
+  } catch (error) {
+    site.log.error('the replication schedule cannot be read', { error: String(error) });
+  }
+  return sleepMs;
+}
+
+type Look = { readonly started: boolean; readonly until: number | null };
+const NOTHING: Look = { started: false, until: null };
+
+/** One transaction: the run is in the queue and the next time is set, or neither. */
+async function lookAtLink(site: Site, trx: Site['db'], id: Link['id']): Promise<Look> {
+  const link = await getLink(trx, id);
+  if (link === undefined || (link.schedule === null && link.owed === null)) return NOTHING;
+  const now = site.now();
+  const unfinished = await findUnfinishedRun(trx, id);
+  const isPaused = link.paused !== null;
+  const zone = zoneOf(link.timezone);
+  const { owed, late, windows } = link;
+  const nextDue = link.schedule === null ? null : openCron({ schedule: link.schedule, timezone: link.timezone }).next(now);
+  // A link of before this release, or one whose schedule was written by other means, has no time yet.
+  const dueAt = link.dueAt ?? nextDue;
+  const decision = decideStart({ now, dueAt, owed, isPaused, isRunning: unfinished !== undefined, late, windows, zone });
+  if (decision.do === 'wait') {
+    if (link.dueAt === null) await updateLinkDue(trx, id, dueAt);
+    return { started: false, until: decision.until };
+  }
+  await carryOut(site, trx, { link, decision, dueAt, nextDue });
+  return { started: decision.do === 'start', until: nextDue };
+}
+
+type Carried = {
+  readonly link: Link;
+  readonly decision: Exclude<StartDecision, { do: 'wait' }>;
+  readonly dueAt: number | null;
+  readonly nextDue: number | null;
+};
+
+async function carryOut(site: Site, trx: Site['db'], { link, decision, dueAt, nextDue }: Carried): Promise<void> {
+  const at = site.now();
+  if (decision.do === 'start') {
+    const run = { id: newId(at), linkId: link.id, state: 'waiting-parent', fencing: 0, startedAt: at, inWindow: true } as const;
+    await insertRun(trx, { ...run, trigger: decision.trigger });
+    return updateLinkDue(trx, link.id, dueAt !== null && dueAt > at ? dueAt : nextDue, null);
+  }
+  const owed = decision.do === 'owe' ? { since: link.owed?.since ?? dueAt ?? at, why: decision.why } : link.owed;
+  await updateLinkDue(trx, link.id, nextDue, owed);
+  // An owed run that is passed again is the same lateness, told once.
+  if (decision.do === 'owe' && link.owed !== null) return;
+  const data = { link: link.id, reason: decision.why, until: decision.until === null ? null : new Date(decision.until).toISOString() };
+  const kind = decision.do === 'owe' ? 'run.late' : 'run.skipped';
+  await appendEvent(trx, { origin: site.self.id, at, actor: 'schedule', kind, subject: link.id, data });
+  site.log.info(decision.do === 'owe' ? 'a replication run is late' : 'a replication run is skipped', data);
+}
