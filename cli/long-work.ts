@@ -19,7 +19,8 @@ export async function runLongWork<Document>(frame: Frame, label: string, work: W
     const started = performance.now();
     const { doWork } = await import('../server/images/long-work.ts');
     const report = (done: number, total: number) => bar.update(progressOf('', done, total, performance.now() - started));
-    return (await doWork(reached.site, work, 'local-admin', report)) as Document;
+    const { fetchHere } = await import('../server/care/repair-run.ts');
+    return (await doWork(reached.site, work, { actor: 'local-admin', report, fetchChunks: fetchHere })) as Document;
   } finally {
     bar.stop();
     if (reached.kind === 'site') await reached.site.close();

@@ -9,8 +9,14 @@ export type ReportView = {
   readonly chunks: number;
   readonly bytes: number;
   readonly clean: boolean;
-  readonly damages: readonly { readonly what: string; readonly where: string; readonly digest?: string }[];
+  readonly damages: readonly Damage[];
+  /** Of a repair: what there was, how many chunks were fetched again, and why something stays lost. */
+  readonly found?: readonly Damage[];
+  readonly healed?: number;
+  readonly words?: { readonly message: string; readonly hint?: string } | null;
 };
+
+type Damage = { readonly what: string; readonly where: string; readonly digest?: string };
 
 const SHOWN_DAMAGES = 50;
 
@@ -23,7 +29,12 @@ export function printReport(frame: Frame, report: ReportView): void {
 function summary(report: ReportView): string {
   return details([
     ['read', `${formatBytes(report.bytes)} in ${report.chunks} chunks, ${report.frames} frames, ${report.packs} packs`],
+    ...(report.found === undefined ? [] : ([['found damaged', report.found.length]] as const)),
+    ...(report.healed === undefined ? [] : ([['fetched again', `${report.healed} chunks`]] as const)),
     ['damaged', report.damages.length],
+    ...(report.words
+      ? ([['because', report.words.hint ? `${report.words.message} (${report.words.hint})` : report.words.message]] as const)
+      : []),
   ]);
 }
 

@@ -13,6 +13,9 @@
  *   partial         ended with part of the work kept, or stopped by its window or a pause; the next run goes on from it
  *   failed          ended with words in `error`
  *
+ * A repair begins at `archive` with single chunks of manifests that are published here already, and is done when `verify`
+ * has found them (`healed`): there is nothing to publish.
+ *
  * Nothing else assigns a state. `evicted` leads back: the parent no longer has the archive that the plan names.
  */
 export const RUN_STATES = [
@@ -39,6 +42,7 @@ export type RunEvent =
   | 'landed'
   | 'verified'
   | 'published'
+  | 'healed'
   | 'evicted'
   | 'give-up'
   | 'stop'
@@ -50,7 +54,7 @@ const MOVES: { readonly [State in RunState]: { readonly [Event in RunEvent]?: Ru
   diff: { lacking: 'archive', complete: 'publish', stop: 'partial', fail: 'failed' },
   archive: { planned: 'transfer', stop: 'partial', fail: 'failed' },
   transfer: { landed: 'verify', evicted: 'archive', 'give-up': 'partial', stop: 'partial', fail: 'failed' },
-  verify: { verified: 'publish', lacking: 'archive', 'give-up': 'partial', stop: 'partial', fail: 'failed' },
+  verify: { verified: 'publish', healed: 'done', lacking: 'archive', 'give-up': 'partial', stop: 'partial', fail: 'failed' },
   publish: { published: 'done', fail: 'failed' },
   done: {},
   partial: {},

@@ -83,7 +83,8 @@ export const Catalogue = z.object({
 export type Catalogue = z.infer<typeof Catalogue>;
 
 /**
- * `have` and `want` are manifests; `wantChunks` names single chunks; a parent of this release refuses them.
+ * `have` and `want` are manifests. With `wantChunks` the answer holds these chunks and nothing else, in plain frames, each
+ * of them a chunk of a manifest in `want`; those that the parent itself lacks are left out.
  * `encodings` are those of core/content/frame.ts that the child can unpack; absent (release 0.1): raw and zstd.
  */
 export const ArchiveRequest = z.object({

@@ -13,7 +13,7 @@ import { SCHEDULES } from './schedule/topic.ts';
 import type { Site } from './site.ts';
 
 /** The topic that wakes the replicator of a running server. */
-const RUN_REQUESTS = 'run-requests';
+export const RUN_REQUESTS = 'run-requests';
 /** How often the replicator looks for work although nobody called: a wake-up may be lost. */
 const LOOK_AGAIN_MS = 30_000;
 

@@ -18,8 +18,8 @@ export function register(program: Command, frame: Frame): void {
     .addHelpText('after', EXITS);
   store
     .command('check')
-    .description('read everything and hold it against its digests; exit 1 when something is damaged')
-    .option('--repair', 'first make the index again from the packs, and put damaged chunks aside')
+    .description('read everything and hold it against its digests; exit 1 when something is, or stays, damaged')
+    .option('--repair', 'put damage aside, make a wrong index again, fetch missing chunks from the parent, and read everything once more')
     .action((options: { repair?: boolean }) => check(frame, options.repair ?? false));
   store
     .command('stats')

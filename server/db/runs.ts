@@ -4,10 +4,10 @@ import { AppError, type ErrorCode } from '../../core/errors.ts';
 import type { Digest, Id } from '../../core/ids.ts';
 import type { Progress } from '../../core/progress.ts';
 import { isRunEnded, RUN_STATES, type RunState } from '../../core/run.ts';
-import { parsePlan } from '../../sync/replicate/plan.ts';
+import { parsePlan, type RunPlan } from '../../sync/replicate/plan.ts';
 
-/** `catch-up`: it was due and could not start then; `chain`: the run before was still going; `resume`: a pause had ended it. */
-export type RunTrigger = 'schedule' | 'command' | 'catch-up' | 'chain' | 'resume';
+/** `catch-up`: it was due and could not start then; `chain`: the run before was still going; `resume`: a pause had ended it; `repair`: damaged chunks. */
+export type RunTrigger = 'schedule' | 'command' | 'catch-up' | 'chain' | 'resume' | 'repair';
 
 /** One execution of a link. Byte counts are of the TLS sockets of this run, all its attempts together. */
 export type Run = {
@@ -55,7 +55,10 @@ const COLUMNS = {
 const DOCUMENTS: readonly string[] = ['plan', 'error', 'progress'];
 const ENDED = RUN_STATES.filter(isRunEnded);
 
-export type NewRun = Pick<Run, 'id' | 'linkId' | 'state' | 'trigger' | 'fencing' | 'startedAt'> & { readonly inWindow?: boolean };
+export type NewRun = Pick<Run, 'id' | 'linkId' | 'state' | 'trigger' | 'fencing' | 'startedAt'> & {
+  readonly inWindow?: boolean;
+  readonly plan?: RunPlan;
+};
 
 export async function insertRun(db: Knex, run: NewRun): Promise<void> {
   await db('runs').insert({
@@ -66,6 +69,7 @@ export async function insertRun(db: Knex, run: NewRun): Promise<void> {
     fencing: run.fencing,
     in_window: run.inWindow ?? false,
     started_at: run.startedAt,
+    plan: run.plan === undefined ? null : JSON.stringify(run.plan),
   });
 }
 
@@ -143,11 +147,17 @@ export async function pruneRuns(db: Knex, linkId: Id, keep: number): Promise<voi
 
 /**
  * Manifests that runs work on: what each wants and what it builds on, of every run since the last one of its link that
- * ended `done`. One that ended earlier left its chunks here for the next, which may come nights later.
+ * ended `done`. One that ended earlier left its chunks here for the next, which may come nights later. A repair that is
+ * done says nothing about them.
  */
 export async function listRunManifests(db: Knex): Promise<Digest[]> {
   const runs = await db<RunRow>('runs').whereNot({ state: 'done' }).whereNotNull('plan').select('id', 'link_id', 'plan');
-  const done = await db<RunRow>('runs').where({ state: 'done' }).groupBy('link_id').select('link_id').max({ id: 'id' });
+  const done = await db<RunRow>('runs')
+    .where({ state: 'done' })
+    .whereNot({ trigger: 'repair' })
+    .groupBy('link_id')
+    .select('link_id')
+    .max({ id: 'id' });
   const lastDone = new Map((done as RunRow[]).map((row) => [row['link_id'], String(row['id'])]));
   const open = (runs as RunRow[]).filter((row) => String(row['id']) > (lastDone.get(row['link_id'] ?? '') ?? ''));
   const plans = open.map((row) => parsePlan(JSON.parse(String(row['plan'])))).filter((plan) => plan !== undefined);

@@ -1,11 +1,14 @@
 import { isAbsolute } from 'node:path';
 import type { Json } from '../../core/canonical-json.ts';
+import type { OnProgress } from '../../core/content-store.ts';
 import { AppError } from '../../core/errors.ts';
+import type { FetchChunks } from '../care/repair-run.ts';
+import { repairStore } from '../care/repair-store.ts';
 import { type EngineImport, importEngine } from '../engine/publish.ts';
 import type { Site } from '../site.ts';
 import { collectGarbage, exportImage, verifyImage } from './content.ts';
 import { type ImportRequest, importImage } from './import.ts';
-import { viewImage, viewReport } from './view.ts';
+import { viewImage, viewRepair, viewReport } from './view.ts';
 
 /** Long work on images and the store: what is asked for, as it travels in a request. */
 export type Work =
@@ -16,8 +19,11 @@ export type Work =
   | { readonly kind: 'check'; readonly repair: boolean }
   | { readonly kind: 'gc'; readonly dryRun: boolean; readonly graceMs?: number | undefined };
 
+/** Who asks, whom to tell how far it is, and how chunks are fetched (`fetchThroughQueue` in a running server). */
+export type Asked = { readonly actor: string; readonly report: OnProgress; readonly fetchChunks: FetchChunks };
+
 /** Does one piece of work and gives the document it ends with: the same through the API and under the lock. */
-export async function doWork(site: Site, work: Work, actor: string, report: (done: number, total: number) => void): Promise<Json> {
+export async function doWork(site: Site, work: Work, { actor, report, fetchChunks }: Asked): Promise<Json> {
   switch (work.kind) {
     case 'import':
       return viewImage(await importImage(site, { ...work, path: absolute(work.path), actor }, report));
@@ -30,8 +36,7 @@ export async function doWork(site: Site, work: Work, actor: string, report: (don
     case 'export':
       return { image: viewImage(await exportImage(site, work.reference, absolute(work.path), report)), path: work.path };
     case 'check':
-      if (work.repair) await site.store.rebuildIndex(report);
-      return viewReport(await site.store.check({ quarantine: work.repair }, report));
+      return work.repair ? viewRepair(await repairStore(site, fetchChunks, report)) : viewReport(await site.store.check({}, report));
     case 'gc': {
       const grace = work.graceMs === undefined ? {} : { graceMs: work.graceMs };
       return { ...(await collectGarbage(site, { dryRun: work.dryRun, ...grace }, report)), dryRun: work.dryRun };

@@ -1,6 +1,7 @@
 import type { Json } from '../../core/canonical-json.ts';
 import type { CheckReport } from '../../core/content-store.ts';
 import type { Image } from '../../core/image.ts';
+import type { RepairReport } from '../care/repair-store.ts';
 
 /** An image as the API and `--json` show it: times ISO 8601, sizes in bytes. */
 export function viewImage(image: Image): { readonly [key: string]: Json } {
@@ -16,4 +17,10 @@ export function viewImage(image: Image): { readonly [key: string]: Json } {
 /** A report on the store's health; `clean` says that nothing is damaged. */
 export function viewReport(report: CheckReport): { readonly [key: string]: Json } {
   return { ...report, damages: report.damages.map((damage) => ({ ...damage })), clean: report.damages.length === 0 };
+}
+
+/** What a repair found and what it came to; `clean` says that nothing stays damaged. */
+export function viewRepair(report: RepairReport): { readonly [key: string]: Json } {
+  const { found, healed, words, ...rest } = report;
+  return { ...viewReport(rest), found: found.map((damage) => ({ ...damage })), healed, words: words && { ...words } };
 }

@@ -25,27 +25,52 @@ const SHELVES = new WeakMap<ContentStore, Shelf>();
 
 /**
  * The archive for have -> want, or how far its building is. The same request from many children builds once.
- * Throws `not_found` when something wanted is not an image that we publish (unless the request is `partial`), `not_permitted` for single chunks, of which
- * nobody knows whose they are: a child may not fish for content by digest.
+ * Throws `not_found` when something wanted is not an image that we publish (unless the request is `partial`), `not_permitted` for single
+ * chunks that are not of a wanted manifest: a child may not fish for content by digest.
  */
 export async function offerArchive(site: Site, request: ArchiveRequest): Promise<ArchivePlan> {
   const asked = request.want as Digest[];
-  if (request.wantChunks !== undefined && request.wantChunks.length > 0) throw chunksNotOffered();
   const offered = await listOfferedManifests(site.db, asked);
   const [foreign, ...more] = asked.filter((manifest) => !offered.includes(manifest));
   if (foreign !== undefined && !request.partial) throw notOffered(foreign);
   const absent = foreign === undefined ? {} : { absent: [foreign, ...more] };
   const wanted = asked.filter((manifest) => offered.includes(manifest));
   if (wanted.length === 0 && asked.length > 0) return { ...NOTHING, ...absent };
+  if (request.wantChunks !== undefined && request.wantChunks.length > 0) {
+    const wantChunks = await chunksToGive(site, wanted, { digests: request.wantChunks as Digest[], isExact: foreign === undefined });
+    return { ...(await offer(site, { have: [], want: [], wantChunks })), ...absent };
+  }
   const have = (await site.store.missingOf(request.have as Digest[])).complete;
   const encodings = encodingsFor(request.encodings);
-  const key = digestOf({ have: [...have], want: wanted, encodings: [...encodings] });
-  const build = findOrStart(site, key, { have, want: wanted, encodings });
+  return { ...(await offer(site, { have, want: wanted, encodings })), ...absent };
+}
+
+type Wish = Parameters<ContentStore['buildArchive']>[0];
+
+async function offer(site: Site, wish: Wish): Promise<ArchivePlan> {
+  const key = digestOf(JSON.parse(JSON.stringify(wish)));
+  const build = findOrStart(site, key, wish);
   const ready = await Promise.race([build.done, delay(WAIT_MS)]);
   if (ready === undefined)
-    return { key: key.slice(7), state: 'building', doneBytes: build.doneBytes, totalBytes: build.totalBytes, parts: [], ...absent };
+    return { key: key.slice(7), state: 'building', doneBytes: build.doneBytes, totalBytes: build.totalBytes, parts: [] };
   const totalBytes = ready.parts.reduce((sum, part) => sum + part.sizeBytes, 0);
-  return { key: ready.key, state: 'ready', doneBytes: totalBytes, totalBytes, parts: [...ready.parts], ...absent };
+  return { key: ready.key, state: 'ready', doneBytes: totalBytes, totalBytes, parts: [...ready.parts] };
+}
+
+/**
+ * The chunks asked for that are here. What is in none of the manifests is refused, unless pages of ours are missing or
+ * manifests were left out: then nobody can tell, and it counts as not here.
+ */
+async function chunksToGive(
+  site: Site,
+  manifests: readonly Digest[],
+  { digests, isExact }: { digests: readonly Digest[]; isExact: boolean },
+): Promise<Digest[]> {
+  const owned = new Set((await site.store.ownersOf(digests, manifests)).flatMap((owner) => owner.digests));
+  const lacking = new Set(await site.store.lackingOf(manifests));
+  const foreign = digests.find((digest) => !owned.has(digest));
+  if (foreign !== undefined && isExact && lacking.size === 0) throw notOfThese(foreign);
+  return [...owned].filter((digest) => !lacking.has(digest)).sort();
 }
 
 /** An archive that was offered by this process and is still whole. Throws `not_found`: the child asks for it again and goes on. */
@@ -64,7 +89,7 @@ async function isWhole(archive: BuiltArchive): Promise<boolean> {
   return sizes.every((found, n) => found?.size === archive.parts[n]?.sizeBytes);
 }
 
-function findOrStart(site: Site, key: string, request: Parameters<ContentStore['buildArchive']>[0]): Build {
+function findOrStart(site: Site, key: string, request: Wish): Build {
   const shelf = shelfOf(site);
   const running = shelf.building.get(key);
   if (running !== undefined) return running;
@@ -101,6 +126,8 @@ function notOffered(manifest: Digest): AppError {
   });
 }
 
-function chunksNotOffered(): AppError {
-  return new AppError('not_permitted', 'this server gives out images, no single chunks', { hint: 'ask for the manifests of images' });
+function notOfThese(digest: Digest): AppError {
+  return new AppError('not_permitted', `${digest} is in none of the images that it was asked for with`, {
+    hint: 'name the manifests that the chunk belongs to',
+  });
 }

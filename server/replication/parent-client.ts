@@ -51,11 +51,12 @@ export function openParent(site: Site, { parent, link }: { parent: KnownServer; 
       if (answer === undefined) await askCatalogue();
       return verifyCatalogue(site, { parent, link }, answer);
     },
-    async requestArchive({ have, want }) {
+    async requestArchive({ have, want, wantChunks }) {
       const body: ArchiveRequest = {
         protocol: SYNC_PROTOCOL,
         have: [...have],
         want: [...want],
+        ...(wantChunks.length === 0 ? {} : { wantChunks: [...wantChunks] }),
         encodings: [...READ_ENCODINGS],
         partial: true,
       };

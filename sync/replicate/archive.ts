@@ -32,7 +32,7 @@ export async function requestArchive(tools: RunTools, plan: RunPlan): Promise<Ou
 async function pollArchive(tools: RunTools, plan: RunPlan): Promise<ArchivePlan> {
   const startedMs = tools.monotonicMs();
   for (let waitMs = FIRST_POLL_MS; ; waitMs = Math.min(LONGEST_POLL_MS, waitMs * 2)) {
-    const archive = await retryUnreachable(tools, () => tools.content.requestArchive({ have: plan.have, want: plan.want }));
+    const archive = await retryUnreachable(tools, () => tools.content.requestArchive(plan));
     if (archive.state === 'ready') return archive;
     const progress = progressOf('archive', archive.doneBytes, archive.totalBytes, tools.monotonicMs() - startedMs);
     await tools.records.save({ progress });

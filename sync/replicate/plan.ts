@@ -15,6 +15,8 @@ export type RunPlan = {
   /** By `diff`: which of those are to be fetched, and complete ones of the same images that the archive may build on. */
   readonly want: readonly Digest[];
   readonly have: readonly Digest[];
+  /** A repair: single chunks of the wanted manifests, which are here but for them. Empty otherwise. */
+  readonly wantChunks: readonly Digest[];
   /** By `archive`. */
   readonly archive: { readonly key: string; readonly parts: readonly ArchivePart[] } | null;
   /** By `archive`: wanted manifests that nobody we asked holds. */
@@ -32,6 +34,7 @@ const StoredPlan = z.object({
   wanted: z.array(digest),
   want: z.array(digest),
   have: z.array(digest),
+  wantChunks: z.array(digest).default([]),
   archive: z.object({ key: z.string(), parts: z.array(ArchivePart) }).nullable(),
   absent: z.array(digest),
   unpacked: z.array(z.string()),
@@ -43,6 +46,7 @@ export const EMPTY_PLAN: RunPlan = {
   wanted: [],
   want: [],
   have: [],
+  wantChunks: [],
   archive: null,
   absent: [],
   unpacked: [],

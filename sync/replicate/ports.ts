@@ -23,9 +23,12 @@ export type CatalogueSource = {
   read(): Promise<VerifiedCatalogue>;
 };
 
+/** What is asked for: manifests on top of others, or (`wantChunks` not empty) single chunks of the wanted ones. */
+export type ArchiveWish = Pick<RunPlan, 'have' | 'want' | 'wantChunks'>;
+
 /** Where content comes from: the parent, in both modes. */
 export type ContentSource = {
-  requestArchive(request: { readonly have: readonly Digest[]; readonly want: readonly Digest[] }): Promise<ArchivePlan>;
+  requestArchive(request: ArchiveWish): Promise<ArchivePlan>;
   /** An upgraded connection to the rsync daemon over this archive's parts. Throws `not_found` when the archive is gone. */
   openTunnel(archiveKey: string): Promise<{ readonly link: Duplex; readonly head: Buffer }>;
 };

@@ -1,3 +1,4 @@
+import { AppError } from '../../core/errors.ts';
 import type { RunPlan } from './plan.ts';
 import type { RunTools } from './ports.ts';
 import type { Outcome } from './run.ts';
@@ -7,8 +8,18 @@ import type { Outcome } from './run.ts';
  * published of which a page or chunk is not in our own packs. What lacks is asked for again, without building on ours.
  */
 export async function checkComplete(tools: RunTools, plan: RunPlan): Promise<Outcome> {
+  if (plan.wantChunks.length > 0) return checkHealed(tools, plan);
   const { complete } = await tools.store.missingOf(plan.want);
   const lacking = plan.want.filter((manifest) => !complete.includes(manifest));
   if (lacking.length === 0) return { event: 'verified', plan };
   return { event: 'lacking', plan: { ...plan, want: lacking, have: [], archive: null, unpacked: [] } };
+}
+
+async function checkHealed(tools: RunTools, plan: RunPlan): Promise<Outcome> {
+  const lacking = await tools.store.lackingOf([...plan.want, ...plan.absent]);
+  const left = plan.wantChunks.filter((digest) => lacking.includes(digest));
+  if (left.length === 0) return { event: 'healed', plan };
+  throw new AppError('not_found', `the parent lacks ${left.length} of the ${plan.wantChunks.length} damaged chunks as well`, {
+    hint: 'waystation store check --repair at the parent, or load an archive of the image here; then repeat it',
+  });
 }

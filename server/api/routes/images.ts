@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import type { Identity } from '../../../core/authorise.ts';
 import { AppError } from '../../../core/errors.ts';
+import { fetchThroughQueue } from '../../care/repair-run.ts';
 import { listImages } from '../../db/images.ts';
 import { deleteImage } from '../../images/delete.ts';
 import { doWork, type Work } from '../../images/long-work.ts';
@@ -22,6 +23,8 @@ const ImportInput = z.strictObject({
   ring: z.number().int().optional(),
 });
 const GcInput = z.strictObject({ dryRun: z.boolean().default(false), graceMs: z.number().int().nonnegative().optional() });
+/** A command that repairs follows its run so long; the run itself goes on. */
+const LONGEST_REPAIR_MS = 24 * 3_600_000;
 const LEAST_GRACE_MS = 3_600_000;
 
 /** Images of this server. Long work answers with an operation (routes/operations.ts). */
@@ -113,7 +116,9 @@ export const STORE_ROUTES: readonly Route[] = [
 
 function start({ site, identity }: RouteContext, work: Work): Operation {
   if ('path' in work) refusePathsFromAfar(identity);
-  return startOperation(site, work.kind, (report) => doWork(site, work, actorOf(identity), report));
+  return startOperation(site, work.kind, (report) =>
+    doWork(site, work, { actor: actorOf(identity), report, fetchChunks: fetchThroughQueue(AbortSignal.timeout(LONGEST_REPAIR_MS)) }),
+  );
 }
 
 /**

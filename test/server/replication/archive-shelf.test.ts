@@ -12,7 +12,8 @@ test('a child may not fish for content by digest: neither manifests that are not
   t.after(close);
   const missingOf = async () => ({ chunks: 0, rawBytes: 0, complete: [] });
   const buildArchive = async () => assert.fail('nothing is to be built');
-  const asked = { ...site, store: { ...site.store, missingOf, buildArchive } };
+  const [ownersOf, lackingOf] = [async () => [], async () => []];
+  const asked = { ...site, store: { ...site.store, missingOf, buildArchive, ownersOf, lackingOf } };
   const request = { protocol: SYNC_PROTOCOL, have: [], want: [] };
   await assert.rejects(offerArchive(asked, { ...request, want: [SECRET] }), { code: 'not_found' });
   await assert.rejects(offerArchive(asked, { ...request, wantChunks: [SECRET] }), { code: 'not_permitted' });

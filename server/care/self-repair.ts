@@ -1,0 +1,68 @@
+import type { FoundDamage } from '../../core/content-store.ts';
+import type { Site } from '../site.ts';
+import { type Healing, healStore } from './heal.ts';
+import { findHurtImages, type HurtImage } from './lost.ts';
+import { fetchThroughQueue } from './repair-run.ts';
+import { reportDamage, reportHealing, reportHurt } from './report.ts';
+
+/** The topic that makes a running server look for what is missing. */
+export const LOST_CHUNKS = 'lost-chunks';
+
+const FIRST_RETRY_MS = 60_000;
+const LONGEST_RETRY_MS = 3_600_000;
+
+/**
+ * Self-repair in a running server. What any reader finds damaged is written down, what is missing of published images is
+ * fetched again by itself: at the start, when something was found, and as long as it is not there, with waits that
+ * double from a minute to an hour.
+ */
+export function startSelfRepair(site: Site): { readonly close: () => Promise<void> } {
+  const stopping = new AbortController();
+  const found: FoundDamage[] = [];
+  const stopListening = site.store.onDamage((damage) => {
+    if (damage.damages.length > 0) found.push(damage);
+    site.wake.notify(LOST_CHUNKS);
+  });
+  const loop = repairUntil(site, found, stopping.signal);
+  return {
+    close: async () => {
+      stopListening();
+      stopping.abort();
+      await loop;
+    },
+  };
+}
+
+async function repairUntil(site: Site, found: FoundDamage[], signal: AbortSignal): Promise<void> {
+  const told = new Map<string, number>();
+  for (let failures = 0; !signal.aborted; ) {
+    const wait = failures === 0 ? LONGEST_RETRY_MS : Math.min(LONGEST_RETRY_MS, FIRST_RETRY_MS * 2 ** (failures - 1));
+    const woken = site.wake.wait(LOST_CHUNKS, wait, signal);
+    try {
+      for (const damage of found.splice(0)) await reportDamage(site, damage);
+      failures = (await repairOnce(site, told, signal)) ? 0 : failures + 1;
+    } catch (error) {
+      failures += 1;
+      if (!signal.aborted) site.log.error('self-repair failed', { error: String(error) });
+    }
+    await woken;
+  }
+}
+
+/** True when nothing is missing. Each image's loss is told when it grows, not at every look. */
+async function repairOnce(site: Site, told: Map<string, number>, signal: AbortSignal): Promise<boolean> {
+  const before = await findHurtImages(site);
+  if (before.length === 0) return true;
+  const news = before.filter(({ image, digests }) => (told.get(image.id) ?? 0) < digests.length);
+  await reportHurt(site, news);
+  const healing: Healing = await healStore(site, fetchThroughQueue(signal));
+  if (signal.aborted) return false;
+  await reportHealing(site, before, { ...healing, hurt: healing.hurt.filter(isNewsOf(news)) });
+  told.clear();
+  for (const { image, digests } of healing.hurt) told.set(image.id, digests.length);
+  return healing.hurt.length === 0;
+}
+
+function isNewsOf(news: readonly HurtImage[]): (hurt: HurtImage) => boolean {
+  return ({ image }) => news.some((other) => other.image.id === image.id);
+}
