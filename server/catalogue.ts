@@ -9,7 +9,7 @@ import { getSigner, saveSigner } from './db/signers.ts';
 import { refuseCopy } from './owner.ts';
 import type { Site } from './site.ts';
 import { vouchFor } from './trust/endorse.ts';
-import { catalogueBytes, objectsDigest } from './trust/signatures.ts';
+import { catalogueBytes, objectsDigest, signerHint } from './trust/signatures.ts';
 
 /** What a new or changed object of our own is made of; a `null` body is a tombstone. */
 export type ObjectDraft = { readonly kind: ObjectKind; readonly id?: Id; readonly body: Json };
@@ -46,9 +46,12 @@ const CATALOGUE_VALID_MS = 7 * 24 * 3_600_000;
 
 /**
  * The signed answer to a child: every object numbered above `since`, or all of them when the child knows another
- * epoch than ours. Signers of all origins in it travel along, our own always.
+ * epoch than ours. Signers of all origins in it travel along, our own unless the child names it (`signerHint`).
  */
-export async function answerCatalogue(site: Site, held: { epoch: number; since: number; protocol?: number }): Promise<Catalogue> {
+export async function answerCatalogue(
+  site: Site,
+  held: { epoch: number; since: number; protocol?: number; signer?: string | undefined },
+): Promise<Catalogue> {
   const { epoch, generation } = await getCatalogueNumbers(site.db);
   const since = held.epoch === epoch ? held.since : 0;
   // Objects stored after the numbers were read belong to the next answer: what we sign must be what we send.
@@ -68,14 +71,14 @@ export async function answerCatalogue(site: Site, held: { epoch: number; since: 
     head,
     keyId: site.keys.signerKeyId,
     signature: site.keys.sign(catalogueBytes(head)),
-    ...(await vouchersOf(site, numbered)),
+    ...(await vouchersOf(site, numbered, held.signer)),
     objects: numbered as unknown as Catalogue['objects'],
     abilities: [...OUR_ABILITIES],
   };
 }
 
-/** The signers of all these objects, our own always, and who vouches for those that the reader may not know. */
-async function vouchersOf(site: Site, objects: readonly Envelope[]): Promise<Pick<Catalogue, 'signers' | 'endorsements'>> {
+/** The signers of all these objects, our own unless it is known, and who vouches for those that the reader may not know. */
+async function vouchersOf(site: Site, objects: readonly Envelope[], known?: string): Promise<Pick<Catalogue, 'signers' | 'endorsements'>> {
   const { signers, endorsements } = await vouchFor(
     site,
     objects.map(({ origin }) => origin),
@@ -83,5 +86,6 @@ async function vouchersOf(site: Site, objects: readonly Envelope[]): Promise<Pic
   const keyIds = new Set(objects.map(({ keyId }) => keyId));
   const found = await Promise.all([...keyIds].map((keyId) => getSigner(site.db, keyId)));
   const byKey = new Map([...found.filter((signer) => signer !== undefined), ...signers, site.keys.signer].map((one) => [one.keyId, one]));
+  if (known === signerHint(site.keys.signerKeyId)) byKey.delete(site.keys.signerKeyId);
   return { signers: [...byKey.values()], ...(endorsements.length === 0 ? {} : { endorsements }) };
 }

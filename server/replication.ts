@@ -5,6 +5,7 @@ import { mayStartAt } from '../core/schedule/windows.ts';
 import { type Link, listLinks } from './db/links.ts';
 import { findUnfinishedRun, insertRun, type Run, type RunTrigger } from './db/runs.ts';
 import { executeUnfinishedRun } from './replication/execute.ts';
+import { keepParentConnections } from './replication/parent-agents.ts';
 import { removeOldTunnels } from './replication/serve-tunnel.ts';
 import { zoneOf } from './schedule/cron.ts';
 import { startSchedule } from './schedule/loop.ts';
@@ -25,6 +26,7 @@ export function startReplication(site: Site): { readonly nudge: () => void; read
   const stopping = new AbortController();
   const nudge = () => site.wake.notify(RUN_REQUESTS);
   const schedule = startSchedule(site, nudge);
+  const connections = keepParentConnections(site);
   const loop = workUntil(site, stopping.signal);
   return {
     nudge,
@@ -32,6 +34,7 @@ export function startReplication(site: Site): { readonly nudge: () => void; read
       stopping.abort();
       await schedule.close();
       await loop;
+      connections.close();
     },
   };
 }

@@ -9,6 +9,7 @@ import { makeContext } from './context.ts';
 import { problem, problemOf, refusalProblem } from './errors.ts';
 import { type FindAgent, type Identified, identify, type ListenerKind } from './identity.ts';
 import { parseInput } from './input.ts';
+import { keepOpenForServer } from './keep-open.ts';
 import { sendProblem, sendResult } from './respond.ts';
 import type { Route, RouteContext } from './route.ts';
 import { failureThrottle, type Throttle } from './throttle.ts';
@@ -102,7 +103,10 @@ async function answer(
 
 async function identifyFor(frame: Frame, route: Pick<Route, 'action'>, request: Request): Promise<Identified> {
   const identified = await identify(request, { ...frame, ignoreDates: route.action === 'sync.renew' });
-  if (identified.identity.kind === 'server') frame.onServer?.(identified.identity.serverId, request.socket);
+  if (identified.identity.kind === 'server') {
+    frame.onServer?.(identified.identity.serverId, request.socket);
+    if (request.res !== undefined) keepOpenForServer(request.res);
+  }
   return identified;
 }
 

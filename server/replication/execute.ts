@@ -111,11 +111,13 @@ async function work(site: Site, { run, link, signal }: { run: Run; link: Link; s
   };
   const plan = parsePlan(run.plan);
   const start = { state: 'waiting-parent', plan: { ...EMPTY_PLAN, unpacked: await keptParts(site, link) } } as const;
+  let isSound = false;
   try {
     const state = await executeRun(tools, plan === undefined ? start : { state: run.state, plan });
+    isSound = state === 'done';
     log.info('replication run ended', { state, ...traffic() });
   } finally {
-    parent.close();
+    parent.close(isSound);
     await pipes.close();
   }
 }

@@ -4,9 +4,12 @@ import { ArchivePlan, type ArchiveRequest, SYNC_PROTOCOL } from '../../core/sync
 import type { CatalogueSource, ContentSource } from '../../sync/replicate/ports.ts';
 import type { Link } from '../db/links.ts';
 import type { KnownServer } from '../db/servers.ts';
+import { listSigners } from '../db/signers.ts';
 import type { Site } from '../site.ts';
 import { pinnedJson, pinnedUpgrade } from '../trust/pinned-request.ts';
-import { type PinnedAgent, pinnedAgent } from '../trust/pinned-tls.ts';
+import type { PinnedAgent } from '../trust/pinned-tls.ts';
+import { signerHint } from '../trust/signatures.ts';
+import { type AgentLoan, borrowAgent } from './parent-agents.ts';
 import { parentSays } from './parent-says.ts';
 import { verifyCatalogue } from './verify-catalogue.ts';
 
@@ -15,7 +18,8 @@ export type ParentClient = CatalogueSource &
   ContentSource & {
     /** Octets of this run's TLS sockets, and how often something was asked. */
     traffic(): { readonly bytesReceived: number; readonly bytesSent: number; readonly requests: number };
-    close(): void;
+    /** `isSound`: the connections may serve the next run. */
+    close(isSound: boolean): void;
   };
 
 /** The upgrade's protocol: rsync's daemon protocol inside the frames of sync/tunnel/frames.ts. */
@@ -27,8 +31,11 @@ const PLAN_LIMITS = { bytes: 4 * 1_048_576, values: 100_000 };
 
 /** Prepares to talk to a parent; nothing is sent yet. Every call throws `config` when we were never enrolled there. */
 export function openParent(site: Site, { parent, link }: { parent: KnownServer; link: Link }): ParentClient {
-  let opened: PinnedAgent | undefined;
-  const agent = () => (opened ??= openAgent(site, parent));
+  let opened: { readonly loan: AgentLoan; readonly before: ReturnType<PinnedAgent['bytes']> } | undefined;
+  const agent = () => {
+    opened ??= openLoan(site, parent);
+    return opened.loan.agent;
+  };
   const at = (path: string, query: Record<string, string> = {}) => {
     const url = new URL(`/api/v1/sync/${path}`, parent.url ?? undefined);
     url.search = new URLSearchParams(query).toString();
@@ -39,10 +46,19 @@ export function openParent(site: Site, { parent, link }: { parent: KnownServer; 
     requests += 1;
     return agent();
   };
+  /** Which key of the parent's we know: it need not introduce that again. */
+  const knownSigner = async (): Promise<Record<string, string>> => {
+    const newest = (await listSigners(site.db, parent.id)).at(-1);
+    return newest === undefined ? {} : { signer: signerHint(newest.keyId) };
+  };
   let answer: unknown;
   const askCatalogue = async () => {
     const { oldest, newest } = OUR_PROTOCOLS;
-    const query = { protocol: String(oldest), newest: String(newest), epoch: String(link.heldEpoch), since: String(link.heldGeneration) };
+    const numbers = { protocol: oldest, newest, epoch: link.heldEpoch, since: link.heldGeneration };
+    const query = {
+      ...Object.fromEntries(Object.entries(numbers).map(([key, number]) => [key, String(number)])),
+      ...(await knownSigner()),
+    };
     answer = await parentSays(pinnedJson(ask(), { url: at('catalogue', query), limits: CATALOGUE_LIMITS }));
   };
   return {
@@ -68,17 +84,18 @@ export function openParent(site: Site, { parent, link }: { parent: KnownServer; 
       return { link: socket, head };
     },
     traffic: () => {
-      const { read, written } = opened?.bytes() ?? { read: 0, written: 0 };
-      return { bytesReceived: read, bytesSent: written, requests };
+      if (opened === undefined) return { bytesReceived: 0, bytesSent: 0, requests };
+      const { read, written } = opened.loan.agent.bytes();
+      return { bytesReceived: read - opened.before.read, bytesSent: written - opened.before.written, requests };
     },
-    close: () => opened?.destroy(),
+    close: (isSound) => opened?.loan.release(isSound),
   };
 }
 
-function openAgent(site: Site, parent: KnownServer): PinnedAgent {
-  const credentials = site.keys.parentCredentials(parent.id);
-  if (credentials === undefined || parent.url === null || parent.caPin === null) throw notEnrolled(parent);
-  return pinnedAgent({ pin: parent.caPin, cert: credentials.certPem, key: credentials.keyPem, now: site.now });
+function openLoan(site: Site, parent: KnownServer) {
+  const loan = borrowAgent(site, parent);
+  if (loan === undefined) throw notEnrolled(parent);
+  return { loan, before: loan.agent.bytes() };
 }
 
 function parsePlan(answer: unknown): ArchivePlan {

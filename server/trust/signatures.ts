@@ -99,3 +99,8 @@ function refused(message: string, cause?: unknown): AppError {
     cause,
   });
 }
+
+/** The beginning of a signing key's id: by it a child says which key of its parent it knows. */
+export function signerHint(keyId: string): string {
+  return keyId.slice('sha256:'.length, 'sha256:'.length + 16);
+}

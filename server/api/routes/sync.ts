@@ -11,7 +11,13 @@ import { type Route, type RouteContext, route } from '../route.ts';
 import type { UpgradeRoute } from '../upgrade.ts';
 
 const number = z.coerce.number().int().nonnegative();
-const CatalogueQuery = z.object({ protocol: number, newest: number.optional(), epoch: number, since: number });
+const CatalogueQuery = z.object({
+  protocol: number,
+  newest: number.optional(),
+  epoch: number,
+  since: number,
+  signer: z.string().max(64).optional(),
+});
 
 /** What children ask of us as their parent (core/sync-protocol.ts). */
 export const SYNC_ROUTES: readonly Route[] = [
@@ -23,10 +29,10 @@ export const SYNC_ROUTES: readonly Route[] = [
     summary: 'The signed objects numbered above a generation.',
     input: CatalogueQuery,
     output: Catalogue,
-    handle: async (context, { protocol: oldest, newest = oldest, epoch, since }) => {
+    handle: async (context, { protocol: oldest, newest = oldest, epoch, since, signer }) => {
       const protocol = chooseProtocol({ oldest, newest });
       await greet(context);
-      return answerCatalogue(context.site, { protocol, epoch, since });
+      return answerCatalogue(context.site, { protocol, epoch, since, signer });
     },
   }),
   route({
