@@ -4,7 +4,10 @@ import { digestOf, type Envelope, type ObjectKind, signedBytes } from '../core/e
 import { type Id, newId } from '../core/ids.ts';
 import { OUR_ABILITIES, OUR_PROTOCOLS } from '../core/negotiate.ts';
 import type { Catalogue } from '../core/sync-protocol.ts';
+import { appendEvent } from './db/events.ts';
 import { getCatalogueNumbers, getObject, listObjectsBetween, putObject, takeGeneration } from './db/objects.ts';
+import { inTransaction } from './db/open.ts';
+import { getSetting, setSetting } from './db/settings.ts';
 import { getSigner, saveSigner } from './db/signers.ts';
 import { refuseCopy } from './owner.ts';
 import type { Site } from './site.ts';
@@ -54,6 +57,7 @@ export async function answerCatalogue(
 ): Promise<Catalogue> {
   const { epoch, generation } = await getCatalogueNumbers(site.db);
   const since = held.epoch === epoch ? held.since : 0;
+  if (since > generation) await noteBehind(site, { epoch, generation, since });
   // Objects stored after the numbers were read belong to the next answer: what we sign must be what we send.
   const numbered = await listObjectsBetween(site.db, since, generation);
   const issuedAt = site.now();
@@ -75,6 +79,26 @@ export async function answerCatalogue(
     objects: numbered as unknown as Catalogue['objects'],
     abilities: [...OUR_ABILITIES],
   };
+}
+
+/** A child that holds more than we ever gave says that we were restored from a backup: one event for each epoch. */
+async function noteBehind(site: Site, numbers: { epoch: number; generation: number; since: number }): Promise<void> {
+  const key = `catalogue.behind.${numbers.epoch}`;
+  await inTransaction(site.db, async (trx) => {
+    if ((await getSetting(trx, key)) !== undefined) return;
+    await setSetting(trx, key, String(numbers.since));
+    const words = `a child holds generation ${numbers.since}, this server is at ${numbers.generation}: was it restored from a backup?`;
+    const data = { ...numbers, words, hint: 'if so: waystation server epoch raise --yes' };
+    await appendEvent(trx, {
+      origin: site.self.id,
+      at: site.now(),
+      actor: 'system',
+      kind: 'catalogue.behind',
+      subject: site.self.id,
+      data,
+    });
+  });
+  site.wake.notify('events');
 }
 
 /** The signers of all these objects, our own unless it is known, and who vouches for those that the reader may not know. */

@@ -3,6 +3,7 @@ import type { Json } from '../../core/canonical-json.ts';
 import { AppError } from '../../core/errors.ts';
 import { viewServer } from '../../server/api/routes/servers.ts';
 import { listServers } from '../../server/db/servers.ts';
+import { type CatalogueNumbers, raiseEpoch } from '../../server/epoch.ts';
 import { findServer, revokeServer } from '../../server/servers.ts';
 import type { Site } from '../../server/site.ts';
 import { issueEnrolToken } from '../../server/trust/enrol-token.ts';
@@ -40,11 +41,32 @@ export function register(program: Command, frame: Frame): void {
     .option('--enrol-file <file>', 'the token that "server token" printed there, - for standard input (or WAYSTATION_ENROL_TOKEN)')
     .addHelpText('after', EXITS)
     .action((url: string, options: { enrolFile?: string }) => join(frame, url, options));
+  registerEpoch(server, frame);
   server
     .command('revoke <server>')
     .description("take a child's rights away, at once")
     .option('--yes', 'do not ask')
     .action((reference: string, options: { yes?: boolean }) => revoke(frame, reference, options.yes ?? false));
+}
+
+/** What `server epoch` is about, for people: the numbers that children compare. */
+function registerEpoch(server: Command, frame: Frame): void {
+  server
+    .command('epoch')
+    .description('the epoch of the catalogue that children copy')
+    .command('raise')
+    .description('after this server was restored from a backup: children that hold more believe it again, and keep what it lost')
+    .option('--yes', 'do not ask')
+    .action((options: { yes?: boolean }) => raise(frame, options.yes ?? false));
+}
+
+async function raise(frame: Frame, isAgreed: boolean): Promise<void> {
+  await frame.confirm('Begin a new epoch? Every child takes the whole catalogue again, with its next run.', isAgreed);
+  const numbers = await work(frame, {
+    client: (client) => client.post<CatalogueNumbers>('/api/v1/catalogue/epoch'),
+    site: (site) => raiseEpoch(site, 'local-admin'),
+  });
+  frame.print(numbers, `epoch ${numbers.epoch}, generation ${numbers.generation}`);
 }
 
 async function list(frame: Frame): Promise<void> {

@@ -66,6 +66,12 @@ export async function getObject(db: Knex, id: Id): Promise<Envelope | undefined>
   return row && toEnvelope(row);
 }
 
+/** The number lies in the settings as text; `epoch` is higher than every one before. */
+export async function setEpoch(trx: Knex.Transaction, epoch: number): Promise<void> {
+  const row = { key: EPOCH, value: String(epoch) };
+  await trx('settings').insert(row).onConflict('key').merge();
+}
+
 /** Makes other writers of the catalogue wait until this transaction ends, so that what is looked up first is still so when it is written. */
 export async function lockCatalogue(trx: Knex.Transaction): Promise<void> {
   await trx('settings').insert({ key: GENERATION, value: '0' }).onConflict('key').ignore();
@@ -75,6 +81,11 @@ export async function lockCatalogue(trx: Knex.Transaction): Promise<void> {
 /** The living objects of a kind, of all origins, by id. */
 export async function listObjectsOfKind(db: Knex, kind: ObjectKind): Promise<Envelope[]> {
   return (await db<ObjectRow>('objects').where({ kind, deleted: false }).orderBy('id')).map(toEnvelope);
+}
+
+/** All objects of other servers, tombstones included, by id. */
+export async function listForeignObjects(db: Knex, self: Id): Promise<Envelope[]> {
+  return (await db<ObjectRow>('objects').whereNot({ origin: self }).orderBy('id')).map(toEnvelope);
 }
 
 /** Every object numbered above `after` and up to `upTo`, tombstones included, in the order of their numbers. */

@@ -11,6 +11,7 @@ import type { PinnedAgent } from '../trust/pinned-tls.ts';
 import { signerHint } from '../trust/signatures.ts';
 import { type AgentLoan, borrowAgent } from './parent-agents.ts';
 import { parentSays } from './parent-says.ts';
+import { withAlarm } from './refusals.ts';
 import { verifyCatalogue } from './verify-catalogue.ts';
 
 /** A parent as one run talks to it. */
@@ -65,7 +66,7 @@ export function openParent(site: Site, { parent, link }: { parent: KnownServer; 
     reach: askCatalogue,
     async read() {
       if (answer === undefined) await askCatalogue();
-      return verifyCatalogue(site, { parent, link }, answer);
+      return withAlarm(site, link, () => verifyCatalogue(site, { parent, link }, answer));
     },
     async requestArchive({ have, want, wantChunks }) {
       const body: ArchiveRequest = {

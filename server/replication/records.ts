@@ -11,6 +11,7 @@ import { IMAGES } from '../holdings/activation.ts';
 import { noteFailure } from '../holdings/failure.ts';
 import { relatedManifests, wantedManifests } from '../holdings/wanted.ts';
 import type { Site } from '../site.ts';
+import { noteKept } from './new-epoch.ts';
 import { publishReplicas } from './publish.ts';
 
 /** Bytes and requests that this process added to the run. */
@@ -59,6 +60,7 @@ export function openRecords(site: Site, given: { run: Run; link: Link; traffic: 
     const absent: readonly string[] = plan?.absent ?? [];
     const isComplete = (manifest: Digest) => (plan?.wanted ?? []).includes(manifest) && !absent.includes(manifest);
     const isAbsent = (manifest: Digest) => absent.includes(manifest);
+    await noteKept(site, trx, link, catalogue);
     const published = await publishReplicas(site, trx, catalogue.objects, { storedBytes, isComplete, isAbsent, at });
     await updateLinkHeld(trx, link.id, { epoch: catalogue.epoch, generation: catalogue.generation, at });
     return { generation: catalogue.generation, ...published };

@@ -22,7 +22,7 @@ export async function verifyCatalogue(site: Site, from: { parent: KnownServer; l
   const { head } = catalogue;
   verifyCatalogueHead(catalogue, await trustedSigner(site, catalogue, { keyId: catalogue.keyId, serverId: from.parent.id }));
   checkAge(head, site.now());
-  checkOrder(head, from.link);
+  checkOrder(head, from);
   checkOnce(catalogue.objects as unknown as Envelope[]);
   const objects: Envelope[] = [];
   for (const object of catalogue.objects as unknown as Envelope[]) {
@@ -82,7 +82,7 @@ function unreadable(protocol: unknown, where = ''): AppError {
   });
 }
 
-function checkOrder(head: Catalogue['head'], held: Link): void {
+function checkOrder(head: Catalogue['head'], { parent, link: held }: { parent: KnownServer; link: Link }): void {
   const isOlder = head.epoch < held.heldEpoch || (head.epoch === held.heldEpoch && head.generation < held.heldGeneration);
   const leavesGap = head.epoch === held.heldEpoch ? head.since > held.heldGeneration : head.since > 0;
   if (!isOlder && !leavesGap) return;
@@ -91,7 +91,7 @@ function checkOrder(head: Catalogue['head'], held: Link): void {
     'mismatch',
     `the parent told ${told}; we hold epoch ${held.heldEpoch}, generation ${held.heldGeneration}: going back is refused`,
     {
-      hint: 'an old answer was replayed, or the parent was restored from a backup and needs a new epoch',
+      hint: `if ${parent.name} was restored from a backup, run there: waystation server epoch raise --yes`,
     },
   );
 }

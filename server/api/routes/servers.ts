@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { type KnownServer, listServers } from '../../db/servers.ts';
+import { raiseEpoch } from '../../epoch.ts';
 import { findServer, revokeServer } from '../../servers.ts';
 import { joinParent } from '../../trust/join.ts';
 import { actorOf } from '../actor.ts';
@@ -32,6 +33,8 @@ export function viewServer(server: KnownServer): z.infer<typeof Server> {
   };
 }
 
+const Numbers = z.object({ epoch: z.number().int(), generation: z.number().int() });
+
 export const SERVER_ROUTES: readonly Route[] = [
   route({
     method: 'GET',
@@ -50,6 +53,15 @@ export const SERVER_ROUTES: readonly Route[] = [
     summary: 'One server, by name or id',
     output: Server,
     handle: async ({ site, params }) => viewServer(await findServer(site, params['server'] ?? '')),
+  }),
+  route({
+    method: 'POST',
+    path: '/api/v1/catalogue/epoch',
+    listener: 'api',
+    action: 'server.write',
+    summary: 'Begin a new epoch of the catalogue, after this server was restored from a backup',
+    output: Numbers,
+    handle: ({ site, identity }) => raiseEpoch(site, actorOf(identity)),
   }),
   route({
     method: 'POST',
