@@ -38,7 +38,19 @@ export type GcReport = {
   readonly freedChunks: number;
   readonly rewrittenPacks: number;
   readonly keptBytes: number;
+  /** The clock jumped: for so long ages mean nothing, and nothing goes. */
+  readonly waitMs?: number;
 };
+
+/** Where a scrub goes on: a pack, or what comes behind it, and an offset at which a frame begins. */
+export type ScrubPosition = { readonly pack: string; readonly offset: number };
+
+/** A piece of a scrub. `next` is null behind the last piece. */
+export type ScrubSlice = Omit<CheckReport, 'packs'> & { readonly next: ScrubPosition | null };
+
+/** Octets of the packs that would be freed if this manifest alone, of those asked for, were not kept. */
+export type ManifestWeight = { readonly manifest: Digest; readonly bytes: number };
+
 export type StoreStats = {
   readonly packs: number;
   readonly frames: number;
@@ -113,6 +125,10 @@ export type ContentStore = {
   onDamage(listener: (found: FoundDamage) => void): () => void;
   /** Reads everything: packs, frames, chunks, index against packs. Damaged chunks are quarantined when `quarantine`. */
   check(options?: { readonly quarantine?: boolean }, onProgress?: OnProgress): Promise<CheckReport>;
+  /** Reads on from a position (null: the beginning) for about `maxBytes` as `check` does, and mends what is damaged. */
+  scrub(from: ScrubPosition | null, maxBytes: number): Promise<ScrubSlice>;
+  /** What each of these manifests holds that no `kept` one needs. */
+  weigh(manifests: readonly Digest[], kept: readonly Digest[]): Promise<readonly ManifestWeight[]>;
   rebuildIndex(onProgress?: OnProgress): Promise<CheckReport>;
   stats(): Promise<StoreStats>;
   /** Mark and sweep; `roots` are the manifests to keep, younger content than `graceMs` is kept as well. */

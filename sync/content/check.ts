@@ -9,7 +9,8 @@ import { rebuildIndex } from './rebuild-index.ts';
 import { type Found, frameRecord, scanPack } from './scan-pack.ts';
 import { listPacks, packPath, type Store } from './store.ts';
 
-type Tally = { packs: number; frames: number; chunks: number; bytes: number; damages: Damage[]; damagedPacks: Set<string> };
+/** What was read so far, and what was wrong. */
+export type Tally = { packs: number; frames: number; chunks: number; bytes: number; damages: Damage[]; damagedPacks: Set<string> };
 
 /**
  * Reads everything: each octet of each pack, each chunk decoded and hashed, and each row of the index compared
@@ -17,7 +18,7 @@ type Tally = { packs: number; frames: number; chunks: number; bytes: number; dam
  * made again.
  */
 export async function checkStore(store: Store, options: { quarantine?: boolean }, onProgress: OnProgress): Promise<CheckReport> {
-  const tally: Tally = { packs: 0, frames: 0, chunks: 0, bytes: 0, damages: [], damagedPacks: new Set() };
+  const tally = beginTally();
   if (store.indexDamage !== undefined)
     tally.damages.push({ what: 'index', where: `${store.indexDamage}; it was made again from the packs` });
   store.indexDamage = undefined;
@@ -38,12 +39,17 @@ export async function checkStore(store: Store, options: { quarantine?: boolean }
   return report;
 }
 
+export function beginTally(): Tally {
+  return { packs: 0, frames: 0, chunks: 0, bytes: 0, damages: [], damagedPacks: new Set() };
+}
+
 async function listAllPacks(store: Store, tally: Tally): Promise<string[]> {
   const onDisk = (await listPacks(store.paths)).filter((name) => !store.arriving.has(name));
   return withIndex(tally, onDisk, () => [...new Set([...onDisk, ...store.index.packs().map((pack) => pack.name)])].sort());
 }
 
-async function checkIndexItself(index: ContentIndex, tally: Tally): Promise<void> {
+/** What SQLite itself finds wrong with the index. */
+export async function checkIndexItself(index: ContentIndex, tally: Tally): Promise<void> {
   for (const line of withIndex(tally, [], () => index.integrity())) tally.damages.push({ what: 'index', where: line });
 }
 
@@ -72,7 +78,8 @@ async function checkPack(store: Store, pack: string, tally: Tally): Promise<void
   }
 }
 
-async function checkFound(pack: string, found: Found, rows: Map<number, FrameRecord>, tally: Tally): Promise<void> {
+/** Decodes and hashes a frame and compares it with its rows, which are taken out of `rows`; what is wrong is told in `tally`. */
+export async function checkFound(pack: string, found: Found, rows: Map<number, FrameRecord>, tally: Tally): Promise<void> {
   const row = rows.get(found.offset);
   rows.delete(found.offset);
   const where = `pack ${pack} at ${found.offset}`;
@@ -105,7 +112,7 @@ function isSameRecord(a: FrameRecord, b: FrameRecord): boolean {
 }
 
 /** What the index says, or `otherwise` with the damage told when SQLite cannot read it. */
-function withIndex<Result>(tally: Tally, otherwise: Result, ask: () => Result): Result {
+export function withIndex<Result>(tally: Tally, otherwise: Result, ask: () => Result): Result {
   try {
     return ask();
   } catch (error) {

@@ -40,6 +40,8 @@ export type ContentIndex = {
   has(digest: Digest): boolean;
   /** All copies, in a stable order. */
   locate(digest: Digest): readonly Location[];
+  /** Octets that a chunk takes in its pack: its share of its frame. 0 when it is not here. */
+  storedBytes(digest: Digest): number;
   /** Adds a pack with all its frames in one transaction; the rows of `replaced` go in the same one. */
   addPack(pack: PackRecord, frames: readonly FrameRecord[], replaced?: string): void;
   removePack(name: string): void;
@@ -76,6 +78,9 @@ function indexOf(db: DatabaseSync): ContentIndex {
     `SELECT p.name AS pack, f.offset, f.bytes AS frame_bytes, c.position, c.bytes FROM chunks c
      JOIN frames f ON f.id = c.frame JOIN packs p ON p.id = f.pack WHERE c.digest = ? ORDER BY c.frame, c.position`,
   );
+  const share = db.prepare(
+    'SELECT c.bytes * 1.0 * f.bytes / f.raw_bytes AS share FROM chunks c JOIN frames f ON f.id = c.frame WHERE c.digest = ? LIMIT 1',
+  );
   const packs = all('SELECT name, bytes FROM packs ORDER BY name');
   const frames = all(
     'SELECT f.id, f.offset, f.bytes, f.raw_bytes FROM frames f JOIN packs p ON p.id = f.pack WHERE p.name = ? ORDER BY f.offset',
@@ -87,6 +92,7 @@ function indexOf(db: DatabaseSync): ContentIndex {
   return {
     has: (digest) => has.get(digestBytes(digest)) !== undefined,
     locate: (digest) => locate(digestBytes(digest)).map(toLocation),
+    storedBytes: (digest) => Number((share.get(digestBytes(digest)) as Row | undefined)?.['share'] ?? 0),
     addPack: (pack, records, replaced) =>
       transact(db, () => {
         if (replaced !== undefined) deletePack(db, replaced);

@@ -1,5 +1,5 @@
 import { rm, stat } from 'node:fs/promises';
-import type { GcReport, OnProgress } from '../../core/content-store.ts';
+import type { GcReport, ManifestWeight, OnProgress } from '../../core/content-store.ts';
 import { AppError } from '../../core/errors.ts';
 import type { Digest } from '../../core/ids.ts';
 import { createChunkReader } from './chunk-reader.ts';
@@ -19,7 +19,8 @@ const REWRITE_BELOW = 0.5;
 /**
  * Marks what the roots need, then sweeps pack by pack: a pack with nothing wanted goes, one that is mostly
  * unwanted is rewritten. Left alone are packs younger than the grace (written, or relied on by an import, that
- * lately) and packs that an operation under way relies on; manifests being read count as roots.
+ * lately) and packs that an operation under way relies on; manifests being read count as roots. While the clock has
+ * jumped forward within the grace, everything counts as young.
  */
 export async function collectGarbage(store: Store, options: GcOptions, onProgress: OnProgress): Promise<GcReport> {
   if (store.collecting.isTaken()) {
@@ -29,6 +30,8 @@ export async function collectGarbage(store: Store, options: GcOptions, onProgres
 }
 
 async function collect(store: Store, options: GcOptions, onProgress: OnProgress): Promise<GcReport> {
+  const waitMs = options.graceMs - (await store.clock.steadyMs());
+  if (waitMs > 0) return { freedBytes: 0, freedChunks: 0, rewrittenPacks: 0, keptBytes: store.index.counts().bytes, waitMs };
   const wanted = createDigestSet();
   const marked = new Set<Digest>();
   const tally: Tally = { freedBytes: 0, freedChunks: 0, rewrittenPacks: 0, keptBytes: 0 };
@@ -43,6 +46,25 @@ async function collect(store: Store, options: GcOptions, onProgress: OnProgress)
   }
   if (!options.dryRun) await syncDirectory(store.paths.packs);
   return tally;
+}
+
+/** What each of these manifests holds that no kept one needs: see ContentStore.weigh. */
+export async function weigh(store: Store, manifests: readonly Digest[], kept: readonly Digest[]): Promise<readonly ManifestWeight[]> {
+  const wanted = createDigestSet();
+  await markRoots(store, kept, wanted, new Set());
+  const weights: ManifestWeight[] = [];
+  for (const manifest of manifests) {
+    const own = createDigestSet();
+    let bytes = 0;
+    const count = (digest: Digest): boolean => {
+      if (!own.add(digest) || wanted.has(digest)) return false;
+      bytes += store.index.storedBytes(digest);
+      return store.index.has(digest);
+    };
+    for await (const { digest } of readManifestData(createChunkReader(store), manifest, count)) count(digest);
+    weights.push({ manifest, bytes: Math.round(bytes) });
+  }
+  return weights;
 }
 
 function unmarked(store: Store, marked: ReadonlySet<Digest>): Digest[] {
@@ -66,7 +88,7 @@ async function sweepPack(store: Store, pack: string, sweep: Sweep, tally: Tally)
   const info = await stat(path).catch(undefinedWhenGone);
   // Mended since the list was made: its content lies in a younger pack.
   if (info === undefined) return;
-  const isYoung = Date.now() - info.mtimeMs < sweep.graceMs;
+  const isYoung = store.clock.wall() - info.mtimeMs < sweep.graceMs;
   const chunks = store.index.framesOf(pack).flatMap((frame) => frame.chunks);
   const live = chunks.filter((chunk) => sweep.wanted.has(chunk.digest));
   const liveBytes = live.reduce((sum, chunk) => sum + chunk.length, 0);

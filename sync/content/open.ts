@@ -42,6 +42,8 @@ export async function openContentStore(dir: string, options: ContentStoreOptions
     lackingOf: (manifests) => call('lackingOf', [manifests]),
     ownersOf: (digests, manifests) => call('ownersOf', [digests, manifests]),
     onDamage: client.onDamage,
+    scrub: (from, maxBytes) => call('scrub', [from, maxBytes]),
+    weigh: (manifests, kept) => call('weigh', [manifests, kept]),
     check: (checkOptions, onProgress) => call('check', [checkOptions ?? {}], onProgress),
     rebuildIndex: (onProgress) => call('rebuildIndex', [], onProgress),
     stats: () => call('stats', []),

@@ -8,14 +8,14 @@ import type { FrameRecord } from './content-index.ts';
 export type Found = { readonly offset: number; readonly bytes: number; readonly frame?: Frame; readonly damage?: string };
 
 /**
- * Everything in a pack from front to back: frames with header and payload checked, and damaged stretches. Behind
+ * Everything in a pack from front to back (or from `from`, where a frame begins): frames with header and payload checked, and damaged stretches. Behind
  * damage it goes on at the next octets that are a frame header with a right checksum. Holds two frames at most.
  */
-export async function* scanPack(path: string): AsyncGenerator<Found> {
+export async function* scanPack(path: string, from = 0): AsyncGenerator<Found> {
   const file = await open(path, 'r');
   try {
     const size = (await file.stat()).size;
-    let offset = 0;
+    let offset = from;
     while (offset < size) {
       const found = await readOne(file, offset, size);
       yield found;

@@ -7,6 +7,7 @@ import { type ContentIndex, type FrameRecord, openIndex } from './content-index.
 import { asStoreError, syncDirectory } from './durable.ts';
 import { createPins, type Pins } from './pins.ts';
 import { type Found, frameRecord, scanPack } from './scan-pack.ts';
+import { type Clocks, openSteadyClock, type SteadyClock } from './steady-clock.ts';
 import { createTurns, type Turns } from './turns.ts';
 
 /** What the parts of the store work on, all inside the worker. */
@@ -32,10 +33,12 @@ export type Store = {
    * saved of it is stored anew. Without it they only fail.
    */
   readonly onDamage: ((found: FoundDamage) => void) | undefined;
+  readonly clock: SteadyClock;
 };
 
 export type StoreOptions = {
   readonly packBytes?: number;
+  readonly clocks?: Clocks;
   readonly onDamage?: (found: FoundDamage) => void;
 };
 
@@ -83,6 +86,7 @@ export async function openStore(root: string, signal: AbortSignal, options: Stor
     moving: createTurns(),
     collecting: createTurns(),
     onDamage: options.onDamage,
+    clock: await openSteadyClock(join(root, 'clock.json'), options.clocks),
   };
 }
 

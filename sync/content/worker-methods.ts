@@ -1,11 +1,11 @@
 import { stat, statfs } from 'node:fs/promises';
-import type { CheckReport, OnProgress, StoreStats } from '../../core/content-store.ts';
+import type { CheckReport, OnProgress, ScrubPosition, StoreStats } from '../../core/content-store.ts';
 import { type Digest, parseDigest } from '../../core/ids.ts';
 import { type ArchiveLimits, type ArchiveRequest, createArchives, parseArchiveKey, removeUnfinishedArchives } from './archives.ts';
 import { checkStore } from './check.ts';
 import { createChunkReader } from './chunk-reader.ts';
 import { exportDisk } from './export-disk.ts';
-import { collectGarbage, type GcOptions } from './gc.ts';
+import { collectGarbage, type GcOptions, weigh } from './gc.ts';
 import { importDisk } from './import-disk.ts';
 import { importTree, type TreeSource } from './import-tree.ts';
 import { lackingOf, ownersOf } from './manifest-chunks.ts';
@@ -14,6 +14,7 @@ import { missingOf } from './missing.ts';
 import { hashFileHex } from './part-writer.ts';
 import { openFile, readFrames } from './read-streams.ts';
 import { rebuildIndex } from './rebuild-index.ts';
+import { scrubSlice } from './scrub.ts';
 import type { Store } from './store.ts';
 import { unpackPart } from './unpack-part.ts';
 import { verifyImage } from './verify-image.ts';
@@ -43,6 +44,8 @@ export async function createMethods(store: Store, limits: ArchiveLimits) {
     releaseArchive: async (_: OnProgress, key: string) => archives.release(parseArchiveKey(key)),
     unpackPart: (onProgress: OnProgress, path: string) => unpackPart(store, path, onProgress),
     hashFile: async (_: OnProgress, path: string) => ({ digest: `sha256:${await hashFileHex(path)}`, sizeBytes: (await stat(path)).size }),
+    scrub: (_: OnProgress, from: ScrubPosition | null, maxBytes: number) => scrubSlice(store, from, maxBytes),
+    weigh: (_: OnProgress, manifests: readonly Digest[], kept: readonly Digest[]) => weigh(store, manifests, kept),
     lackingOf: (_: OnProgress, manifests: readonly Digest[]) => lackingOf(store, manifests),
     ownersOf: (_: OnProgress, digests: readonly Digest[], manifests: readonly Digest[]) => ownersOf(store, digests, manifests),
     check: (onProgress: OnProgress, options: { quarantine?: boolean }) => checkStore(store, options, onProgress),

@@ -141,3 +141,51 @@ test('collecting while imports and an export run takes nothing that they need', 
   assert.equal(again.manifest, old);
   assert.equal(await exportOctets(store, directory, old), hashOf(disks[0] ?? assert.fail()));
 });
+
+const HOUR = 3_600_000;
+
+test('after the clock jumped ahead nothing goes for as long as the grace, in this process and the next, and then it does', async (t) => {
+  const directory = await temporaryDirectory(t);
+  const time = { jump: 0, passed: 0, boot: 'first' };
+  const clocks = { wall: () => Date.now() + time.jump + time.passed, up: () => performance.now() + time.passed, boot: () => time.boot };
+  const opened = () => openStore(join(directory, 'store'), new AbortController().signal, { clocks });
+  let store = await opened();
+  t.after(() => store.index.close());
+  const put = () =>
+    withWriteSession(store, 'writing', async (session) => {
+      await session.put(noise(1, 200_000), 'data');
+      await session.finish();
+    });
+  const collect = () => collectGarbage(store, { roots: [], graceMs: 24 * HOUR, dryRun: false }, () => undefined);
+  await put();
+  time.jump = 72 * HOUR;
+  const held = await collect();
+  assert.equal(held.freedChunks, 0);
+  assert.ok((held.waitMs ?? 0) > 23 * HOUR, `${held.waitMs}`);
+  store.index.close();
+  store = await opened();
+  time.passed += 20 * HOUR;
+  assert.equal((await collect()).freedChunks, 0, 'the next process knows');
+  time.passed += 5 * HOUR;
+  assert.equal((await collect()).freedChunks, 1);
+  await put();
+  store.index.close();
+  Object.assign(time, { boot: 'second', jump: 144 * HOUR });
+  store = await opened();
+  assert.equal((await collect()).waitMs, undefined, 'a machine that was off for days has no writer left');
+});
+
+test('what an image holds alone is what its going frees', async (t) => {
+  const { directory, store } = await emptyStore(t);
+  const [first = assert.fail(), second = assert.fail()] = versionsOf(3, 2);
+  const one = await importOctets(store, directory, first);
+  const two = await importOctets(store, directory, second);
+  const [weight = assert.fail()] = await store.weigh([one], [two]);
+  const { freedBytes } = await store.gc({ roots: [two], graceMs: 0, dryRun: true });
+  assert.ok(weight.bytes > 0);
+  const alone = (await store.weigh([one], []))[0]?.bytes ?? 0;
+  assert.ok(alone > 2 * weight.bytes, `${alone}`);
+  // Packs that are mostly wanted are left as they are, so a collection may free less.
+  assert.ok(freedBytes <= weight.bytes * 1.05, `${freedBytes} of ${weight.bytes}`);
+  assert.deepEqual(await store.weigh([one], [one]), [{ manifest: one, bytes: 0 }]);
+});
