@@ -2,7 +2,7 @@ import { stat } from 'node:fs/promises';
 import type { Socket } from 'node:net';
 import { AppError } from '../../core/errors.ts';
 import { fetchPart, type RsyncEnd } from '../tunnel/rsync-process.ts';
-import { runTunnel } from '../tunnel/tunnel.ts';
+import { runTunnel, type TunnelOptions } from '../tunnel/tunnel.ts';
 import type { PartWish } from './fetch-part.ts';
 import { diskFull } from './free-space.ts';
 import type { RunTools } from './ports.ts';
@@ -11,7 +11,8 @@ import type { RunTools } from './ports.ts';
 const PARTING_MS = 2_000;
 
 /**
- * One rsync over one tunnel. Resolves when rsync returned 0; that says nothing about the part yet.
+ * One rsync over one tunnel, both started at once: rsync and its pipe are ready when the parent answers. Resolves when
+ * rsync returned 0; that says nothing about the part yet.
  * Throws what opening the tunnel throws (`not_found`: the archive is gone; `denied`, `revoked`, …), `unreachable` when the
  * link broke, `disk_full`, `missing_program`, `version_mismatch` when the parent's daemon refuses our options.
  */
@@ -20,27 +21,42 @@ export async function runRsync(tools: RunTools, { key, part, locked, onBytes }: 
     (found) => found.size,
     () => 0,
   );
-  const { link, head } = await tools.content.openTunnel(key);
-  // Until the pipe arrives nobody reads the link: an error must not be nobody's.
-  link.on('error', () => undefined);
-  let tunnel: Promise<unknown> = Promise.resolve();
   const onData = ({ received }: { received: number }) => {
     held += received;
     tools.onRsyncBytes(received);
     onBytes(Math.min(held, part.sizeBytes));
   };
+  const opening = tools.content.openTunnel(key);
+  // Until the pipe arrives nobody reads the link: an error must not be nobody's.
+  const opened = opening.then(
+    ({ link }) => link.on('error', () => undefined),
+    () => undefined,
+  );
+  let tunnel: Promise<unknown> = opened;
   const { ticket, revoke } = tools.pipes.issue((socket: Socket) => {
-    tunnel = runTunnel({ link, head, input: socket, output: socket, onData }).catch((error) => error);
+    tunnel = joinTunnel(opening, socket, onData).catch((error) => error);
   });
   try {
     const socketPath = tools.pipes.path;
     const request = { part: part.name, directory: locked.directory, socketPath, ticket, lock: locked.lock, signal: tools.signal };
     const end = await fetchPart(request);
+    // A pipe that never came, with a parent that refused: that is what to tell.
+    await Promise.race([opening, tools.sleep(PARTING_MS)]);
     const broken = await Promise.race([tunnel, tools.sleep(PARTING_MS)]);
     judgeEnd(end, broken, locked.path);
   } finally {
     revoke();
-    link.destroy();
+    opened.then((link) => link?.destroy());
+  }
+}
+
+async function joinTunnel(opening: ReturnType<RunTools['content']['openTunnel']>, socket: Socket, onData: TunnelOptions['onData']) {
+  try {
+    const { link, head } = await opening;
+    await runTunnel({ link, head, input: socket, output: socket, ...(onData === undefined ? {} : { onData }) });
+  } finally {
+    // The pipe ends with it, and rsync with the pipe.
+    socket.destroy();
   }
 }
 

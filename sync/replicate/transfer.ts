@@ -1,7 +1,7 @@
 import { AppError } from '../../core/errors.ts';
 import { progressOf } from '../../core/progress.ts';
 import type { ArchivePart } from '../../core/sync-protocol.ts';
-import { fetchPart } from './fetch-part.ts';
+import { fetchPart, type PartWish } from './fetch-part.ts';
 import { type LockedPart, lockPart, removeOtherParts } from './incoming.ts';
 import { partsLeft, type RunPlan, sumBytes } from './plan.ts';
 import type { RunTools } from './ports.ts';
@@ -10,8 +10,9 @@ import type { Outcome } from './run.ts';
 const PROGRESS_EVERY_MS = 500;
 
 /**
- * Brings the parts one after the other; while one arrives, the one before is unpacked. A part is recorded when its
- * content is durable in our packs, and only then deleted: killed in between, it is unpacked again, not fetched again.
+ * Brings the parts one after the other. Once all octets of one have crossed, the next one's begin: while rsync makes
+ * sure of the first, and while that is unpacked, the link is not idle. A part is recorded when its content is durable in
+ * our packs, and only then deleted: killed in between, it is unpacked again, not fetched again.
  */
 export async function transferParts(tools: RunTools, from: RunPlan): Promise<Outcome> {
   let plan = from;
@@ -20,8 +21,11 @@ export async function transferParts(tools: RunTools, from: RunPlan): Promise<Out
     tools.incoming,
     partsLeft(from).map((part) => part.name),
   );
-  const finish = async (part: ArchivePart, locked: LockedPart) => {
+  const land = async (part: ArchivePart, locked: LockedPart, { fetched, before }: { fetched: Promise<void>; before: Promise<void> }) => {
     try {
+      // Both, whatever becomes of one: who lets the lock go must not leave an rsync behind.
+      await Promise.allSettled([fetched, before]);
+      await Promise.all([fetched, before]);
       await tools.store.unpackPart(locked.path);
       plan = { ...plan, unpacked: [...plan.unpacked, part.name] };
       await tools.records.save({ plan });
@@ -30,36 +34,37 @@ export async function transferParts(tools: RunTools, from: RunPlan): Promise<Out
       await locked.release();
     }
   };
-  let unpacking: Promise<void> = Promise.resolve();
+  let landing: Promise<void> = Promise.resolve();
   try {
     for (const part of partsLeft(from)) {
       const locked = await lockPart(tools.incoming, part.name);
-      const before = unpacking;
-      await orRelease(locked, async () => {
-        await fetchPart(tools, { key: keyOf(from), part, locked, onBytes: report(part) });
-        await before;
-      });
-      unpacking = finish(part, locked);
+      const before = landing;
+      const { arrived, fetched } = startFetch(tools, { key: keyOf(from), part, locked, onBytes: report(part) });
+      landing = land(part, locked, { fetched, before });
       // Awaited after the next part has arrived: until then a failure must not be nobody's, which would end the process.
-      unpacking.catch(() => undefined);
+      landing.catch(() => undefined);
+      await arrived;
+      // So much lies here unpacked at most: a part that has arrived, and the next one on its way.
+      await before;
     }
-    await unpacking;
+    await landing;
   } catch (error) {
-    await Promise.allSettled([unpacking]);
+    await Promise.allSettled([landing]);
     if (error instanceof AppError && error.code === 'not_found') return { event: 'evicted', plan };
     throw error;
   }
   return { event: 'landed', plan };
 }
 
-/** A part that is not handed on to be unpacked is let go, or the next run would wait for us. */
-async function orRelease(locked: LockedPart, work: () => Promise<void>): Promise<void> {
-  try {
-    await work();
-  } catch (error) {
-    await locked.release();
-    throw error;
-  }
+/** `arrived`: all octets of the part were handed to rsync; `fetched`: it is right. Both fail when it cannot be had. */
+function startFetch(tools: RunTools, wish: PartWish): { readonly arrived: Promise<void>; readonly fetched: Promise<void> } {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const onBytes = (heldBytes: number) => {
+    wish.onBytes(heldBytes);
+    if (heldBytes >= wish.part.sizeBytes) resolve();
+  };
+  const fetched = fetchPart(tools, { ...wish, onBytes });
+  return { arrived: Promise.race([promise, fetched]), fetched };
 }
 
 function keyOf(plan: RunPlan): string {
