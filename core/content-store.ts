@@ -102,7 +102,7 @@ export type ContentStore = {
       have: readonly Digest[];
       want: readonly Digest[];
       wantChunks?: readonly Digest[];
-      /** What the receiver can unpack; absent: raw and zstd. */
+      /** What the receiver can unpack; absent: raw and zstd. With `zstd-base` frames build on images of `have`. */
       encodings?: readonly FrameEncoding[];
     },
     onProgress?: OnProgress,
@@ -112,9 +112,13 @@ export type ContentStore = {
   releaseArchive(key: string): Promise<void>;
   /**
    * Unpacks one part whose name and size were checked already by `checkPart`: every frame verified, every
-   * chunk hashed, stored in our own packs and fsynced before this returns. Harmless to repeat.
+   * chunk hashed, stored in our own packs and fsynced before this returns. Harmless to repeat. Frames that
+   * build on a chunk which is missing or damaged here are left out and counted.
    */
-  unpackPart(path: string, onProgress?: OnProgress): Promise<{ readonly chunks: number; readonly rawBytes: number }>;
+  unpackPart(
+    path: string,
+    onProgress?: OnProgress,
+  ): Promise<{ readonly chunks: number; readonly rawBytes: number; readonly skippedFrames: number }>;
   /** SHA-256 of a file, computed in the worker. */
   hashFile(path: string): Promise<{ readonly digest: Digest; readonly sizeBytes: number }>;
   /** Which chunks of these manifests are not here, as far as the pages that are here tell; at most 100,000. */

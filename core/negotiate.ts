@@ -22,10 +22,10 @@ export function commonProtocol(ours: Spoken, theirs: Spoken): number | undefined
 }
 
 /** What every release reads. */
-const PLAIN_ENCODINGS: readonly FrameEncoding[] = ['raw', 'zstd'];
+export const PLAIN_ENCODINGS: readonly FrameEncoding[] = ['raw', 'zstd'];
 
 /** The encodings that this release can unpack: what its archive requests say. */
-export const READ_ENCODINGS: readonly FrameEncoding[] = PLAIN_ENCODINGS;
+export const READ_ENCODINGS: readonly FrameEncoding[] = [...PLAIN_ENCODINGS, 'zstd-base'];
 
 /** The encodings of ours that a child reads, by what its request named; a child of release 0.1 names none and reads the plain ones. */
 export function encodingsFor(named: readonly string[] | undefined): readonly FrameEncoding[] {

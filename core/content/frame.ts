@@ -1,8 +1,9 @@
 import { hash } from 'node:crypto';
-import { constants, zstdCompress, zstdDecompress } from 'node:zlib';
 import { AppError } from '../errors.ts';
 import { type Digest, digestBytes, digestFromBytes } from '../ids.ts';
-import { MAX_CHUNK_BYTES, MAX_FRAME_BASES, MAX_FRAME_CHUNKS, MAX_FRAME_RAW_BYTES, MAX_WINDOW_LOG } from './limits.ts';
+import { PLAIN_ENCODER } from './encoder.ts';
+import { MAX_CHUNK_BYTES, MAX_FRAME_BASES, MAX_FRAME_CHUNKS, MAX_FRAME_RAW_BYTES } from './limits.ts';
+import { compress, decompress } from './zstd.ts';
 
 /*
  * A frame is the unit of storage, transfer and resume: about a megabyte of neighbouring chunks. The same
@@ -10,10 +11,10 @@ import { MAX_CHUNK_BYTES, MAX_FRAME_BASES, MAX_FRAME_CHUNKS, MAX_FRAME_RAW_BYTES
  *
  *    0   4  magic `WSF1`
  *    4   1  version 1
- *    5   1  encoding: 0 raw, 1 zstd, 2 zstd with a dictionary of base chunks (named, not made yet)
+ *    5   1  encoding: 0 raw, 1 zstd, 2 zstd with a dictionary of base chunks (delta-frame.ts)
  *    6   2  zero
  *    8   4  number of chunks (1..1024)
- *   12   4  number of base chunks (only encoding 2)
+ *   12   4  number of base chunks (1..1024 with encoding 2, else 0)
  *   16   4  raw octets, the sum of the chunks' lengths
  *   20   4  payload octets
  *   24   8  zero
@@ -51,9 +52,6 @@ export type FrameHeader = {
   readonly payloadDigest: Buffer;
 };
 
-/** Who encodes: with the same identity, the same chunks give the same octets. */
-export const ENCODER = { format: 1, zstd: process.versions['zstd'] ?? 'none', level: 3 } as const;
-
 /** The header's length, from its first 64 octets. Throws `bad_data` when they cannot begin a frame of ours. */
 export function frameHeaderBytes(prefix: Buffer): number {
   if (prefix.readUInt32LE(0) !== MAGIC) throw badFrame('has no frame magic');
@@ -67,7 +65,8 @@ export function frameHeaderBytes(prefix: Buffer): number {
   const isReservedZero = prefix.readUInt16LE(6) === 0 && prefix.readUInt32LE(24) === 0 && prefix.readUInt32LE(28) === 0;
   if (!isReservedZero) throw badFrame('has reserved octets set');
   if (chunks === 0 || chunks > MAX_FRAME_CHUNKS) throw badFrame(`claims ${chunks} chunks (1 to ${MAX_FRAME_CHUNKS})`);
-  if (bases > (encoding === 2 ? MAX_FRAME_BASES : 0)) throw badFrame(`claims ${bases} base chunks`);
+  const isBased = FRAME_ENCODINGS[encoding] === 'zstd-base';
+  if (isBased !== bases > 0 || bases > MAX_FRAME_BASES) throw badFrame(`claims ${bases} base chunks`);
   if (raw === 0 || raw > MAX_FRAME_RAW_BYTES) throw badFrame(`claims ${raw} raw bytes (at most ${MAX_FRAME_RAW_BYTES})`);
   if (payload === 0 || payload > raw || (encoding === 0 && payload !== raw)) throw badFrame(`claims ${payload} bytes for ${raw} raw ones`);
   return FRAME_PREFIX_BYTES + chunks * CHUNK_ENTRY_BYTES + bases * DIGEST_BYTES + DIGEST_BYTES;
@@ -122,11 +121,12 @@ export function checkFramePayload(header: FrameHeader, payload: Buffer): void {
 }
 
 /**
- * The chunks of a frame whose payload was checked; each is hashed. They share one buffer.
+ * The chunks of a frame whose payload was checked; each is hashed. They share one buffer. A delta frame needs
+ * the dictionary of its base chunks (delta-frame.ts).
  * Throws `bad_data` when the payload does not decode to exactly the chunks that the header names.
  */
-export async function decodeFrame(header: FrameHeader, payload: Buffer): Promise<Chunk[]> {
-  const raw = await decodePayload(header, payload);
+export async function decodeFrame(header: FrameHeader, payload: Buffer, dictionary?: Buffer): Promise<Chunk[]> {
+  const raw = await decodePayload(header, payload, dictionary);
   let offset = 0;
   return header.chunks.map(({ digest, length }) => {
     const bytes = raw.subarray(offset, offset + length);
@@ -136,33 +136,46 @@ export async function decodeFrame(header: FrameHeader, payload: Buffer): Promise
   });
 }
 
-async function decodePayload(header: FrameHeader, payload: Buffer): Promise<Buffer> {
+async function decodePayload(header: FrameHeader, payload: Buffer, dictionary: Buffer | undefined): Promise<Buffer> {
   if (header.encoding === 'raw') return payload;
-  if (header.encoding !== 'zstd') throw badFrame(`has the encoding ${header.encoding}, which this program cannot read`);
-  const raw = await decompress(payload, header.rawBytes);
+  if ((header.encoding === 'zstd-base') !== (dictionary !== undefined))
+    throw badFrame(`is a ${header.encoding} frame, which does not belong here`);
+  const raw = await decompress(payload, header.rawBytes, dictionary);
   if (raw.length !== header.rawBytes) throw badFrame(`decodes to ${raw.length} bytes instead of ${header.rawBytes}`);
   return raw;
 }
 
 /**
  * One frame of these chunks, whose bytes lie in `raw` one after the other (at most 2 MiB; not to be changed until
- * the frame is there). The digests are taken as given. The same chunks give the same octets with the
- * same ENCODER. zlib's asynchronous form lets libuv's threads compress in parallel.
+ * the frame is there). The digests are taken as given. The same chunks give the same octets with the same
+ * zstd. The work is done on libuv's threads, of several frames beside each other.
  */
-export async function encodePackedFrame(chunks: readonly FrameChunk[], raw: Buffer): Promise<Buffer> {
-  const compressed = await compress(raw);
+export async function encodePackedFrame(chunks: readonly FrameChunk[], raw: Buffer, level = PLAIN_ENCODER.level): Promise<Buffer> {
+  const compressed = await compress(raw, { level });
   const isSmaller = compressed.length < raw.length;
-  const payload = isSmaller ? compressed : raw;
-  return Buffer.concat([encodeHeader(isSmaller ? 1 : 0, chunks, raw.length, payload), payload]);
+  return joinFrame({ encoding: isSmaller ? 'zstd' : 'raw', chunks, bases: [], payload: isSmaller ? compressed : raw });
 }
 
-function encodeHeader(encoding: number, chunks: readonly FrameChunk[], rawBytes: number, payload: Buffer): Buffer {
-  const header = Buffer.alloc(FRAME_PREFIX_BYTES + chunks.length * CHUNK_ENTRY_BYTES + DIGEST_BYTES);
+export type FrameContent = {
+  readonly encoding: FrameEncoding;
+  readonly chunks: readonly FrameChunk[];
+  readonly bases: readonly Digest[];
+  readonly payload: Buffer;
+};
+
+/** A frame's octets: header, sums, payload. Nothing is checked against the limits. */
+export function joinFrame({ encoding, chunks, bases, payload }: FrameContent): Buffer {
+  const basesAt = FRAME_PREFIX_BYTES + chunks.length * CHUNK_ENTRY_BYTES;
+  const header = Buffer.alloc(basesAt + bases.length * DIGEST_BYTES + DIGEST_BYTES);
   header.writeUInt32LE(MAGIC, 0);
   header[4] = VERSION;
-  header[5] = encoding;
+  header[5] = FRAME_ENCODINGS.indexOf(encoding);
   header.writeUInt32LE(chunks.length, 8);
-  header.writeUInt32LE(rawBytes, 16);
+  header.writeUInt32LE(bases.length, 12);
+  header.writeUInt32LE(
+    chunks.reduce((sum, chunk) => sum + chunk.length, 0),
+    16,
+  );
   header.writeUInt32LE(payload.length, 20);
   hash('sha256', payload, 'buffer').copy(header, 32);
   chunks.forEach(({ digest, length }, index) => {
@@ -170,9 +183,12 @@ function encodeHeader(encoding: number, chunks: readonly FrameChunk[], rawBytes:
     digestBytes(digest).copy(header, at);
     header.writeUInt32LE(length, at + DIGEST_BYTES);
   });
+  bases.forEach((digest, index) => {
+    digestBytes(digest).copy(header, basesAt + index * DIGEST_BYTES);
+  });
   const body = header.subarray(0, header.length - DIGEST_BYTES);
   hash('sha256', body, 'buffer').copy(header, header.length - DIGEST_BYTES);
-  return header;
+  return Buffer.concat([header, payload]);
 }
 
 /** A frame of chunks that lie anywhere. */
@@ -186,26 +202,6 @@ export function encodeFrame(chunks: readonly Chunk[]): Promise<Buffer> {
 /** The name of these bytes. */
 export function chunkDigest(bytes: Uint8Array): Digest {
   return `sha256:${hash('sha256', bytes, 'hex')}` as Digest;
-}
-
-function compress(raw: Buffer): Promise<Buffer> {
-  // Room for the worst case (ZSTD_compressBound): zstd then compresses straight into it, in one step on one thread.
-  const options = { chunkSize: raw.length + (raw.length >> 8) + 64, params: { [constants.ZSTD_c_compressionLevel]: ENCODER.level } };
-  return new Promise((resolve, reject) => {
-    zstdCompress(raw, options, (error, result) => (error ? reject(error) : resolve(result)));
-  });
-}
-
-function decompress(payload: Buffer, rawBytes: number): Promise<Buffer> {
-  // A few octets may announce a window of 128 MiB, and zstd would make room for it.
-  const params = { [constants.ZSTD_d_windowLogMax]: MAX_WINDOW_LOG };
-  const options = { chunkSize: Math.max(rawBytes, 64), maxOutputLength: rawBytes, params };
-  return new Promise((resolve, reject) => {
-    zstdDecompress(payload, options, (error, result) => {
-      if (error) reject(new AppError('bad_data', `a frame does not decompress: ${error.message}`, { cause: error }));
-      else resolve(result);
-    });
-  });
 }
 
 function badFrame(what: string): AppError {

@@ -7,10 +7,11 @@ export const MAX_CHUNK_BYTES = 256 * 1024;
 export const FRAME_TARGET_BYTES = 1024 * 1024;
 export const MAX_FRAME_RAW_BYTES = 2 * 1024 * 1024;
 export const MAX_FRAME_CHUNKS = 1024;
-/** Memory that a frame may ask of who decodes it: 2^24 octets, as a delta frame's encoder will use. */
+/** Memory that a frame may ask of who decodes it: 2^24 octets, enough for a dictionary and the frame behind it. */
 export const MAX_WINDOW_LOG = 24;
-/** Base chunks of a delta frame; 4 MiB of dictionary in chunks of at least 4 KiB. */
+/** Base chunks of a delta frame, and the octets of all of them together. */
 export const MAX_FRAME_BASES = 1024;
+export const MAX_BASE_BYTES = 4 * 1024 * 1024;
 
 /** Entries of one page of a manifest, and levels of the tree of pages. */
 export const MAX_PAGE_ENTRIES = 4096;

@@ -77,7 +77,7 @@ export type WalkOptions = {
   /** Only extents that end behind this offset. */
   readonly from?: number;
   /** Asked before a page is read (its length is 0 for the top page); false leaves it out with all below it. */
-  readonly visitPage?: (digest: Digest, depth: number, length: number) => boolean;
+  readonly visitPage?: (digest: Digest, depth: number, length: number, offset: number) => boolean;
 };
 
 /**
@@ -92,7 +92,7 @@ export async function* readExtents(tree: TreeReference, get: GetChunk, options: 
 type PageAt = { digest: Digest; depth: number; offset: number; length: number | undefined };
 
 async function* readPage(at: PageAt, get: GetChunk, options: WalkOptions): AsyncGenerator<Extent> {
-  if (options.visitPage && !options.visitPage(at.digest, at.depth, at.length ?? 0)) return;
+  if (options.visitPage && !options.visitPage(at.digest, at.depth, at.length ?? 0, at.offset)) return;
   const page = parsePage(await get(at.digest), at.depth);
   const total = page.entries.reduce((sum, entry) => sum + entry.length, 0);
   if (at.length !== undefined && at.length !== total) {

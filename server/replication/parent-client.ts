@@ -1,5 +1,5 @@
 import { AppError } from '../../core/errors.ts';
-import { OUR_PROTOCOLS, READ_ENCODINGS } from '../../core/negotiate.ts';
+import { OUR_PROTOCOLS, PLAIN_ENCODINGS, READ_ENCODINGS } from '../../core/negotiate.ts';
 import { ArchivePlan, type ArchiveRequest, SYNC_PROTOCOL } from '../../core/sync-protocol.ts';
 import type { CatalogueSource, ContentSource } from '../../sync/replicate/ports.ts';
 import type { Link } from '../db/links.ts';
@@ -68,13 +68,13 @@ export function openParent(site: Site, { parent, link }: { parent: KnownServer; 
       if (answer === undefined) await askCatalogue();
       return withAlarm(site, link, () => verifyCatalogue(site, { parent, link }, answer));
     },
-    async requestArchive({ have, want, wantChunks }) {
+    async requestArchive({ have, want, wantChunks, isPlain }) {
       const body: ArchiveRequest = {
         protocol: SYNC_PROTOCOL,
         have: [...have],
         want: [...want],
         ...(wantChunks.length === 0 ? {} : { wantChunks: [...wantChunks] }),
-        encodings: [...READ_ENCODINGS],
+        encodings: [...(isPlain ? PLAIN_ENCODINGS : READ_ENCODINGS)],
         partial: true,
       };
       return parsePlan(await parentSays(pinnedJson(ask(), { url: at('archives'), json: body, limits: PLAN_LIMITS })));

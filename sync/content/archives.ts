@@ -3,7 +3,8 @@ import { mkdir, readdir, readFile, rename, rm, stat, utimes } from 'node:fs/prom
 import { join } from 'node:path';
 import { z } from 'zod';
 import { canonicalJson } from '../../core/canonical-json.ts';
-import { ENCODER, type FrameEncoding } from '../../core/content/frame.ts';
+import { DELTA_ENCODER, PLAIN_ENCODER } from '../../core/content/encoder.ts';
+import type { FrameEncoding } from '../../core/content/frame.ts';
 import type { BuiltArchive, OnProgress } from '../../core/content-store.ts';
 import { AppError } from '../../core/errors.ts';
 import type { Digest } from '../../core/ids.ts';
@@ -86,13 +87,12 @@ function canonicalRequest(store: Store, asked: ArchiveRequest): Request {
     have: sorted(asked.have).filter((digest) => store.index.has(digest)),
     want: sorted(asked.want),
     wantChunks: sorted(asked.wantChunks ?? []),
+    encoder: asked.encodings?.includes('zstd-base') ? DELTA_ENCODER : PLAIN_ENCODER,
   };
 }
 
 function archiveKey(request: Request): string {
-  return createHash('sha256')
-    .update(canonicalJson({ ...request, encoder: ENCODER }))
-    .digest('hex');
+  return createHash('sha256').update(canonicalJson(request)).digest('hex');
 }
 
 /** `trusted` holds when an archive's octets were last known to be right (epoch milliseconds). */

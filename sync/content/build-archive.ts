@@ -1,22 +1,34 @@
+import type { Encoder } from '../../core/content/encoder.ts';
 import type { OnProgress } from '../../core/content-store.ts';
 import { AppError } from '../../core/errors.ts';
 import type { Digest } from '../../core/ids.ts';
 import type { ArchivePart } from '../../core/sync-protocol.ts';
+import { chooseBases, listBasePages, mapBases } from './base-images.ts';
 import { type ChunkReader, createChunkReader, notHere } from './chunk-reader.ts';
+import { createDeltaEncoder, type Elect, electByVotes, electPages } from './delta-encoder.ts';
 import { createDigestSet, type DigestSet } from './digest-set.ts';
 import { dataOf } from './export-disk.ts';
-import { createFrameBuilder, createFrameQueue, type FrameBuilder } from './frame-queue.ts';
-import { type DataExtent, readManifestData } from './manifest-reader.ts';
+import { createFrameBuilder, createFrameQueue, type FrameQueue } from './frame-queue.ts';
+import { type DataExtent, readManifestData, type VisitPage } from './manifest-reader.ts';
 import { createPartWriter } from './part-writer.ts';
 import type { Store } from './store.ts';
 
 /** What to send, in canonical order; see `canonicalRequest` in archives.ts. */
-export type Request = { readonly have: readonly Digest[]; readonly want: readonly Digest[]; readonly wantChunks: readonly Digest[] };
+export type Request = {
+  readonly have: readonly Digest[];
+  readonly want: readonly Digest[];
+  readonly wantChunks: readonly Digest[];
+  readonly encoder: Encoder;
+};
+
+/** Decoded frames kept: the base chunks of one frame come from all over the disk. */
+const BUILDING_FRAMES = 64;
 
 /**
  * Writes the parts for a request into a directory: roots and pages first (so that who has the first part
  * knows what belongs to the image), then data in disk order, then single chunks. All is encoded
- * anew, never copied from packs: the octets depend on the request, the content and the encoder alone.
+ * anew, never copied from packs, against what the receiver has: the octets depend on the request, the
+ * content and the encoder alone.
  */
 export async function buildParts(
   store: Store,
@@ -24,17 +36,16 @@ export async function buildParts(
   directory: string,
   onProgress: OnProgress,
 ): Promise<readonly ArchivePart[]> {
-  const get = createChunkReader(store);
-  const writer = createPartWriter(directory);
+  const get = createChunkReader(store, BUILDING_FRAMES);
+  const writer = createPartWriter(directory, request.encoder);
   const queue = createFrameQueue(writer.append, store.signal);
-  const frames = createFrameBuilder(queue);
   try {
     const known = await markKnown(store, get, request.have);
-    const totalBytes = await addPages(request.want, get, { known, frames });
-    await frames.flush();
-    await addData(request.want, get, { known, frames }, (done) => onProgress(done, totalBytes));
-    await addChunks(request.wantChunks, get, { known, frames });
-    await frames.flush();
+    const work: Work = { store, get, known, queue };
+    const bases = await chooseAllBases(get, request);
+    const totalBytes = await addPages(request.want, bases, work);
+    await addData(request.want, bases, work, (done) => onProgress(done, totalBytes));
+    await addChunks(request.wantChunks, work);
     await queue.drain();
     return await writer.finish();
   } finally {
@@ -53,49 +64,77 @@ async function markKnown(store: Store, get: ChunkReader, have: readonly Digest[]
   return known;
 }
 
-type Target = { readonly known: DigestSet; readonly frames: FrameBuilder };
+type Work = { readonly store: Store; readonly get: ChunkReader; readonly known: DigestSet; readonly queue: FrameQueue };
+type Bases = ReadonlyMap<Digest, readonly Digest[]>;
+
+async function chooseAllBases(get: ChunkReader, { have, want, encoder }: Request): Promise<Bases> {
+  const bases = new Map<Digest, readonly Digest[]>();
+  if (encoder.delta === undefined) return bases;
+  for (const manifest of want) bases.set(manifest, await chooseBases(get, have, manifest));
+  return bases;
+}
 
 /** Sends roots and pages that are not known; gives the octets of data still to come. */
-async function addPages(want: readonly Digest[], get: ChunkReader, { known, frames }: Target): Promise<number> {
-  const sending = async (digest: Digest): Promise<Buffer> => {
-    const bytes = await get(digest);
-    await frames.add({ digest, bytes });
-    return bytes;
-  };
+async function addPages(want: readonly Digest[], bases: Bases, { get, known, queue }: Work): Promise<number> {
   let dataBytes = 0;
   for (const manifest of want) {
-    for await (const extent of readManifestData(sending, manifest, known.add)) {
+    const pages = await listBasePages(get, bases.get(manifest) ?? []);
+    const frames = createFrameBuilder(queue, createDeltaEncoder(get, electPages(pages, get)));
+    let place = 0;
+    const visitPage: VisitPage = (digest, _depth, _length, offset) => {
+      place = offset;
+      return known.add(digest);
+    };
+    const sending = async (digest: Digest): Promise<Buffer> => {
+      const bytes = await get(digest);
+      await frames.add({ digest, bytes, offset: place });
+      return bytes;
+    };
+    for await (const extent of readManifestData(sending, manifest, visitPage)) {
       if (!known.has(extent.digest)) dataBytes += extent.length;
     }
+    await frames.flush();
   }
   return dataBytes;
 }
 
-async function addData(
-  want: readonly Digest[],
-  get: ChunkReader,
-  { known, frames }: Target,
-  onDone: (bytes: number) => void,
-): Promise<void> {
+async function addData(want: readonly Digest[], bases: Bases, work: Work, onDone: (bytes: number) => void): Promise<void> {
+  const { get, known, queue } = work;
   let done = 0;
-  for await (const { digest, bytes } of dataOf(unknownData(want, get, known), get)) {
-    await frames.add({ digest, bytes });
-    done += bytes.length;
-    onDone(done);
-  }
-}
-
-async function* unknownData(want: readonly Digest[], get: ChunkReader, known: DigestSet): AsyncGenerator<DataExtent> {
-  const walked = createDigestSet();
   for (const manifest of want) {
-    for await (const extent of readManifestData(get, manifest, walked.add)) {
-      if (known.add(extent.digest)) yield extent;
+    const elect = await electorFor(manifest, bases.get(manifest) ?? [], work);
+    const frames = createFrameBuilder(queue, createDeltaEncoder(get, elect));
+    for await (const { digest, bytes, offset } of dataOf(unknownData(manifest, work), get)) {
+      if (!known.add(digest)) continue;
+      await frames.add({ digest, bytes, offset });
+      done += bytes.length;
+      onDone(done);
     }
+    await frames.flush();
   }
 }
 
-async function addChunks(digests: readonly Digest[], get: ChunkReader, { known, frames }: Target): Promise<void> {
+/** Reading the whole base pays only when something is to be coded against it. */
+async function electorFor(manifest: Digest, bases: readonly Digest[], work: Work): Promise<Elect> {
+  if (bases.length === 0 || !(await hasUnknownData(manifest, work))) return () => [];
+  return electByVotes(await mapBases(work.store, work.get, bases, () => undefined));
+}
+
+async function hasUnknownData(manifest: Digest, work: Work): Promise<boolean> {
+  for await (const _ of unknownData(manifest, work)) return true;
+  return false;
+}
+
+async function* unknownData(manifest: Digest, { get, known }: Work): AsyncGenerator<DataExtent> {
+  for await (const extent of readManifestData(get, manifest, () => true)) {
+    if (!known.has(extent.digest)) yield extent;
+  }
+}
+
+async function addChunks(digests: readonly Digest[], { get, known, queue }: Work): Promise<void> {
+  const frames = createFrameBuilder(queue);
   for (const digest of digests) if (known.add(digest)) await frames.add({ digest, bytes: await get(digest) });
+  await frames.flush();
 }
 
 /** Throws `not_found` naming the first wanted manifest or chunk that is not here. */

@@ -17,7 +17,7 @@ export type ChunkReader = (digest: Digest) => Promise<Buffer>;
  * A reader of chunks: each is checked against its digest on every decode. With two copies, a damaged one
  * is passed over. Errors: `not_found` when no copy is here, `corrupt` when none is right.
  */
-export function createChunkReader(store: Store): ChunkReader {
+export function createChunkReader(store: Store, cachedFrames: number = CACHED_FRAMES): ChunkReader {
   const cache = new Map<string, Promise<readonly Chunk[]>>();
 
   function decoded(location: Location): Promise<readonly Chunk[]> {
@@ -27,7 +27,7 @@ export function createChunkReader(store: Store): ChunkReader {
     const chunks = known ?? readFrameAt(store, location).then((frame) => decodeFrame(frame.header, frame.payload));
     cache.set(key, chunks);
     const [oldest] = cache.keys();
-    if (cache.size > CACHED_FRAMES && oldest !== undefined) cache.delete(oldest);
+    if (cache.size > cachedFrames && oldest !== undefined) cache.delete(oldest);
     return chunks;
   }
 

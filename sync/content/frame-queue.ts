@@ -51,24 +51,31 @@ export function createFrameQueue(write: (octets: Buffer, summary: FrameSummary) 
   };
 }
 
+/** A chunk of a frame, and where in its image it lies (0 when nobody asks). */
+export type PlacedChunk = FrameChunk & { readonly offset: number };
+export type EncodeChunks = (chunks: readonly PlacedChunk[], raw: Buffer) => Promise<Buffer>;
+
 /** Gathers chunks into frames of about 1 MiB; their bytes are copied. */
 export type FrameBuilder = {
-  add(chunk: Chunk): Promise<void>;
+  add(chunk: Chunk & { readonly offset?: number }): Promise<void>;
   flush(): Promise<void>;
 };
 
-export function createFrameBuilder(queue: FrameQueue): FrameBuilder {
+export function createFrameBuilder(
+  queue: FrameQueue,
+  encode: EncodeChunks = (chunks, raw) => encodePackedFrame(chunks, raw),
+): FrameBuilder {
   // Buffers go round: fresh memory for each frame costs more in page faults and collections than hashing it does.
   const spare: Buffer[] = [];
   let raw: Buffer | undefined;
-  let chunks: FrameChunk[] = [];
+  let chunks: PlacedChunk[] = [];
   let rawBytes = 0;
 
   async function flush(): Promise<void> {
     if (raw === undefined) return;
     const full = raw;
     const summary = { rawBytes, chunks };
-    const encoded = encodePackedFrame(chunks, full.subarray(0, rawBytes)).finally(() => spare.push(full));
+    const encoded = encode(chunks, full.subarray(0, rawBytes)).finally(() => spare.push(full));
     raw = undefined;
     chunks = [];
     rawBytes = 0;
@@ -77,10 +84,10 @@ export function createFrameBuilder(queue: FrameQueue): FrameBuilder {
 
   return {
     flush,
-    async add({ digest, bytes }) {
+    async add({ digest, bytes, offset = 0 }) {
       raw ??= spare.pop() ?? Buffer.allocUnsafe(FRAME_TARGET_BYTES + MAX_CHUNK_BYTES);
       bytes.copy(raw, rawBytes);
-      chunks.push({ digest, length: bytes.length });
+      chunks.push({ digest, length: bytes.length, offset });
       rawBytes += bytes.length;
       if (rawBytes >= FRAME_TARGET_BYTES || chunks.length >= MAX_FRAME_CHUNKS) await flush();
     },

@@ -1,6 +1,6 @@
 import { chunkDigest } from '../../core/content/frame.ts';
 import { type DiskRoot, parseRoot, type Root, treesOf } from '../../core/content/manifest.ts';
-import { type Extent, readExtents } from '../../core/content/page-tree.ts';
+import { type Extent, readExtents, type WalkOptions } from '../../core/content/page-tree.ts';
 import { AppError } from '../../core/errors.ts';
 import type { Digest } from '../../core/ids.ts';
 import type { ChunkReader } from './chunk-reader.ts';
@@ -23,17 +23,14 @@ export async function readDiskRoot(get: ChunkReader, manifest: Digest): Promise<
 }
 
 export type DataExtent = Extent & { readonly kind: 'data' };
+export type VisitPage = NonNullable<WalkOptions['visitPage']>;
 
 /**
  * The data that a manifest names, in order. `visitPage` is asked for the root and each page before it is
  * read; false leaves it out with all below it.
  */
-export async function* readManifestData(
-  get: ChunkReader,
-  manifest: Digest,
-  visitPage: (digest: Digest) => boolean,
-): AsyncGenerator<DataExtent> {
-  if (!visitPage(manifest)) return;
+export async function* readManifestData(get: ChunkReader, manifest: Digest, visitPage: VisitPage): AsyncGenerator<DataExtent> {
+  if (!visitPage(manifest, 0, 0, 0)) return;
   for (const tree of treesOf(await readRoot(get, manifest))) {
     for await (const extent of readExtents(tree, get, { visitPage })) {
       if (extent.kind === 'data') yield extent;

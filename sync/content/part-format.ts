@@ -25,7 +25,12 @@ const SUMMED_BYTES = 480;
 const MAX_FRAMES = 1_000_000;
 
 export const PartHeader = z.strictObject({
-  encoder: z.strictObject({ format: z.number().int(), zstd: z.string().max(32), level: z.number().int() }),
+  encoder: z.strictObject({
+    format: z.number().int(),
+    zstd: z.string().max(32),
+    level: z.number().int(),
+    delta: z.number().int().optional(),
+  }),
   /** Counts from 0. */
   part: z.number().int().nonnegative(),
   frames: z.number().int().positive().max(MAX_FRAMES),

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { type FileHandle, open, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { ENCODER } from '../../core/content/frame.ts';
+import type { Encoder } from '../../core/content/encoder.ts';
 import { MAX_PART_BYTES } from '../../core/content/limits.ts';
 import type { ArchivePart } from '../../core/sync-protocol.ts';
 import { writeAll } from './durable.ts';
@@ -20,14 +20,14 @@ export type PartWriter = {
 
 type OpenPart = { readonly file: FileHandle; readonly path: string; bytes: number; frames: number; rawBytes: number };
 
-export function createPartWriter(directory: string): PartWriter {
+export function createPartWriter(directory: string, encoder: Encoder): PartWriter {
   const parts: ArchivePart[] = [];
   let part: OpenPart | undefined;
 
   async function end(): Promise<void> {
     if (part === undefined) return;
     const { file, path, frames, rawBytes } = part;
-    const header = { encoder: ENCODER, part: parts.length, frames, rawBytes };
+    const header = { encoder, part: parts.length, frames, rawBytes };
     const trailer = encodePartTrailer(header);
     await writeAll(file, trailer, part.bytes);
     // The header tells the counts, so it is written last into the place kept for it.

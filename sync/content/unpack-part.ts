@@ -1,37 +1,60 @@
 import { open } from 'node:fs/promises';
-import { decodeFrame } from '../../core/content/frame.ts';
+import { decodeAnyFrame } from '../../core/content/delta-frame.ts';
 import { createFrameParser, type Frame } from '../../core/content/frame-reader.ts';
 import { MAX_PART_BYTES } from '../../core/content/limits.ts';
 import type { OnProgress } from '../../core/content-store.ts';
 import { AppError } from '../../core/errors.ts';
+import { type ChunkReader, createChunkReader } from './chunk-reader.ts';
 import { PART_HEADER_BYTES, PART_TRAILER_BYTES, type PartHeader, parsePartHeader, parsePartTrailer } from './part-format.ts';
 import type { Store } from './store.ts';
 import { type WriteSession, withWriteSession } from './write-session.ts';
 
-type Counted = { chunks: number; rawBytes: number; frames: number };
+export type Unpacked = {
+  readonly chunks: number;
+  readonly rawBytes: number;
+  /** Delta frames that were left out, since a base chunk is missing or damaged here. */
+  readonly skippedFrames: number;
+};
+
+type Counted = { -readonly [Name in keyof Unpacked]: Unpacked[Name] } & { frames: number };
+
+/** Decoded frames of ours kept while delta frames are read: neighbours build on the same base chunks. */
+const BASE_FRAMES = 64;
 
 /**
  * Takes one part of an archive into the store: see ContentStore.unpackPart. All of it becomes visible at once, at
  * the end. Errors: `bad_data` for a file that is no part, is cut off, or holds other than it declares.
  */
-export async function unpackPart(store: Store, path: string, onProgress: OnProgress): Promise<{ chunks: number; rawBytes: number }> {
+export async function unpackPart(store: Store, path: string, onProgress: OnProgress): Promise<Unpacked> {
+  const getBase = createChunkReader(store, BASE_FRAMES);
   return withWriteSession(store, `unpacking ${path}`, async (session) => {
-    const counted: Counted = { chunks: 0, rawBytes: 0, frames: 0 };
+    const counted: Counted = { chunks: 0, rawBytes: 0, skippedFrames: 0, frames: 0 };
     for await (const { frame, header } of readPart(path)) {
-      await storeFrame(frame, session, counted);
+      await storeFrame(frame, getBase, session, counted);
       if (counted.frames > header.frames || counted.rawBytes > header.rawBytes) throw badPart(path, 'holds more than it declares');
       onProgress(counted.rawBytes, header.rawBytes);
     }
     await session.finish();
-    return { chunks: counted.chunks, rawBytes: counted.rawBytes };
+    return { chunks: counted.chunks, rawBytes: counted.rawBytes, skippedFrames: counted.skippedFrames };
   });
 }
 
-async function storeFrame(frame: Frame, session: WriteSession, counted: Counted): Promise<void> {
-  await session.putFrame(frame, await decodeFrame(frame.header, frame.payload));
+async function storeFrame(frame: Frame, getBase: ChunkReader, session: WriteSession, counted: Counted): Promise<void> {
   counted.frames += 1;
-  counted.chunks += frame.header.chunks.length;
   counted.rawBytes += frame.header.rawBytes;
+  const chunks = await decodeAnyFrame(frame.header, frame.payload, getBase).catch(undefinedWithoutBase);
+  if (chunks === undefined) {
+    counted.skippedFrames += 1;
+    return;
+  }
+  await session.putFrame(frame, chunks);
+  counted.chunks += chunks.length;
+}
+
+/** The run finds out what is still missing and asks for it in plain frames. */
+function undefinedWithoutBase(error: unknown): undefined {
+  if (error instanceof AppError && (error.code === 'not_found' || error.code === 'corrupt')) return undefined;
+  throw error;
 }
 
 const READ_BYTES = 1024 * 1024;

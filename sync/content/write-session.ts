@@ -1,4 +1,4 @@
-import { type Chunk, chunkDigest } from '../../core/content/frame.ts';
+import { type Chunk, chunkDigest, encodeFrame } from '../../core/content/frame.ts';
 import type { Frame } from '../../core/content/frame-reader.ts';
 import type { Digest } from '../../core/ids.ts';
 import { asStoreError } from './durable.ts';
@@ -16,7 +16,10 @@ export type Lane = 'data' | 'pages';
 export type WriteSession = {
   /** Stores a chunk unless it is here; the bytes are copied. */
   put(bytes: Buffer, lane: Lane): Promise<Digest>;
-  /** Stores a decoded frame: as it is when none of its chunks is here, else the chunks that are missing. */
+  /**
+   * Stores a decoded frame: as it is when none of its chunks is here (a delta frame in plain encoding, so that reading
+   * never follows a chain), else the chunks that are missing.
+   */
   putFrame(frame: Frame, chunks: readonly Chunk[]): Promise<void>;
   /** Makes everything durable and visible. */
   finish(): Promise<{ readonly storedBytes: number }>;
@@ -81,8 +84,7 @@ function openSession(store: Store): WriteSession & { end(): Promise<void> } {
       return;
     }
     for (const chunk of chunks) pending.add(chunk.digest);
-    const { rawBytes, chunks: table } = frame.header;
-    await queue.push(Promise.resolve(Buffer.from(frame.octets)), { rawBytes, chunks: table });
+    await queue.push(plainOctets(frame, chunks), frame.header);
   }
 
   async function finish(): Promise<{ storedBytes: number }> {
@@ -99,4 +101,9 @@ function openSession(store: Store): WriteSession & { end(): Promise<void> } {
   }
 
   return { put, putFrame, finish, end };
+}
+
+/** A copy, since the frame's octets may be those of a buffer that is read into again. */
+async function plainOctets({ header, octets }: Frame, chunks: readonly Chunk[]): Promise<Buffer> {
+  return header.encoding === 'zstd-base' ? encodeFrame(chunks) : Buffer.from(octets);
 }

@@ -17,6 +17,8 @@ export type RunPlan = {
   readonly have: readonly Digest[];
   /** A repair: single chunks of the wanted manifests, which are here but for them. Empty otherwise. */
   readonly wantChunks: readonly Digest[];
+  /** By `verify`: delta frames could not be read here, so plain ones are asked for. */
+  readonly isPlain: boolean;
   /** By `archive`. */
   readonly archive: { readonly key: string; readonly parts: readonly ArchivePart[] } | null;
   /** By `archive`: wanted manifests that nobody we asked holds. */
@@ -35,6 +37,7 @@ const StoredPlan = z.object({
   want: z.array(digest),
   have: z.array(digest),
   wantChunks: z.array(digest).default([]),
+  isPlain: z.boolean().default(false),
   archive: z.object({ key: z.string(), parts: z.array(ArchivePart) }).nullable(),
   absent: z.array(digest),
   unpacked: z.array(z.string()),
@@ -47,6 +50,7 @@ export const EMPTY_PLAN: RunPlan = {
   want: [],
   have: [],
   wantChunks: [],
+  isPlain: false,
   archive: null,
   absent: [],
   unpacked: [],

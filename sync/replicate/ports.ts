@@ -24,7 +24,7 @@ export type CatalogueSource = {
 };
 
 /** What is asked for: manifests on top of others, or (`wantChunks` not empty) single chunks of the wanted ones. */
-export type ArchiveWish = Pick<RunPlan, 'have' | 'want' | 'wantChunks'>;
+export type ArchiveWish = Pick<RunPlan, 'have' | 'want' | 'wantChunks' | 'isPlain'>;
 
 /** Where content comes from: the parent, in both modes. */
 export type ContentSource = {

@@ -5,14 +5,17 @@ import type { Outcome } from './run.ts';
 
 /**
  * Every chunk was hashed when its part was unpacked; here the manifests are walked once more, so that nothing is
- * published of which a page or chunk is not in our own packs. What lacks is asked for again, without building on ours.
+ * published of which a page or chunk is not in our own packs. What lacks is asked for again.
  */
 export async function checkComplete(tools: RunTools, plan: RunPlan): Promise<Outcome> {
   if (plan.wantChunks.length > 0) return checkHealed(tools, plan);
   const { complete } = await tools.store.missingOf(plan.want);
   const lacking = plan.want.filter((manifest) => !complete.includes(manifest));
   if (lacking.length === 0) return { event: 'verified', plan };
-  return { event: 'lacking', plan: { ...plan, want: lacking, have: [], archive: null, unpacked: [] } };
+  const again = { ...plan, want: lacking, archive: null, unpacked: [] };
+  // First what a delta frame could not give here, in plain frames; if that was not it, nothing of ours is relied on.
+  if (!plan.isPlain && plan.have.length > 0) return { event: 'lacking', plan: { ...again, isPlain: true } };
+  return { event: 'lacking', plan: { ...again, have: [] } };
 }
 
 async function checkHealed(tools: RunTools, plan: RunPlan): Promise<Outcome> {

@@ -1,0 +1,52 @@
+import { AppError } from '../errors.ts';
+import type { Digest } from '../ids.ts';
+import { DELTA_LEVEL } from './encoder.ts';
+import { type Chunk, decodeFrame, type FrameChunk, type FrameHeader, joinFrame } from './frame.ts';
+import { MAX_BASE_BYTES } from './limits.ts';
+import type { GetChunk } from './page-tree.ts';
+import { compress } from './zstd.ts';
+
+/*
+ * A delta frame's payload is one zstd frame for a reader who has, before its first octet, the dictionary: eight zero
+ * octets, then the base chunks in the order of the header. The zeros are there because zstd takes a dictionary that
+ * begins with 37 A4 30 EC for one of its own making, with tables in it; a base chunk may begin so.
+ */
+const PREAMBLE = Buffer.alloc(8);
+
+/** The dictionary of these base chunks, which are asked for one by one. Throws `bad_data` once they are more than 4 MiB. */
+async function gatherDictionary(bases: readonly Digest[], getBase: GetChunk): Promise<Buffer> {
+  const pieces: Buffer[] = [PREAMBLE];
+  let bytes = 0;
+  for (const digest of bases) {
+    const piece = await getBase(digest);
+    bytes += piece.length;
+    if (bytes > MAX_BASE_BYTES) throw new AppError('bad_data', `a delta frame builds on more than ${MAX_BASE_BYTES} bytes`);
+    pieces.push(piece);
+  }
+  return Buffer.concat(pieces);
+}
+
+export type DeltaInput = {
+  readonly chunks: readonly FrameChunk[];
+  /** The chunks' bytes one after the other, at most 2 MiB; not to be changed until the frame is there. */
+  readonly raw: Buffer;
+  /** 1 to 1,024 base chunks, at most 4 MiB, that the receiver has. What lies last is reached most cheaply. */
+  readonly bases: readonly Digest[];
+};
+
+/** One frame of these chunks, coded against base chunks; undefined when that saves nothing. The same input gives the same octets. */
+export async function encodeDeltaFrame({ chunks, raw, bases }: DeltaInput, getBase: GetChunk): Promise<Buffer | undefined> {
+  const dictionary = await gatherDictionary(bases, getBase);
+  const payload = await compress(raw, { level: DELTA_LEVEL, dictionary });
+  if (payload.length > raw.length) return undefined;
+  return joinFrame({ encoding: 'zstd-base', chunks, bases, payload });
+}
+
+/**
+ * The chunks of any frame whose payload was checked, each hashed; `getBase` gives the receiver's own base chunks,
+ * which need not be checked: with a wrong one the chunks come out wrong. Throws `bad_data`, and whatever `getBase` throws.
+ */
+export async function decodeAnyFrame(header: FrameHeader, payload: Buffer, getBase: GetChunk): Promise<Chunk[]> {
+  if (header.encoding !== 'zstd-base') return decodeFrame(header, payload);
+  return decodeFrame(header, payload, await gatherDictionary(header.bases, getBase));
+}

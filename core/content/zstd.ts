@@ -1,0 +1,47 @@
+import { constants, type ZstdOptions, zstdCompress, zstdDecompress } from 'node:zlib';
+import { AppError } from '../errors.ts';
+import { MAX_WINDOW_LOG } from './limits.ts';
+
+export type Compression = {
+  readonly level: number;
+  /** Octets that come before `raw` for whoever compresses and decompresses; at least 8, and not with zstd's dictionary magic in front. */
+  readonly dictionary?: Buffer;
+};
+
+/**
+ * The tables that level 3 has by default are made for 1 MiB of input; with 4 MiB of dictionary before it they lose most
+ * of it. Memory of one compression: 16 MiB each for hash and chain, twice (dictionary and input), and the octets.
+ */
+const DICTIONARY_PARAMETERS = {
+  [constants.ZSTD_c_windowLog]: MAX_WINDOW_LOG,
+  [constants.ZSTD_c_hashLog]: 22,
+  [constants.ZSTD_c_chainLog]: 22,
+};
+
+/** One zstd frame; the same input gives the same octets with the same zstd. On libuv's threads: several calls run beside each other. */
+export function compress(raw: Buffer, { level, dictionary }: Compression): Promise<Buffer> {
+  const params = { ...(dictionary ? DICTIONARY_PARAMETERS : {}), [constants.ZSTD_c_compressionLevel]: level };
+  // Room for the worst case (ZSTD_compressBound): zstd then compresses straight into it, in one step on one thread.
+  const options: ZstdOptions = { chunkSize: raw.length + (raw.length >> 8) + 64, params, ...(dictionary ? { dictionary } : {}) };
+  return new Promise((resolve, reject) => {
+    zstdCompress(raw, options, (error, result) => (error ? reject(error) : resolve(result)));
+  });
+}
+
+/** What a zstd frame holds, at most `rawBytes` of it. Throws `bad_data`, also for a window above 2^24. */
+export function decompress(payload: Buffer, rawBytes: number, dictionary?: Buffer): Promise<Buffer> {
+  // A few octets may announce a window of 128 MiB, and zstd would make room for it.
+  const params = { [constants.ZSTD_d_windowLogMax]: MAX_WINDOW_LOG };
+  const options: ZstdOptions = {
+    chunkSize: Math.max(rawBytes, 64),
+    maxOutputLength: rawBytes,
+    params,
+    ...(dictionary ? { dictionary } : {}),
+  };
+  return new Promise((resolve, reject) => {
+    zstdDecompress(payload, options, (error, result) => {
+      if (error) reject(new AppError('bad_data', `a frame does not decompress: ${error.message}`, { cause: error }));
+      else resolve(result);
+    });
+  });
+}

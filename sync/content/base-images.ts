@@ -1,0 +1,73 @@
+import { crc32 } from 'node:zlib';
+import { type BaseMap, blocksOf, createBaseMap } from '../../core/content/delta/base-map.ts';
+import { createSketch, likeness, type Sketch } from '../../core/content/delta/sketch.ts';
+import { AppError } from '../../core/errors.ts';
+import type { Digest } from '../../core/ids.ts';
+import type { ChunkReader } from './chunk-reader.ts';
+import { dataOf } from './export-disk.ts';
+import { readManifestData } from './manifest-reader.ts';
+import type { Store } from './store.ts';
+
+/** How many of the receiver's images one image is coded against, and octets of data in them: what the map of blocks may take in memory. */
+const MOST_BASES = 2;
+const MOST_BASE_BYTES = 32 * 1024 ** 3;
+
+/** The receiver's images that share most with the wanted one, best first; of images that share nothing only the first in order. */
+export async function chooseBases(get: ChunkReader, have: readonly Digest[], wanted: Digest): Promise<readonly Digest[]> {
+  if (have.length <= 1) return have;
+  const sketch = await sketchOf(get, wanted);
+  const ranked: { manifest: Digest; shared: number }[] = [];
+  for (const manifest of have) ranked.push({ manifest, shared: likeness(sketch, await sketchOf(get, manifest)) });
+  ranked.sort((a, b) => b.shared - a.shared || (a.manifest < b.manifest ? -1 : 1));
+  return ranked.filter(({ shared }, rank) => rank === 0 || (rank < MOST_BASES && shared > 0)).map(({ manifest }) => manifest);
+}
+
+async function sketchOf(get: ChunkReader, manifest: Digest): Promise<Sketch> {
+  const sketch = createSketch();
+  for await (const { digest } of readManifestData(get, manifest, () => true)) sketch.add(digest);
+  return sketch.finish();
+}
+
+/** Reads these images whole and notes what blocks lie where. `onBytes` is told how much was read. */
+export async function mapBases(
+  store: Store,
+  get: ChunkReader,
+  bases: readonly Digest[],
+  onBytes: (bytes: number) => void,
+): Promise<BaseMap> {
+  const map = createBaseMap();
+  let bytesRead = 0;
+  for (const [number, manifest] of bases.entries()) {
+    if (number > 0) map.nextImage();
+    for await (const { digest, offset, bytes } of dataOf(
+      readManifestData(get, manifest, () => true),
+      get,
+    )) {
+      if (store.signal.aborted) throw new AppError('cancelled', 'the store was closed');
+      map.add({ digest, offset, length: bytes.length }, sumsOf(bytes));
+      bytesRead += bytes.length;
+      onBytes(bytesRead);
+      if (bytesRead > MOST_BASE_BYTES) return map;
+    }
+  }
+  return map;
+}
+
+export function* sumsOf(bytes: Buffer): Generator<number> {
+  for (const block of blocksOf(bytes)) yield crc32(block);
+}
+
+/** Pages of the receiver's images, in the order of the disk: what a new image's pages resemble. */
+export type BasePages = { readonly digest: Digest; readonly offset: number }[];
+
+export async function listBasePages(get: ChunkReader, bases: readonly Digest[]): Promise<BasePages> {
+  const pages: { digest: Digest; offset: number }[] = [];
+  for (const manifest of bases) {
+    const visitPage = (digest: Digest, _depth: number, _length: number, offset: number): boolean => {
+      pages.push({ digest, offset });
+      return true;
+    };
+    for await (const _ of readManifestData(get, manifest, visitPage));
+  }
+  return pages;
+}

@@ -1,0 +1,88 @@
+import { crc32 } from 'node:zlib';
+import type { BaseMap } from '../../core/content/delta/base-map.ts';
+import { createVotes, type FindCounterpart } from '../../core/content/delta/votes.ts';
+import { encodeDeltaFrame } from '../../core/content/delta-frame.ts';
+import { encodePackedFrame } from '../../core/content/frame.ts';
+import { BLOCK_BYTES, MAX_BASE_BYTES, MAX_FRAME_BASES } from '../../core/content/limits.ts';
+import { AppError } from '../../core/errors.ts';
+import type { Digest } from '../../core/ids.ts';
+import type { BasePages } from './base-images.ts';
+import type { ChunkReader } from './chunk-reader.ts';
+import type { EncodeChunks, PlacedChunk } from './frame-queue.ts';
+
+/** Which base chunks to code these chunks against; the same answer for the same chunks. */
+export type Elect = (chunks: readonly PlacedChunk[], raw: Buffer) => readonly Digest[] | Promise<readonly Digest[]>;
+
+/** Each compression with a dictionary takes some 80 MiB. */
+const AT_ONCE = 2;
+/** A delta frame that is this many times smaller than its content needs no comparison with a plain one. */
+const CLEARLY_SMALLER = 8;
+
+/** Encodes frames against what `elect` chooses; the smaller of delta and plain wins. */
+export function createDeltaEncoder(get: ChunkReader, elect: Elect): EncodeChunks {
+  const limit = createLimit(AT_ONCE);
+  return async (chunks, raw) => {
+    const bases = await elect(chunks, raw);
+    return limit(async () => {
+      const delta = bases.length === 0 ? undefined : await encodeDeltaFrame({ chunks, raw, bases }, get).catch(undefinedWhenBaseIsBad);
+      if (delta !== undefined && delta.length * CLEARLY_SMALLER < raw.length) return delta;
+      const plain = await encodePackedFrame(chunks, raw);
+      return delta !== undefined && delta.length < plain.length ? delta : plain;
+    });
+  };
+}
+
+/** Our copy of the base is damaged: the frame goes plain, and check tells of the damage. */
+function undefinedWhenBaseIsBad(error: unknown): undefined {
+  if (error instanceof AppError && (error.code === 'corrupt' || error.code === 'not_found')) return undefined;
+  throw error;
+}
+
+function createLimit(most: number): <Result>(work: () => Promise<Result>) => Promise<Result> {
+  const waiting: (() => void)[] = [];
+  let running = 0;
+  return async (work) => {
+    if (running >= most) await new Promise<void>((resolve) => waiting.push(resolve));
+    else running += 1;
+    try {
+      return await work();
+    } finally {
+      const next = waiting.shift();
+      if (next) next();
+      else running -= 1;
+    }
+  };
+}
+
+/** Base chunks by votes of the blocks; see core/content/delta/votes.ts. */
+export function electByVotes(base: BaseMap, counterpart?: FindCounterpart): Elect {
+  const votes = createVotes(base, counterpart);
+  return (chunks, raw) => {
+    let start = 0;
+    for (const { offset, length } of chunks) {
+      for (let at = 0; at < length; at += BLOCK_BYTES) {
+        votes.count(offset + at, crc32(raw.subarray(start + at, start + Math.min(length, at + BLOCK_BYTES))));
+      }
+      start += length;
+    }
+    return votes.elect();
+  };
+}
+
+/** Base pages from the same stretch of the disk, as many as fit. */
+export function electPages(pages: BasePages, get: ChunkReader): Elect {
+  return async (chunks) => {
+    const places = chunks.map(({ offset }) => offset);
+    const [from, to] = [Math.min(...places), Math.max(...places)];
+    const begin = Math.max(0, ...pages.map(({ offset }) => offset).filter((offset) => offset <= from));
+    const elected = new Set<Digest>();
+    let bytes = 0;
+    for (const { digest, offset } of pages) {
+      if (offset < begin || offset > to || elected.has(digest)) continue;
+      bytes += (await get(digest)).length;
+      if (bytes > MAX_BASE_BYTES || elected.size === MAX_FRAME_BASES) break;
+      elected.add(digest);
+    }
+    return [...elected];
+  };
+}
