@@ -6,6 +6,7 @@ import { z } from 'zod';
  *   POST /api/v1/enrol                    EnrolRequest   -> EnrolAnswer     with a one-time token
  *   POST /api/v1/sync/renew               {csr}          -> {certificate}     the same key, also when the old certificate expired
  *   GET  /api/v1/sync/catalogue?protocol=P&newest=N&…    -> Catalogue       P to N: the protocols that the child speaks (core/negotiate.ts)
+ *   GET  /api/v1/sync/wait?since=G                       -> News            long poll: the catalogue is past G
  *   POST /api/v1/sync/archives            ArchiveRequest -> ArchivePlan     build or find; poll while `building`
  *   GET  /api/v1/sync/tunnel?archive=KEY  Upgrade: waystation-rsync         rsync daemon protocol inside credit frames
  */
@@ -67,6 +68,21 @@ export const CatalogueHead = z.object({
   objectsDigest: digest,
 });
 
+/** A child's place in the tree, told by its parent over the pinned connection. */
+export const Tier = z.object({
+  /** Ids of the servers above the parent, nearest first. */
+  ancestors: z.array(id).max(64),
+  /** The child's ring (core/version-choice.ts); null: the last to see a version. */
+  ring: z.number().int().min(0).max(1000).nullable(),
+  /** Whether the parent is in the middle of a run of its own. */
+  busy: z.boolean(),
+});
+export type Tier = z.infer<typeof Tier>;
+
+/** The answer of `sync/wait`. */
+export const News = z.object({ epoch: z.number().int(), generation: z.number().int(), busy: z.boolean() });
+export type News = z.infer<typeof News>;
+
 export const Catalogue = z.object({
   protocol: z.number().int(),
   head: CatalogueHead,
@@ -79,6 +95,8 @@ export const Catalogue = z.object({
   objects: z.array(EnvelopeSchema),
   /** What the parent can do beyond release 0.1 (core/negotiate.ts). */
   abilities: z.array(ability).max(64).optional(),
+  /** Absent from release 0.1. */
+  tier: Tier.optional(),
 });
 export type Catalogue = z.infer<typeof Catalogue>;
 

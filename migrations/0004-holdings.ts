@@ -55,10 +55,4 @@ export async function up(db: Knex): Promise<void> {
     t.string('server_id', 36).primary();
     t.bigInteger('raised_at').notNullable();
   });
-  // What a child last told of its images (server/holdings/view.ts HoldingView).
-  await db.schema.createTable('site_holdings', (t) => {
-    t.string('server_id', 36).primary();
-    t.text('document', 'longtext').notNullable();
-    t.bigInteger('reported_at').notNullable();
-  });
 }

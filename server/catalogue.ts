@@ -10,6 +10,7 @@ import { inTransaction } from './db/open.ts';
 import { getSetting, setSetting } from './db/settings.ts';
 import { getSigner, saveSigner } from './db/signers.ts';
 import { refuseCopy } from './owner.ts';
+import { describeTier } from './replication/tier.ts';
 import type { Site } from './site.ts';
 import { vouchFor } from './trust/endorse.ts';
 import { catalogueBytes, objectsDigest, signerHint } from './trust/signatures.ts';
@@ -49,11 +50,13 @@ const CATALOGUE_VALID_MS = 7 * 24 * 3_600_000;
 
 /**
  * The signed answer to a child: every object numbered above `since`, or all of them when the child knows another
- * epoch than ours. Signers of all origins in it travel along, our own unless the child names it (`signerHint`).
+ * epoch than ours. Signers of all origins in it travel along, our own unless the child names it (`signerHint`), and the child's
+ * place in the tree.
  */
 export async function answerCatalogue(
   site: Site,
   held: { epoch: number; since: number; protocol?: number; signer?: string | undefined },
+  childId?: Id,
 ): Promise<Catalogue> {
   const { epoch, generation } = await getCatalogueNumbers(site.db);
   const since = held.epoch === epoch ? held.since : 0;
@@ -78,6 +81,7 @@ export async function answerCatalogue(
     ...(await vouchersOf(site, numbered, held.signer)),
     objects: numbered as unknown as Catalogue['objects'],
     abilities: [...OUR_ABILITIES],
+    tier: await describeTier(site, childId),
   };
 }
 

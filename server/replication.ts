@@ -5,6 +5,7 @@ import { mayStartAt } from '../core/schedule/windows.ts';
 import { type Link, listLinks } from './db/links.ts';
 import { findUnfinishedRun, insertRun, type Run, type RunTrigger } from './db/runs.ts';
 import { executeUnfinishedRun } from './replication/execute.ts';
+import { followParent } from './replication/follow-parent.ts';
 import { keepParentConnections } from './replication/parent-agents.ts';
 import { removeOldTunnels } from './replication/serve-tunnel.ts';
 import { zoneOf } from './schedule/cron.ts';
@@ -17,6 +18,8 @@ import type { Site } from './site.ts';
 export const RUN_REQUESTS = 'run-requests';
 /** How often the replicator looks for work although nobody called: a wake-up may be lost. */
 const LOOK_AGAIN_MS = 30_000;
+/** Why a run that the parent's news asks for does not start yet. */
+const LATER: readonly string[] = ['run_in_progress', 'disabled', 'window_closed'];
 
 /**
  * Replication in a running server: goes on with what a killed process left, runs by the schedule of each link, and
@@ -28,12 +31,14 @@ export function startReplication(site: Site): { readonly nudge: () => void; read
   const schedule = startSchedule(site, nudge);
   const connections = keepParentConnections(site);
   const loop = workUntil(site, stopping.signal);
+  const following = followParent({ site, signal: stopping.signal, request: (link) => requestIfOpen(site, link) });
   return {
     nudge,
     close: async () => {
       stopping.abort();
       await schedule.close();
       await loop;
+      await following;
       connections.close();
     },
   };
@@ -70,6 +75,16 @@ export async function requestRun(site: Site, wish: RunWish & { readonly link?: L
   const id = await addRun(site, target, wish);
   site.wake.notify(RUN_REQUESTS);
   return id;
+}
+
+/** A run because the parent has published; undefined while the link's window is shut, it is paused, or a run is going. */
+async function requestIfOpen(site: Site, link: Link): Promise<Id | undefined> {
+  try {
+    return await requestRun(site, { trigger: 'parent', inWindow: true, link });
+  } catch (error) {
+    if (error instanceof AppError && LATER.includes(error.code)) return undefined;
+    throw error;
+  }
 }
 
 /**

@@ -43,6 +43,10 @@ export function register(program: Command, frame: Frame): void {
     .action((url: string, options: { enrolFile?: string }) => join(frame, url, options));
   registerEpoch(server, frame);
   server
+    .command('ring <server> <ring>')
+    .description('the ring in which a child sees new versions: 0 for the pilots, none for "as this server"')
+    .action((reference: string, ring: string) => setRing(frame, reference, ring));
+  server
     .command('revoke <server>')
     .description("take a child's rights away, at once")
     .option('--yes', 'do not ask')
@@ -126,6 +130,12 @@ async function join(frame: Frame, url: string, options: { enrolFile?: string }):
   );
 }
 
+async function setRing(frame: Frame, reference: string, text: string): Promise<void> {
+  if (text !== 'none' && !/^\d{1,4}$/.test(text)) throw new AppError('usage', 'a ring is a number from 0, or none');
+  const ring = text === 'none' ? null : Number(text);
+  printServer(frame, await (await frame.connect()).put<ServerView>(`/api/v1/servers/${encodeURIComponent(reference)}/ring`, { ring }));
+}
+
 async function revoke(frame: Frame, reference: string, isAgreed: boolean): Promise<void> {
   await frame.confirm(`Revoke server ${reference}? It can replicate nothing from here until it joins again.`, isAgreed);
   printServer(
@@ -161,6 +171,7 @@ function printServer(frame: Frame, server: ServerView): void {
       ['url', server.url],
       ['fingerprint', server.fingerprint],
       ['seen', server.seenAt],
+      ...(server.relation === 'child' ? ([['ring', server.ring ?? 'none']] as const) : []),
     ]),
   );
 }

@@ -7,6 +7,7 @@ import type { Client } from '../client.ts';
 import type { Frame } from '../frame.ts';
 import { details } from '../output.ts';
 import { oneOf } from '../parse.ts';
+import { registerFollow } from './sync-follow.ts';
 
 type TimesOptions = { timezone?: string; mayStart?: string | null; mustStop?: string | null; late?: LateWay };
 type CapOptions = { officeHours?: string; officeMbit?: number | null };
@@ -32,6 +33,7 @@ export function registerLink(sync: Command, frame: Frame): void {
     .command('off')
     .description('only on command')
     .action(() => change(frame, (client) => client.put('/api/v1/links/schedule', { schedule: null })));
+  registerFollow(schedule, frame);
   const cap = sync.command('cap').description('how many Mbit/s (10^6 bits) runs may take; kept by the parent');
   cap
     .command('show', { isDefault: true })

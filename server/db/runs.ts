@@ -6,8 +6,11 @@ import type { Progress } from '../../core/progress.ts';
 import { isRunEnded, RUN_STATES, type RunState } from '../../core/run.ts';
 import { parsePlan, type RunPlan } from '../../sync/replicate/plan.ts';
 
-/** `catch-up`: it was due and could not start then; `chain`: the run before was still going; `resume`: a pause had ended it; `repair`: damaged chunks. */
-export type RunTrigger = 'schedule' | 'command' | 'catch-up' | 'chain' | 'resume' | 'repair';
+/**
+ * `catch-up`: it was due and could not start then; `chain`: the run before was still going; `resume`: a pause had ended it;
+ * `repair`: damaged chunks; `parent`: the parent has published.
+ */
+export type RunTrigger = 'schedule' | 'command' | 'catch-up' | 'chain' | 'resume' | 'repair' | 'parent';
 
 /** One execution of a link. Byte counts are of the TLS sockets of this run, all its attempts together. */
 export type Run = {

@@ -17,6 +17,12 @@ export type KnownServer = {
   readonly signerKeyId: Digest | null;
   readonly createdAt: number;
   readonly seenAt: number | null;
+  /** Of a child: its ring; null or absent: it has none of its own. Set by `setChildRing`. */
+  readonly ring?: number | null;
+  /** Of a child: when it last showed that it holds all that we told it. Set by `noteChildAsked`. */
+  readonly syncedAt?: number | null;
+  /** Of a child: it only takes content from us. */
+  readonly isContentOnly?: boolean;
 };
 
 type Row = {
@@ -31,6 +37,11 @@ type Row = {
   signer_key_id: Digest | null;
   created_at: number | string;
   seen_at: number | string | null;
+  ring: number | null;
+  told_epoch: number | string | null;
+  told_generation: number | string | null;
+  synced_at: number | string | null;
+  content_only: boolean | number;
   origin: Id;
   revision: number;
 };
@@ -48,10 +59,15 @@ function fromRow(row: Row): KnownServer {
     signerKeyId: row.signer_key_id,
     createdAt: Number(row.created_at),
     seenAt: row.seen_at === null ? null : Number(row.seen_at),
+    ring: row.ring,
+    syncedAt: row.synced_at === null ? null : Number(row.synced_at),
+    isContentOnly: Boolean(row.content_only),
   };
 }
 
-function toRow(server: KnownServer): Omit<Row, 'origin' | 'revision'> {
+type Told = 'ring' | 'told_epoch' | 'told_generation' | 'synced_at';
+
+function toRow(server: KnownServer): Omit<Row, 'origin' | 'revision' | Told> {
   return {
     id: server.id,
     name: server.name,
@@ -64,6 +80,7 @@ function toRow(server: KnownServer): Omit<Row, 'origin' | 'revision'> {
     signer_key_id: server.signerKeyId,
     created_at: server.createdAt,
     seen_at: server.seenAt,
+    content_only: server.isContentOnly ?? false,
   };
 }
 
@@ -111,4 +128,27 @@ export async function revokeChild(db: Knex, id: Id): Promise<boolean> {
 
 export async function touchServer(db: Knex, id: Id, now: number): Promise<void> {
   await db<Row>('servers').where({ id }).update({ seen_at: now });
+}
+
+/** A place in our catalogue. */
+export type Held = { readonly epoch: number; readonly generation: number };
+
+/**
+ * A child asked for our catalogue, which stands at `told` now. What it says that it holds is the proof of its last run: it
+ * is in sync when that is all it was told then, or all there is.
+ */
+export async function noteChildAsked(db: Knex, id: Id, { held, told, now }: { held: Held; told: Held; now: number }): Promise<void> {
+  const row = await db<Row>('servers').where({ id, relation: 'child' }).first();
+  if (row === undefined) return;
+  const isAll = held.epoch === told.epoch && held.generation === told.generation;
+  const isWhatWeTold = held.epoch === Number(row.told_epoch ?? -1) && held.generation === Number(row.told_generation ?? -1);
+  const synced = isAll || isWhatWeTold ? { synced_at: now } : {};
+  await db('servers')
+    .where({ id })
+    .update({ seen_at: now, told_epoch: told.epoch, told_generation: told.generation, ...synced });
+}
+
+/** Returns false when there is no such child. */
+export async function setChildRing(db: Knex, id: Id, ring: number | null): Promise<boolean> {
+  return (await db<Row>('servers').where({ id, relation: 'child' }).update({ ring }).increment('revision', 1)) === 1;
 }

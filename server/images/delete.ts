@@ -6,6 +6,7 @@ import { appendEvent } from '../db/events.ts';
 import { listOrdersOfImage, markImageDeleted } from '../db/images.ts';
 import { inTransaction } from '../db/open.ts';
 import { refuseCopy } from '../owner.ts';
+import { CATALOGUE } from '../replication/wait-for-news.ts';
 import type { PublishSite } from './publish.ts';
 import { resolveImage } from './reference.ts';
 
@@ -17,6 +18,7 @@ import { resolveImage } from './reference.ts';
 export async function deleteImage(site: PublishSite, reference: string, actor: string): Promise<Image> {
   const image = await inTransaction(site.db, (trx) => deleteIn(site, trx, reference, actor));
   site.wake.notify('events');
+  site.wake.notify(CATALOGUE);
   return { ...image, state: 'deleted' };
 }
 

@@ -8,6 +8,7 @@ import { appendEvent } from '../db/events.ts';
 import { getImage, insertImage, listVersions } from '../db/images.ts';
 import { inTransaction, isUniqueViolation } from '../db/open.ts';
 import { admitImage, IMAGES } from '../holdings/activation.ts';
+import { CATALOGUE } from '../replication/wait-for-news.ts';
 import type { Site } from '../site.ts';
 import { nextVersion } from './reference.ts';
 
@@ -37,6 +38,7 @@ export async function publishImage(site: PublishSite, publication: Publication):
   const image = await tryPublish(site, publication);
   site.wake.notify('events');
   site.wake.notify(IMAGES);
+  site.wake.notify(CATALOGUE);
   return image;
 }
 

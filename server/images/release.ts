@@ -6,6 +6,7 @@ import { getImage } from '../db/images.ts';
 import { getObject } from '../db/objects.ts';
 import { inTransaction } from '../db/open.ts';
 import { refuseCopy } from '../owner.ts';
+import { CATALOGUE } from '../replication/wait-for-news.ts';
 import type { PublishSite } from './publish.ts';
 import { resolveImage } from './reference.ts';
 
@@ -31,6 +32,7 @@ export async function releaseImage(
     return getImage(trx, image.id);
   });
   site.wake.notify('events');
+  site.wake.notify(CATALOGUE);
   if (released === undefined) throw new Error(`image ${reference} is gone`);
   return released;
 }

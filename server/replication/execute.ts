@@ -20,6 +20,8 @@ const LEASE_MS = 60_000;
 
 /** How patient a run is with a parent that does not answer: a person waits seconds, the night minutes. */
 const PATIENCE = { command: 4, other: 8 } as const;
+/** How long a run waits for a parent that is in the middle of its own. */
+const WAIT_MS = { command: 120_000, other: 1_800_000 } as const;
 
 /**
  * Takes the unfinished run of a link and works on it until it ends, under the link's lease. Undefined when there is
@@ -88,7 +90,8 @@ async function work(site: Site, { run, link, signal }: { run: Run; link: Link; s
   const incoming = join(site.dataDir, 'store', 'incoming');
   await mkdir(incoming, { recursive: true, mode: 0o700 });
   await mkdir(join(site.dataDir, 'run'), { recursive: true, mode: 0o700 });
-  const parent = openParent(site, { parent: known, link });
+  const waitMs = run.trigger === 'command' ? WAIT_MS.command : WAIT_MS.other;
+  const parent = openParent(site, { parent: known, link, waitMs, signal });
   const pipes = await openPipeListener(join(site.dataDir, 'run', 'sync.sock'));
   let bytesRsync = 0;
   const traffic = () => ({ ...parent.traffic(), bytesRsync });

@@ -1,6 +1,6 @@
 import { AppError } from '../../core/errors.ts';
 import { OUR_PROTOCOLS, PLAIN_ENCODINGS, READ_ENCODINGS } from '../../core/negotiate.ts';
-import { ArchivePlan, type ArchiveRequest, SYNC_PROTOCOL } from '../../core/sync-protocol.ts';
+import { ArchivePlan, type ArchiveRequest, type Catalogue, type News, SYNC_PROTOCOL } from '../../core/sync-protocol.ts';
 import type { CatalogueSource, ContentSource } from '../../sync/replicate/ports.ts';
 import type { Link } from '../db/links.ts';
 import type { KnownServer } from '../db/servers.ts';
@@ -12,6 +12,7 @@ import { signerHint } from '../trust/signatures.ts';
 import { type AgentLoan, borrowAgent } from './parent-agents.ts';
 import { parentSays } from './parent-says.ts';
 import { withAlarm } from './refusals.ts';
+import { acceptTier } from './tier.ts';
 import { verifyCatalogue } from './verify-catalogue.ts';
 
 /** A parent as one run talks to it. */
@@ -29,9 +30,20 @@ export const TUNNEL_PROTOCOL = 'waystation-rsync';
 /** Some 20,000 objects in one answer, and plans of some 3 TiB: what a parent tells is not more than a child can hold in memory. */
 const CATALOGUE_LIMITS = { bytes: 32 * 1_048_576, values: 2_000_000 };
 const PLAN_LIMITS = { bytes: 4 * 1_048_576, values: 100_000 };
+export const NEWS_LIMITS = { bytes: 4096, values: 100 };
+/** How long one question for the end of a run at the parent may stay open. */
+const POLL_SECONDS = 25;
+
+export type ParentOptions = {
+  readonly parent: KnownServer;
+  readonly link: Link;
+  /** How long to wait for a parent that is in the middle of its own run; after that what it has published will do. */
+  readonly waitMs?: number;
+  readonly signal?: AbortSignal;
+};
 
 /** Prepares to talk to a parent; nothing is sent yet. Every call throws `config` when we were never enrolled there. */
-export function openParent(site: Site, { parent, link }: { parent: KnownServer; link: Link }): ParentClient {
+export function openParent(site: Site, { parent, link, waitMs = 0, signal }: ParentOptions): ParentClient {
   let opened: { readonly loan: AgentLoan; readonly before: ReturnType<PinnedAgent['bytes']> } | undefined;
   const agent = () => {
     opened ??= openLoan(site, parent);
@@ -53,20 +65,33 @@ export function openParent(site: Site, { parent, link }: { parent: KnownServer; 
     return newest === undefined ? {} : { signer: signerHint(newest.keyId) };
   };
   let answer: unknown;
+  const { oldest, newest } = OUR_PROTOCOLS;
+  const query = { protocol: String(oldest), newest: String(newest), epoch: String(link.heldEpoch), since: String(link.heldGeneration) };
   const askCatalogue = async () => {
-    const { oldest, newest } = OUR_PROTOCOLS;
-    const numbers = { protocol: oldest, newest, epoch: link.heldEpoch, since: link.heldGeneration };
-    const query = {
-      ...Object.fromEntries(Object.entries(numbers).map(([key, number]) => [key, String(number)])),
-      ...(await knownSigner()),
-    };
-    answer = await parentSays(pinnedJson(ask(), { url: at('catalogue', query), limits: CATALOGUE_LIMITS }));
+    answer = await parentSays(
+      pinnedJson(ask(), { url: at('catalogue', { ...query, ...(await knownSigner()) }), limits: CATALOGUE_LIMITS }),
+    );
+  };
+  const settle = async () => {
+    const endsMs = performance.now() + waitMs;
+    while (isBusy(answer) && performance.now() < endsMs) {
+      const url = at('wait', { ...query, settled: 'true', seconds: String(POLL_SECONDS) });
+      const news = await pinnedJson(ask(), { url, limits: NEWS_LIMITS, ...(signal === undefined ? {} : { signal }) });
+      if (!(news as News).busy) await askCatalogue();
+    }
   };
   return {
-    reach: askCatalogue,
+    async reach() {
+      await askCatalogue();
+      await settle();
+    },
     async read() {
       if (answer === undefined) await askCatalogue();
-      return withAlarm(site, link, () => verifyCatalogue(site, { parent, link }, answer));
+      return withAlarm(site, link, async () => {
+        const verified = await verifyCatalogue(site, { parent, link }, answer);
+        await acceptTier(site, link, (answer as Catalogue).tier);
+        return verified;
+      });
     },
     async requestArchive({ have, want, wantChunks, isPlain }) {
       const body: ArchiveRequest = {
@@ -99,6 +124,10 @@ function openLoan(site: Site, parent: KnownServer) {
   return { loan, before: loan.agent.bytes() };
 }
 
+function isBusy(answer: unknown): boolean {
+  return (answer as { tier?: { busy?: boolean } } | undefined)?.tier?.busy === true;
+}
+
 function parsePlan(answer: unknown): ArchivePlan {
   const parsed = ArchivePlan.safeParse(answer);
   if (parsed.success) return parsed.data;
@@ -107,7 +136,8 @@ function parsePlan(answer: unknown): ArchivePlan {
   });
 }
 
-function notEnrolled(parent: KnownServer): AppError {
+/** We hold nothing by which that parent would know us. */
+export function notEnrolled(parent: KnownServer): AppError {
   return new AppError('config', `this server holds no certificate for its parent ${parent.name}`, {
     hint: 'enrol again: waystation server token at the parent, waystation server join URL here',
   });

@@ -13,6 +13,7 @@ import { relatedManifests, wantedManifests } from '../holdings/wanted.ts';
 import type { Site } from '../site.ts';
 import { noteKept } from './new-epoch.ts';
 import { publishReplicas } from './publish.ts';
+import { CATALOGUE } from './wait-for-news.ts';
 
 /** Bytes and requests that this process added to the run. */
 export type Traffic = { bytesReceived: number; bytesSent: number; bytesRsync: number; requests: number };
@@ -51,6 +52,7 @@ export function openRecords(site: Site, given: { run: Run; link: Link; traffic: 
     state = next;
     site.wake.notify('runs');
     site.wake.notify(IMAGES);
+    site.wake.notify(CATALOGUE);
   };
 
   const publish = async (trx: Parameters<typeof publishReplicas>[1], catalogue: VerifiedCatalogue, at: number) => {

@@ -16,8 +16,11 @@ export async function listLineage(site: Pick<Site, 'db'>): Promise<Ancestor[]> {
 
 /** Throws `wrong_state` when one of these is `serverId`: servers form a tree. */
 export function refuseCycle(ancestors: readonly Ancestor[], serverId: Id): void {
-  if (!ancestors.some((ancestor) => ancestor.serverId === serverId)) return;
-  throw new AppError('wrong_state', `server ${serverId} would be above itself`, { hint: 'servers form a tree: choose another parent' });
+  if (ancestors.some((ancestor) => ancestor.serverId === serverId)) throw aboveItself(serverId);
+}
+
+export function aboveItself(serverId: Id): AppError {
+  return new AppError('wrong_state', `server ${serverId} would be above itself`, { hint: 'servers form a tree: choose another parent' });
 }
 
 export type Vouchers = { readonly signers: SignerRecord[]; readonly endorsements: Endorsement[] };

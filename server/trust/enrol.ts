@@ -8,11 +8,13 @@ import { type EnrolAnswer, type EnrolRequest, type SignerRecord, SYNC_PROTOCOL }
 import { hashToken } from '../api/identity.ts';
 import { type EnrolTokenRow, findEnrolToken, useEnrolToken } from '../db/enrol-tokens.ts';
 import { appendEvent } from '../db/events.ts';
+import { listLinks } from '../db/links.ts';
 import { inTransaction, isUniqueViolation } from '../db/open.ts';
 import { createServer, findServerByName, getServer, type KnownServer, updateServer } from '../db/servers.ts';
 import { saveSigner } from '../db/signers.ts';
+import { aboveUs } from '../replication/tier.ts';
 import type { Site } from '../site.ts';
-import { listLineage, refuseCycle } from './endorse.ts';
+import { aboveItself, listLineage, refuseCycle } from './endorse.ts';
 import { verifySigner } from './signatures.ts';
 
 type Request = z.infer<typeof EnrolRequest>;
@@ -31,6 +33,8 @@ export async function enrolChild(site: Site, request: Request): Promise<z.infer<
   const child = readChild(site, request);
   const ancestors = await listLineage(site);
   refuseCycle(ancestors, child.id);
+  const [link] = await listLinks(site.db);
+  if (link !== undefined && aboveUs(link).includes(child.id)) throw aboveItself(child.id);
   const issued = await site.keys.issueClientCertificate(request.csr, child.id, site.now());
   await redeemDecided(site, request, { ...child, certificateKeyId: issued.keyId });
   site.log.info('server enrolled', { server: child.id, name: child.name });

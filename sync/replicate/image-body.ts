@@ -6,6 +6,8 @@ import type { ImageBody } from '../../core/image.ts';
 
 const digest = z.string().regex(/^sha256:[0-9a-f]{64}$/);
 const bytes = z.number().int().nonnegative().max(MAX_DISK_BYTES);
+/** Epoch milliseconds that a Date can hold. */
+const time = z.number().int().nonnegative().max(8.64e15);
 
 /** As `image import --version` takes them. */
 const VERSION = /^[A-Za-z0-9][A-Za-z0-9._+-]{0,62}$/;
@@ -34,14 +36,14 @@ const Body = z.object({
   arch: z.enum(['amd64', 'arm64']),
   sizeBytes: bytes,
   usedBytes: bytes,
-  createdAt: z.number().int(),
+  createdAt: time,
   group: z
     .string()
     .regex(/^[a-z0-9][a-z0-9._-]{0,62}$/)
     .optional(),
-  activateAt: bytes.optional(),
+  activateAt: time.optional(),
   rings: z
-    .array(z.object({ ring: z.number().int().min(0).max(1000).nullable(), at: bytes }))
+    .array(z.object({ ring: z.number().int().min(0).max(1000).nullable(), at: time }))
     .max(100)
     .optional(),
   disk: z

@@ -1,6 +1,8 @@
 import { z } from 'zod';
 import type { Image } from '../../../core/image.ts';
+import { updateLinkAfterParent } from '../../db/links.ts';
 import { planScope, type ScopePlan, setScope } from '../../holdings/scope.ts';
+import { LINKS } from '../../replication/follow-parent.ts';
 import { onlyLink } from '../../replication.ts';
 import { actorOf } from '../actor.ts';
 import { type Route, route } from '../route.ts';
@@ -14,7 +16,7 @@ const Scope = z.strictObject({
 });
 const ScopeInput = z.strictObject({ scope: Scope, dryRun: z.boolean().default(false) });
 
-/** Of which images our link fetches the content. */
+/** What of the parent's our link fetches, and whether it follows the parent. */
 export const SCOPE_ROUTES: readonly Route[] = [
   route({
     method: 'GET',
@@ -35,6 +37,19 @@ export const SCOPE_ROUTES: readonly Route[] = [
       const link = await onlyLink(site);
       const plan = dryRun ? await planScope(site.db, site.self, scope) : await setScope(site, { link, scope, actor: actorOf(identity) });
       return { scope, dryRun, ...viewPlan(plan) };
+    },
+  }),
+  route({
+    method: 'PUT',
+    path: '/api/v1/links/after-parent',
+    listener: 'api',
+    action: 'link.write',
+    summary: 'Whether a run starts when the parent has published.',
+    input: z.strictObject({ afterParent: z.boolean() }),
+    handle: async ({ site }, { afterParent }) => {
+      await updateLinkAfterParent(site.db, (await onlyLink(site)).id, afterParent);
+      site.wake.notify(LINKS);
+      return { afterParent };
     },
   }),
 ];

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { type KnownServer, listServers } from '../../db/servers.ts';
 import { raiseEpoch } from '../../epoch.ts';
+import { giveRing } from '../../holdings/rings.ts';
 import { findServer, revokeServer } from '../../servers.ts';
 import { joinParent } from '../../trust/join.ts';
 import { actorOf } from '../actor.ts';
@@ -15,6 +16,8 @@ const Server = z.object({
   fingerprint: z.string().nullable(),
   createdAt: z.iso.datetime(),
   seenAt: z.iso.datetime().nullable(),
+  /** Of a child: its own ring. */
+  ring: z.number().int().nullable(),
 });
 
 /** A server as the interface shows it; `fingerprint` is the SHA-256 of its CA's SPKI. */
@@ -30,6 +33,7 @@ export function viewServer(server: KnownServer): z.infer<typeof Server> {
     fingerprint: caPin,
     createdAt: isoTime(createdAt),
     seenAt: seenAt === null ? null : isoTime(seenAt),
+    ring: server.ring ?? null,
   };
 }
 
@@ -73,6 +77,17 @@ export const SERVER_ROUTES: readonly Route[] = [
     output: Server,
     handle: async ({ site, identity }, { url, token }) =>
       viewServer((await joinParent(site, { url, token, actor: actorOf(identity) })).parent),
+  }),
+  route({
+    method: 'PUT',
+    path: '/api/v1/servers/:server/ring',
+    listener: 'api',
+    action: 'server.write',
+    summary: 'Give a child its ring (0: the pilots), or none of its own (null)',
+    input: z.strictObject({ ring: z.number().int().min(0).max(1000).nullable() }),
+    output: Server,
+    handle: async ({ site, identity, params }, { ring }) =>
+      viewServer(await giveRing(site, params['server'] ?? '', { ring, actor: actorOf(identity) })),
   }),
   route({
     method: 'POST',

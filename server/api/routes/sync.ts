@@ -1,12 +1,15 @@
 import { z } from 'zod';
 import { AppError } from '../../../core/errors.ts';
+import type { Id } from '../../../core/ids.ts';
 import { commonProtocol, OUR_PROTOCOLS, type Spoken } from '../../../core/negotiate.ts';
-import { ArchivePlan, ArchiveRequest, Catalogue } from '../../../core/sync-protocol.ts';
+import { ArchivePlan, ArchiveRequest, Catalogue, News } from '../../../core/sync-protocol.ts';
 import { answerCatalogue } from '../../catalogue.ts';
-import { touchServer } from '../../db/servers.ts';
+import { getCatalogueNumbers } from '../../db/objects.ts';
+import { noteChildAsked } from '../../db/servers.ts';
 import { offerArchive, takeArchive } from '../../replication/archive-shelf.ts';
 import { TUNNEL_PROTOCOL } from '../../replication/parent-client.ts';
 import { serveTunnel } from '../../replication/serve-tunnel.ts';
+import { waitForNews } from '../../replication/wait-for-news.ts';
 import { type Route, type RouteContext, route } from '../route.ts';
 import type { UpgradeRoute } from '../upgrade.ts';
 
@@ -18,6 +21,7 @@ const CatalogueQuery = z.object({
   since: number,
   signer: z.string().max(64).optional(),
 });
+const WaitQuery = CatalogueQuery.extend({ settled: z.enum(['true', 'false']).default('false'), seconds: number.max(50).default(25) });
 
 /** What children ask of us as their parent (core/sync-protocol.ts). */
 export const SYNC_ROUTES: readonly Route[] = [
@@ -31,8 +35,21 @@ export const SYNC_ROUTES: readonly Route[] = [
     output: Catalogue,
     handle: async (context, { protocol: oldest, newest = oldest, epoch, since, signer }) => {
       const protocol = chooseProtocol({ oldest, newest });
-      await greet(context);
-      return answerCatalogue(context.site, { protocol, epoch, since, signer });
+      await greet(context, { epoch, since });
+      return answerCatalogue(context.site, { protocol, epoch, since, signer }, callerOf(context));
+    },
+  }),
+  route({
+    method: 'GET',
+    path: '/api/v1/sync/wait',
+    listener: 'api',
+    action: 'sync.catalogue',
+    summary: 'Answers when the catalogue is past a generation, or after a time.',
+    input: WaitQuery,
+    output: News,
+    handle: async ({ site, signal }, { protocol: oldest, newest = oldest, epoch, since, settled, seconds }) => {
+      chooseProtocol({ oldest, newest });
+      return waitForNews(site, { epoch, since, settled: settled === 'true', timeoutMs: seconds * 1000 }, signal);
     },
   }),
   route({
@@ -64,8 +81,17 @@ export const TUNNEL_UPGRADE: UpgradeRoute = {
   },
 };
 
-async function greet({ site, identity }: RouteContext): Promise<void> {
-  if (identity.kind === 'server') await touchServer(site.db, identity.serverId, site.now());
+/** Whose catalogue request this is, and what it says of the child's last run. */
+async function greet(context: RouteContext, held: { epoch: number; since: number }): Promise<void> {
+  const { site } = context;
+  const child = callerOf(context);
+  if (child === undefined) return;
+  const told = await getCatalogueNumbers(site.db);
+  await noteChildAsked(site.db, child, { held: { epoch: held.epoch, generation: held.since }, told, now: site.now() });
+}
+
+function callerOf({ identity }: RouteContext): Id | undefined {
+  return identity.kind === 'server' ? identity.serverId : undefined;
 }
 
 /** The protocol to answer in. Throws `version_mismatch` when the child speaks none of ours. */
