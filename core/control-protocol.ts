@@ -166,6 +166,7 @@ export const COMMANDS = {
   'target.add': TargetCommand,
   'target.group': z.object({ targetId: id, group: name.nullable() }),
   'target.remove': z.object({ targetId: id }),
+  'target.approve': z.object({ targetId: id, keyId: digest }),
   'order.create': OrderCommand,
   'order.stop': z.object({ orderId: id }),
   'setting.put': z.object({ key: z.string().max(64), value: z.string().max(64).nullable() }),

@@ -11,6 +11,8 @@ export type LogFilter = {
   readonly runId?: string | undefined;
   /** Any of a target's marks: id, name, MAC, UUID; a line that names one of them is kept. */
   readonly target?: readonly string[] | undefined;
+  /** Epoch ms: only lines written then or later. */
+  readonly since?: number | undefined;
 };
 
 /** The newest lines that pass the filter, at most `limit`, oldest first; from the rotated files of DIR/log. */
@@ -59,7 +61,8 @@ export function parseLine(text: string): LogLine | undefined {
   }
 }
 
-export function matches(line: LogLine, { orderId, runId, target }: LogFilter): boolean {
+export function matches(line: LogLine, { orderId, runId, target, since }: LogFilter): boolean {
+  if (since !== undefined && !(Date.parse(line.time) >= since)) return false;
   if (orderId !== undefined && line['orderId'] !== orderId) return false;
   if (runId !== undefined && line['runId'] !== runId) return false;
   if (target === undefined) return true;

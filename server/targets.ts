@@ -2,6 +2,6 @@
 export type { Boot } from './db/boots.ts';
 export type { Target } from './db/targets.ts';
 export { createBoot, getBoot } from './targets/boots.ts';
-export { type AddedTarget, addTarget, getTarget, listTargets, removeTarget } from './targets/manage.ts';
+export { type AddedTarget, addTarget, getTarget, groupTarget, listTargets, removeTarget } from './targets/manage.ts';
 export { noteTarget, seeTarget } from './targets/see.ts';
 export type { Sighting } from './targets/sighting.ts';

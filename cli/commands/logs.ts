@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import type { Command } from 'commander';
+import { type Command, InvalidArgumentError } from 'commander';
 import type { Json } from '../../core/canonical-json.ts';
 import { AppError } from '../../core/errors.ts';
 import { LOG_FILE } from '../../server/log.ts';
@@ -10,7 +10,7 @@ import type { Frame } from '../frame.ts';
 import { cleanText } from '../output.ts';
 import { wholeNumber } from '../parse.ts';
 
-type Options = { follow?: boolean; order?: string; run?: string; target?: string; lines: number };
+type Options = { follow?: boolean; order?: string; run?: string; target?: string; since?: string; server?: string; lines: number };
 
 export function register(program: Command, frame: Frame): void {
   program
@@ -20,9 +20,16 @@ export function register(program: Command, frame: Frame): void {
     .option('--order <id>', 'only lines about this order')
     .option('--run <id>', 'only lines about this replication run')
     .option('--target <target>', 'only lines about this target: id, name, UUID or MAC')
+    .option('--since <time>', 'only lines written then or later: 2h, 3d, or an ISO 8601 time', sinceTime)
+    .option('--server <server>', 'of a server below this one, fetched from there (at most 1,000 lines)')
     .option('--lines <n>', 'how many of the newest lines', wholeNumber, 200)
-    .addHelpText('after', '\nWorks with the server up and down. Exit codes: 0 done, 66 no server in the directory')
-    .action(async (options: Options) => (frame.url === undefined ? fromFiles(frame, options) : fromServer(frame, options)));
+    .addHelpText(
+      'after',
+      '\nWorks with the server up and down. Exit codes: 0 done, 66 no server in the directory, no such server, 69 it does not answer',
+    )
+    .action(async (options: Options) =>
+      frame.url === undefined && options.server === undefined ? fromFiles(frame, options) : fromServer(frame, options),
+    );
 }
 
 async function fromFiles(frame: Frame, options: Options): Promise<void> {
@@ -30,6 +37,7 @@ async function fromFiles(frame: Frame, options: Options): Promise<void> {
   const filter: LogFilter = {
     orderId: options.order,
     runId: options.run,
+    since: options.since === undefined ? undefined : Date.parse(options.since),
     target: options.target === undefined ? undefined : await marksOf(frame, options.target),
   };
   if (!options.follow) {
@@ -52,7 +60,7 @@ async function fromServer(frame: Frame, options: Options): Promise<void> {
   if (options.follow)
     throw new AppError('usage', 'logs --follow reads the files of a data directory', { hint: 'use it on the server with --data' });
   const query = new URLSearchParams({ limit: String(Math.max(1, options.lines)) });
-  for (const key of ['order', 'run', 'target'] as const) if (options[key] !== undefined) query.set(key, options[key]);
+  for (const key of ['order', 'run', 'target', 'since', 'server'] as const) if (options[key] !== undefined) query.set(key, options[key]);
   const client = await frame.connect();
   const { items } = await client.get<{ items: LogLine[] }>(`/api/v1/logs?${query}`);
   printAll(frame, items);
@@ -78,4 +86,13 @@ function printAll(frame: Frame, lines: readonly LogLine[]): void {
 function readable({ time, level, event, ...fields }: LogLine): string {
   const rest = Object.entries(fields).map(([key, value]) => `${key}=${typeof value === 'string' ? value : JSON.stringify(value)}`);
   return cleanText([time, level.padEnd(5), event, ...rest].join(' '));
+}
+
+/** `30m`, `2h`, `3d` before now, or a time; as ISO 8601. */
+function sinceTime(text: string): string {
+  const match = /^(\d{1,6})([mhd])$/.exec(text);
+  const unit = { m: 60_000, h: 3_600_000, d: 86_400_000 }[match?.[2] ?? ''] ?? 0;
+  const at = match === null ? Date.parse(text) : Date.now() - Number(match[1]) * unit;
+  if (Number.isNaN(at)) throw new InvalidArgumentError('It must be a time like 30m, 2h, 3d or 2026-05-01T06:00:00Z.');
+  return new Date(at).toISOString();
 }

@@ -58,8 +58,16 @@ async function list(frame: Frame, options: { target?: string; limit?: number; be
   const page = await client.get<{ items: OrderView[]; next: string | null }>(`/api/v1/orders?${query}`);
   frame.print(page as unknown as Json, () =>
     table(
-      ['ORDER', 'STATE', 'TARGET', 'IMAGE', 'PROGRESS', 'CREATED'],
-      page.items.map((item) => [item.id, item.state, item.target, item.image, progressText(item), item.createdAt]),
+      ['ORDER', 'STATE', 'TARGET', 'SERVER', 'IMAGE', 'PROGRESS', 'CREATED'],
+      page.items.map((item) => [
+        item.id,
+        item.state,
+        item.target,
+        item.server,
+        item.image,
+        item.note ?? progressText(item),
+        item.createdAt,
+      ]),
     ),
   );
 }
@@ -105,9 +113,11 @@ function printOrder(frame: Frame, order: OrderView): void {
       ['order', order.id],
       ['state', order.silentSince === null ? order.state : `${order.state}, its agent is silent since ${order.silentSince}`],
       ['target', order.target],
+      ['server', order.server],
       ['image', order.image],
       ['progress', progressText(order)],
       ['speed', speedText(order)],
+      ...(order.note === null ? [] : ([['note', order.note]] as const)),
       ...(order.error === null ? [] : ([['error', errorText(order.error)]] as const)),
       ['created', order.createdAt],
       ['ended', order.endedAt],

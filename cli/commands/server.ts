@@ -1,16 +1,15 @@
 import { type Command, InvalidArgumentError } from 'commander';
 import type { Json } from '../../core/canonical-json.ts';
 import { AppError } from '../../core/errors.ts';
-import { viewServer } from '../../server/api/routes/servers.ts';
-import { listServers } from '../../server/db/servers.ts';
+import { showServer, viewServer, viewServers } from '../../server/api/routes/servers.ts';
 import { type CatalogueNumbers, raiseEpoch } from '../../server/epoch.ts';
-import { findServer, revokeServer } from '../../server/servers.ts';
+import { revokeServer } from '../../server/servers.ts';
 import type { Site } from '../../server/site.ts';
 import { issueEnrolToken } from '../../server/trust/enrol-token.ts';
 import { joinParent } from '../../server/trust/join.ts';
 import type { Client } from '../client.ts';
 import type { Frame } from '../frame.ts';
-import { details, table } from '../output.ts';
+import { details, formatBytes, table } from '../output.ts';
 
 type ServerView = ReturnType<typeof viewServer>;
 
@@ -29,6 +28,10 @@ export function register(program: Command, frame: Frame): void {
     .command('show <server>')
     .description('show one server, by name or id')
     .action((reference: string) => show(frame, reference));
+  server
+    .command('set <server> <setting...>')
+    .description('set policies of this server or of one below it: approve=auto|operator, unknownTargets=engine|disk; KEY= gives one back')
+    .action((reference: string, settings: string[]) => set(frame, reference, settings));
   server
     .command('token')
     .description('make a one-time token with which another server enrols here')
@@ -73,15 +76,34 @@ async function raise(frame: Frame, isAgreed: boolean): Promise<void> {
   frame.print(numbers, `epoch ${numbers.epoch}, generation ${numbers.generation}`);
 }
 
+async function set(frame: Frame, reference: string, pairs: readonly string[]): Promise<void> {
+  const client = await frame.connect();
+  const done: { server: string; settings: Record<string, { value: string | null; from: string }>; note: string | null }[] = [];
+  for (const pair of pairs) {
+    const [, key, value] = /^([^=]+)=(.*)$/.exec(pair) ?? [];
+    if (key === undefined || value === undefined) throw new AppError('usage', `"${pair}" is not KEY=VALUE`, { hint: 'approve=operator' });
+    done.push(await client.put(`/api/v1/servers/${encodeURIComponent(reference)}/settings`, { key, value: value === '' ? null : value }));
+  }
+  const last = done.at(-1);
+  const settings = Object.assign({}, ...done.map((one) => one.settings)) as (typeof done)[number]['settings'];
+  frame.print({ server: last?.server ?? reference, settings, note: last?.note ?? null }, () =>
+    details([
+      ['server', last?.server],
+      ...Object.entries(settings).map(([key, { value, from }]) => [key, value === null ? 'given back' : `${value} (${from})`] as const),
+      ...(last?.note ? ([['note', last.note]] as const) : []),
+    ]),
+  );
+}
+
 async function list(frame: Frame): Promise<void> {
   const items = await work(frame, {
     client: async (client) => (await client.get<{ items: ServerView[] }>('/api/v1/servers')).items,
-    site: async (site) => (await listServers(site.db)).map(viewServer),
+    site: viewServers,
   });
   frame.print({ items, next: null } as unknown as Json, () =>
     table(
-      ['NAME', 'RELATION', 'STATE', 'URL', 'ID'],
-      items.map((item) => [item.name, item.relation, item.state, item.url, item.id]),
+      ['NAME', 'RELATION', 'STATE', 'REPORTED', 'WAITING', 'URL', 'ID'],
+      items.map((item) => [item.name, relationOf(item), item.state, item.reportedAt, item.waiting || null, item.url, item.id]),
     ),
   );
 }
@@ -91,9 +113,13 @@ async function show(frame: Frame, reference: string): Promise<void> {
     frame,
     await work(frame, {
       client: (client) => client.get<ServerView>(`/api/v1/servers/${encodeURIComponent(reference)}`),
-      site: async (site) => viewServer(await findServer(site, reference)),
+      site: (site) => showServer(site, reference),
     }),
   );
+}
+
+function relationOf({ relation, via }: ServerView): string {
+  return via === null ? relation : `behind ${via}`;
 }
 
 async function token(frame: Frame, { name, ttl }: { name?: string; ttl?: number }): Promise<void> {
@@ -162,18 +188,37 @@ async function work<Result>(
 }
 
 function printServer(frame: Frame, server: ServerView): void {
-  frame.print(server, () =>
+  frame.print(server as unknown as Json, () =>
     details([
       ['name', server.name],
       ['id', server.id],
-      ['relation', server.relation],
+      ['relation', relationOf(server)],
       ['state', server.state],
       ['url', server.url],
       ['fingerprint', server.fingerprint],
       ['seen', server.seenAt],
       ...(server.relation === 'child' ? ([['ring', server.ring ?? 'none']] as const) : []),
+      ...(server.waiting === 0 ? [] : ([['waiting', `${server.waiting} commands to be fetched`]] as const)),
+      ...statusLines(server),
     ]),
   );
+}
+
+function statusLines({ status, reportedAt }: ServerView): (readonly [string, string | null])[] {
+  if (status === null) return [];
+  const { disk, run, settings, alarms } = status;
+  return [
+    ['reported', reportedAt],
+    ['version', status.version],
+    ['free space', `${formatBytes(disk.freeBytes)} of ${formatBytes(disk.totalBytes)}`],
+    [
+      'images',
+      status.images.map(({ reference, state }) => (state === 'published' ? reference : `${reference} (${state})`)).join(', ') || null,
+    ],
+    ['run', run === null ? null : [run.state, run.percent === null ? '' : `${run.percent} %`, run.error ?? ''].filter(Boolean).join(', ')],
+    ...Object.entries(settings).map(([key, { value, from }]) => [key, `${value} (${from})`] as const),
+    ...alarms.map((words) => ['ALARM', words] as const),
+  ];
 }
 
 /** `90`, `90s`, `30m`, `24h`, `7d` as seconds. */

@@ -4,7 +4,7 @@ import type { TargetView } from '../../server/targets/view.ts';
 import type { Frame } from '../frame.ts';
 import { details, formatBytes, table } from '../output.ts';
 
-type AddOptions = { mac?: string[]; uuid?: string; serial?: string; arch?: string; firmware?: string };
+type AddOptions = { mac?: string[]; uuid?: string; serial?: string; arch?: string; firmware?: string; server?: string };
 type Page = { items: TargetView[]; next: string | null };
 
 const EXITS = '\nExit codes: 0 done, 64 usage, 65 name taken, ambiguous or order still active, 66 not found, 69 no server runs';
@@ -16,7 +16,7 @@ export function register(program: Command, frame: Frame): void {
     .addHelpText('after', EXITS);
   target
     .command('list')
-    .description('list targets, the discovered ones too')
+    .description('list targets, the discovered ones and those of servers below too')
     .action(() => list(frame));
   target
     .command('show <T>')
@@ -30,7 +30,12 @@ export function register(program: Command, frame: Frame): void {
     .option('--serial <serial>', 'serial number as its firmware tells it')
     .option('--arch <arch>', 'amd64 or arm64')
     .option('--firmware <firmware>', 'bios or uefi')
+    .option('--server <server>', 'the server below this one that it lives at')
     .action((name: string, options: AddOptions) => add(frame, name, options));
+  target
+    .command('group <group> <T...>')
+    .description('give targets to a group, "-" takes them out of theirs')
+    .action((group: string, references: string[]) => regroup(frame, group, references));
   target
     .command('approve <T>')
     .description('let the agent key that waits speak for its machine (when "approve" is "operator")')
@@ -53,8 +58,8 @@ async function list(frame: Frame): Promise<void> {
   }
   frame.print({ items, next: null } as unknown as Json, () =>
     table(
-      ['NAME', 'MAC', 'STATE', 'ORDER', 'SEEN', 'ID'],
-      items.map((item) => [item.name, item.macs[0], stateOf(item), item.order?.state, item.seenAt, item.id]),
+      ['NAME', 'SERVER', 'GROUP', 'MAC', 'STATE', 'ORDER', 'SEEN', 'ID'],
+      items.map((item) => [item.name, item.server, item.group, item.macs[0], stateOf(item), item.order?.state, item.seenAt, item.id]),
     ),
   );
 }
@@ -67,6 +72,17 @@ async function show(frame: Frame, reference: string): Promise<void> {
 async function add(frame: Frame, name: string, { mac, ...facts }: AddOptions): Promise<void> {
   const client = await frame.connect();
   printTarget(frame, await client.post<TargetView>('/api/v1/targets', { name, ...facts, ...(mac === undefined ? {} : { macs: mac }) }));
+}
+
+async function regroup(frame: Frame, group: string, references: readonly string[]): Promise<void> {
+  const client = await frame.connect();
+  const items: TargetView[] = [];
+  for (const reference of references) {
+    items.push(await client.put<TargetView>(`${pathOf(reference)}/group`, { group: group === '-' ? null : group }));
+  }
+  frame.print({ items, next: null } as unknown as Json, () =>
+    items.map((item) => `${item.name ?? item.id}: ${item.group ?? 'no group'}`).join('\n'),
+  );
 }
 
 async function approve(frame: Frame, reference: string, keyId: string): Promise<void> {
@@ -97,6 +113,8 @@ function printTarget(frame: Frame, target: TargetView): void {
     details([
       ['name', target.name],
       ['id', target.id],
+      ['server', target.server],
+      ['group', target.group],
       ['state', stateOf(target)],
       ['order', order && `${order.state}: ${order.image} (${order.id})`],
       ...agentLines(target.agent),

@@ -1,5 +1,6 @@
 import type { Knex } from 'knex';
 import { authorise } from '../../core/authorise.ts';
+import type { Json } from '../../core/canonical-json.ts';
 import {
   CONTROL_PROTOCOL,
   MAX_REPORT_BYTES,
@@ -14,7 +15,7 @@ import type { Id } from '../../core/ids.ts';
 import { insertEvents, type StoredEvent } from '../db/events.ts';
 import { inTransaction } from '../db/open.ts';
 import { putOrigin, reachOf } from '../db/origins.ts';
-import { countReported, lockMark, moveMark, putReported, replaceWords } from '../db/reported.ts';
+import { countReported, getReported, lockMark, moveMark, putReported, replaceWords } from '../db/reported.ts';
 import type { Site } from '../site.ts';
 
 /** Things that one server may keep here; a branch has thousands of orders, not hundreds of thousands. */
@@ -49,6 +50,7 @@ async function takeBatch(site: Site, trx: Knex.Transaction, { sender, batch, cha
   refuseDisorder(batch);
   const at = site.now();
   await putOrigin(trx, { id: origin, via: sender, seenAt: at });
+  if (batch.stream === 'events') for (const event of batch.items) await noteRefusal(trx, sender, event);
   if (batch.stream === 'events')
     await insertEvents(
       trx,
@@ -95,6 +97,21 @@ async function storeStates(
     if (kind === 'target') await replaceWords(trx, origin, subject, wordsOf(subject, body));
     if (kind === 'order') changed.add(OrderReport.safeParse(body).data?.targetId ?? '');
   }
+}
+
+/** A command of ours that did not arrive or was not understood: the copy of its order, which nobody else will ever report, says so. */
+async function noteRefusal(
+  trx: Knex,
+  sender: Id,
+  { kind, at, data }: { kind: string; at: number; data: Record<string, Json> },
+): Promise<void> {
+  const { orderId, dest, words, code } = data as Record<string, unknown>;
+  if (kind !== 'control.refused' || typeof orderId !== 'string' || typeof dest !== 'string') return;
+  const row = await getReported(trx, { origin: dest as Id, kind: 'order', subject: orderId });
+  if (row?.seq !== 0 || (await reachOf(trx, dest as Id)) !== sender) return;
+  const ended = { state: 'failed', note: null, endedAt: new Date(at).toISOString(), revision: 1 };
+  const error = { code: String(code).slice(0, 64), message: String(words).slice(0, 4096) };
+  await putReported(trx, { ...row, body: { ...(row.body as Record<string, Json>), ...ended, error } });
 }
 
 function wordsOf(subject: string, body: unknown): string[] {

@@ -1,8 +1,10 @@
 import { describeError } from '../../core/errors.ts';
 import type { Id } from '../../core/ids.ts';
 import { listServers } from '../db/servers.ts';
+import { activateWaiting } from '../orders/accept.ts';
 import type { Site } from '../site.ts';
 import { openChannel, type ParentChannel } from './parent-channel.ts';
+import { pullOnce } from './pull.ts';
 import { freshReportState, reportOnce } from './report.ts';
 import { watchSelf } from './status.ts';
 
@@ -34,7 +36,7 @@ export function startControl(site: Site): { readonly close: () => Promise<void> 
             channels.push(channel);
             return channel;
           };
-          loops.set(parent.id, Promise.all([reportUp(site, open(), signal)]));
+          loops.set(parent.id, Promise.all([reportUp(site, open(), signal), pullDown(site, open(), parent.id, signal)]));
         }
       } catch (error) {
         site.log.error('the parents of this server cannot be read', { error: describeError(error).message });
@@ -42,7 +44,7 @@ export function startControl(site: Site): { readonly close: () => Promise<void> 
       await woken;
     }
   };
-  const running = Promise.all([watch(), watchSelf(site, signal)]);
+  const running = Promise.all([watch(), watchSelf(site, signal), watchWaiting(site, signal)]);
   return {
     close: async () => {
       stopping.abort();
@@ -62,6 +64,20 @@ async function reportUp(site: Site, channel: ParentChannel, signal: AbortSignal)
     const woken = site.wake.wait('events', LOOK_AGAIN_MS, signal);
     while (!signal.aborted && (await reportOnce(site, channel, believed, signal)));
     state = believed;
+    await woken;
+    await site.wake.wait('breath', BREATH_MS, signal);
+  });
+}
+
+async function pullDown(site: Site, channel: ParentChannel, parentId: Id, signal: AbortSignal): Promise<void> {
+  await keepTrying(site, { what: 'control by the parent', signal }, () => pullOnce(site, channel, parentId, signal));
+}
+
+/** Orders that wait for their image start soon after a run has published it. */
+async function watchWaiting(site: Site, signal: AbortSignal): Promise<void> {
+  await keepTrying(site, { what: 'orders that wait', signal }, async () => {
+    const woken = site.wake.wait('runs', LOOK_AGAIN_MS, signal);
+    await activateWaiting(site);
     await woken;
     await site.wake.wait('breath', BREATH_MS, signal);
   });

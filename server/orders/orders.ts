@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import type { Knex } from 'knex';
 import { AppError } from '../../core/errors.ts';
-import { newId, printable } from '../../core/ids.ts';
+import { type Id, newId, printable } from '../../core/ids.ts';
 import { insertDeployJob } from '../db/jobs.ts';
 import { findActiveOrder, findOrder, insertOrder, type Order, selectOrders } from '../db/orders.ts';
 import type { Site } from '../site.ts';
@@ -47,7 +47,8 @@ export async function createOrder(site: Site, request: OrderRequest): Promise<Or
   }
 }
 
-function refuseMisfit(target: Target, image: DeployImage): void {
+/** Throws `does_not_fit` when what is known of the machine speaks against the image. */
+export function refuseMisfit(target: Pick<Target, 'id' | 'name' | 'arch' | 'firmware'>, image: DeployImage): void {
   const { arch, bootType } = image.params;
   if (target.arch !== null && target.arch !== arch) {
     throw misfit(`image ${image.reference} is for ${arch}, target ${nameOf(target)} is ${target.arch}`);
@@ -69,7 +70,7 @@ async function refuseSecondOrder(db: Knex, target: Target): Promise<void> {
   });
 }
 
-function nameOf(target: Target): string {
+function nameOf(target: Pick<Target, 'id' | 'name'>): string {
   return target.name ?? target.id;
 }
 
@@ -96,11 +97,17 @@ export async function listOrders(
 /** Stops an order: at once, or by way of `cancelling` while an agent holds it. Errors: `not_found`, `wrong_state` when it ended otherwise. */
 export async function stopOrder(site: Site, id: string, actor: string): Promise<Order> {
   const order = await getOrder(site, id);
-  const stop = async (trx: Knex.Transaction): Promise<Order> => {
-    const stopped = await advanceOrder(site, trx, order.id, 'stop', { actor });
-    // The agent wrote the disk and went away with the reboot: nobody is left to let go.
-    if (stopped.state !== 'cancelling' || !stopped.diskWritten) return stopped;
-    return advanceOrder(site, trx, order.id, 'released', { actor });
-  };
-  return inOrderTransaction(site, stop, (stopped) => stopped.targetId);
+  return inOrderTransaction(
+    site,
+    (trx) => stopWithin(site, trx, order.id, actor),
+    (stopped) => stopped.targetId,
+  );
+}
+
+/** As `stopOrder`, in the caller's transaction; the caller wakes the target. */
+export async function stopWithin(site: Site, trx: Knex.Transaction, id: Id, actor: string): Promise<Order> {
+  const stopped = await advanceOrder(site, trx, id, 'stop', { actor, patch: { waitsFor: null } });
+  // The agent wrote the disk and went away with the reboot: nobody is left to let go.
+  if (stopped.state !== 'cancelling' || !stopped.diskWritten) return stopped;
+  return advanceOrder(site, trx, id, 'released', { actor });
 }

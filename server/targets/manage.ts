@@ -37,20 +37,42 @@ export type AddedTarget = {
   readonly macs: readonly Mac[];
   readonly arch?: Arch | undefined;
   readonly firmware?: Firmware | undefined;
+  /** The id to give it when it is new. */
+  readonly id?: Id | undefined;
 };
 
 /** Writes down a machine before it was ever seen, or names one that was. Errors: `name_taken`, `bad_data`. */
 export async function addTarget(site: Who, added: AddedTarget, actor: string): Promise<Target> {
-  const add = async (trx: Knex): Promise<Target> => {
-    const { target } = await seeWithin(site, trx, { ...added, discoveredBy: 'operator' });
-    if (added.name !== null) await claimName(trx, target, added.name);
-    const event = { kind: 'target.added', subject: target.id, data: { name: added.name } };
-    await appendEvent(trx, { origin: site.self.id, at: site.now(), actor, ...event });
-    return reread(trx, target.id);
-  };
-  const target = await retried(() => inTransaction(site.db, add));
+  const target = await retried(() => inTransaction(site.db, (trx) => addWithin(site, trx, added, actor)));
   site.wake.notify('events');
   return target;
+}
+
+/** As `addTarget`, in the caller's transaction. */
+export async function addWithin(site: Who, trx: Knex, added: AddedTarget, actor: string): Promise<Target> {
+  const { target } = await seeWithin(site, trx, { ...added, discoveredBy: 'operator' });
+  if (added.name !== null) await claimName(trx, target, added.name);
+  const event = { kind: 'target.added', subject: target.id, data: { name: added.name } };
+  await appendEvent(trx, { origin: site.self.id, at: site.now(), actor, ...event });
+  return reread(trx, target.id);
+}
+
+/** Gives a target to a group, or to none (null), in the caller's transaction. */
+export async function groupWithin(site: Who, trx: Knex, target: Target, group: Target['group'], actor: string): Promise<void> {
+  await change(trx, target, { group });
+  const event = { kind: 'target.grouped', subject: target.id, data: { group, before: target.group } };
+  await appendEvent(trx, { origin: site.self.id, at: site.now(), actor, ...event });
+}
+
+/** Gives a target to a group, or to none (null). */
+export async function groupTarget(site: Who, reference: string, group: Target['group'], actor: string): Promise<Target> {
+  const grouped = await retried(async () => {
+    const target = await getTarget(site, reference);
+    await inTransaction(site.db, (trx) => groupWithin(site, trx, target, group, actor));
+    return reread(site.db, target.id);
+  });
+  site.wake.notify('events');
+  return grouped;
 }
 
 async function claimName(trx: Knex, target: Target, name: Name): Promise<void> {
@@ -70,18 +92,21 @@ async function claimName(trx: Knex, target: Target, name: Name): Promise<void> {
 
 /** Forgets a target. Errors: `wrong_state` while an order for it has not ended. */
 export async function removeTarget(site: Who, target: Target, actor: string): Promise<void> {
-  await inTransaction(site.db, async (trx) => {
-    const active = await findActiveOrder(trx, target.id);
-    if (active !== undefined) {
-      throw new AppError('wrong_state', `target ${target.name ?? target.id} has an order that has not ended`, {
-        hint: `stop it first: waystation order stop ${active.id}`,
-      });
-    }
-    await deleteTarget(trx, target.id);
-    const data = { name: target.name, macs: target.macs };
-    await appendEvent(trx, { origin: site.self.id, at: site.now(), actor, kind: 'target.deleted', subject: target.id, data });
-  });
+  await inTransaction(site.db, (trx) => removeWithin(site, trx, target, actor));
   site.wake.notify('events');
+}
+
+/** As `removeTarget`, in the caller's transaction. */
+export async function removeWithin(site: Who, trx: Knex, target: Target, actor: string): Promise<void> {
+  const active = await findActiveOrder(trx, target.id);
+  if (active !== undefined) {
+    throw new AppError('wrong_state', `target ${target.name ?? target.id} has an order that has not ended`, {
+      hint: `stop it first: waystation order stop ${active.id}`,
+    });
+  }
+  await deleteTarget(trx, target.id);
+  const data = { name: target.name, macs: target.macs };
+  await appendEvent(trx, { origin: site.self.id, at: site.now(), actor, kind: 'target.deleted', subject: target.id, data });
 }
 
 const PAGE = 100;

@@ -73,7 +73,7 @@ async function findKnown(trx: Knex, said: KnownIdentity, owners: readonly Target
 async function discover(site: Who, trx: Knex, said: KnownIdentity, sighting: Sighting): Promise<Target> {
   const now = site.now();
   if (sighting.discoveredBy !== 'operator' && (await countDiscovered(trx, now - 60_000)) >= DISCOVERED_A_MINUTE) throw tooMany();
-  const id = newId(now);
+  const id = sighting.id ?? newId(now);
   const owners = await findTargetsByMac(trx, said.macs);
   const owned = new Set(owners.flatMap((owner) => owner.macs));
   await insertTarget(trx, {

@@ -1,5 +1,5 @@
 import type { Inventory } from '../../core/agent-protocol.ts';
-import type { Mac } from '../../core/ids.ts';
+import type { Id, Mac } from '../../core/ids.ts';
 import type { Arch } from '../../core/image.ts';
 import type { DiscoveredBy, Environment, Firmware, Target, TargetPatch } from '../db/targets.ts';
 import { type KnownIdentity, type SaidIdentity, swappedUuid } from './identity.ts';
@@ -14,6 +14,8 @@ export type Sighting = SaidIdentity & {
   readonly discoveredBy: DiscoveredBy;
   /** Epoch milliseconds of the packet or request, when it is written down later than it came; default: now. */
   readonly at?: number | undefined;
+  /** The id to give to a machine that is new; one that is known keeps its own. */
+  readonly id?: Id | undefined;
 };
 
 const ACTIVITY_LENGTH = 64;

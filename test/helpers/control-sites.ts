@@ -1,5 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { isRunEnded } from '../../core/run.ts';
 import type { ConfigFlags } from '../../server/config.ts';
+import { getRun } from '../../server/db/runs.ts';
+import { requestRun } from '../../server/replication.ts';
 import { type Serving, startServe } from '../../server/serve.ts';
 import type { Site } from '../../server/site.ts';
 import { enrolAt, makeSite, reopenSite } from './replication-sites.ts';
@@ -56,6 +59,16 @@ export async function eventually<T>(what: string, probe: () => Promise<T | undef
     if (performance.now() > deadline) throw new Error(`waited in vain: ${what}`);
     await sleep(30);
   }
+}
+
+/** One run of a server that is up, to its end. */
+export async function replicate({ site }: Node): Promise<void> {
+  const id = await requestRun(site, { trigger: 'command' });
+  const state = await eventually('the run ends', async () => {
+    const run = await getRun(site.db, id);
+    return run && isRunEnded(run.state) && run.state;
+  });
+  if (state !== 'done') throw new Error(`the run is ${state}`);
 }
 
 /** Everything that happened at `from` is known at `to`, each once: the same numbers with the same content. */

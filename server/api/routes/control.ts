@@ -1,6 +1,9 @@
-import { ReportAnswer, Reports } from '../../../core/control-protocol.ts';
+import { z } from 'zod';
+import { Answer, Pulled, ReportAnswer, Reports } from '../../../core/control-protocol.ts';
 import type { Id } from '../../../core/ids.ts';
-import { receiveReports } from '../../control/receive.ts';
+import { takeAnswer } from '../../control/ask.ts';
+import { answerPull } from '../../control/pulled.ts';
+import { checkProtocol, receiveReports } from '../../control/receive.ts';
 import { type Route, type RouteContext, route } from '../route.ts';
 
 /** What children tell us and ask of us as their parent (core/control-protocol.ts). */
@@ -14,6 +17,31 @@ export const CONTROL_ROUTES: readonly Route[] = [
     input: Reports,
     output: ReportAnswer,
     handle: async (context, reports) => receiveReports(context.site, callerOf(context), reports),
+  }),
+  route({
+    method: 'GET',
+    path: '/api/v1/control/pull',
+    listener: 'api',
+    action: 'control.pull',
+    summary: 'What this server wants done by a child or behind it; waits up to 25 s',
+    input: z.object({ protocol: z.coerce.number().int(), after: z.coerce.number().int().nonnegative() }),
+    output: Pulled,
+    handle: async (context, { protocol, after }) => {
+      checkProtocol(protocol);
+      return answerPull(context.site, callerOf(context), after, context.signal);
+    },
+  }),
+  route({
+    method: 'POST',
+    path: '/api/v1/control/answers',
+    listener: 'api',
+    action: 'control.pull',
+    summary: 'The answer to a question that a pull brought',
+    input: Answer,
+    handle: async (context, answer) => {
+      checkProtocol(answer.protocol);
+      takeAnswer(context.site, callerOf(context), answer);
+    },
   }),
 ];
 

@@ -2,10 +2,9 @@ import { z } from 'zod';
 import { AppError } from '../../../core/errors.ts';
 import { parseDigest } from '../../../core/ids.ts';
 import { isOrderEnded, type OrderState } from '../../../core/order.ts';
+import { approveAnywhere, haltOrder, placeOrder } from '../../control/place.ts';
 import { listAllOrders, locateOrder } from '../../control/things-below.ts';
-import { approveAgent } from '../../orders/approve.ts';
-import { createOrder, stopOrder } from '../../orders/orders.ts';
-import { type OrderView, viewOrder } from '../../orders/view.ts';
+import type { OrderView } from '../../orders/view.ts';
 import type { Site } from '../../site.ts';
 import { actorOf } from '../actor.ts';
 import { type Route, type RouteContext, route } from '../route.ts';
@@ -69,7 +68,7 @@ export const ORDER_ROUTES: readonly Route[] = [
     input: NewOrderInput,
     handle: async ({ site, identity }, input) => {
       const request = { targetRef: input.target, imageRef: input.image, disk: input.disk, actor: actorOf(identity) };
-      return viewOrder(site, await createOrder(site, request));
+      return placeOrder(site, request);
     },
   }),
   route({
@@ -96,7 +95,7 @@ export const ORDER_ROUTES: readonly Route[] = [
     listener: 'api',
     action: 'order.write',
     summary: 'Stop an order',
-    handle: async ({ site, params, identity }) => viewOrder(site, await stopOrder(site, params['id'] ?? '', actorOf(identity))),
+    handle: async ({ site, params, identity }) => haltOrder(site, params['id'] ?? '', actorOf(identity)),
   }),
   route({
     method: 'POST',
@@ -107,7 +106,7 @@ export const ORDER_ROUTES: readonly Route[] = [
     input: z.strictObject({ keyId: z.string().max(71) }),
     handle: async ({ site, params, identity }, { keyId }) => {
       if (params['id'] === undefined) throw new AppError('not_found', 'no target was named');
-      return approveAgent(site, params['id'], parseDigest(keyId), actorOf(identity));
+      return approveAnywhere(site, params['id'], parseDigest(keyId), actorOf(identity));
     },
   }),
 ];

@@ -1,8 +1,24 @@
 import { z } from 'zod';
-import { type KnownServer, listServers } from '../../db/servers.ts';
+import { ServerReport } from '../../../core/control-protocol.ts';
+import type { Id } from '../../../core/ids.ts';
+import { setPolicy } from '../../control/place.ts';
+import {
+  findServerBelow,
+  listServersBehind,
+  type ServerBelow,
+  type ServerStatus,
+  serverName,
+  statusOf,
+} from '../../control/servers-below.ts';
+import { describeSelf } from '../../control/status.ts';
+import { countCommands } from '../../db/control-queue.ts';
+import { getOrigin } from '../../db/origins.ts';
+import { findServerByName, getServer, type KnownServer, listServers } from '../../db/servers.ts';
 import { raiseEpoch } from '../../epoch.ts';
 import { giveRing } from '../../holdings/rings.ts';
-import { findServer, revokeServer } from '../../servers.ts';
+
+import { revokeServer } from '../../servers.ts';
+import type { Site } from '../../site.ts';
 import { joinParent } from '../../trust/join.ts';
 import { actorOf } from '../actor.ts';
 import { type Route, route } from '../route.ts';
@@ -10,7 +26,7 @@ import { type Route, route } from '../route.ts';
 const Server = z.object({
   id: z.string(),
   name: z.string(),
-  relation: z.enum(['self', 'parent', 'child']),
+  relation: z.enum(['self', 'parent', 'child', 'behind']),
   state: z.enum(['active', 'revoked']),
   url: z.string().nullable(),
   fingerprint: z.string().nullable(),
@@ -18,10 +34,18 @@ const Server = z.object({
   seenAt: z.iso.datetime().nullable(),
   /** Of a child: its own ring. */
   ring: z.number().int().nullable(),
+  /** For a server behind a child of ours: the name of that child. */
+  via: z.string().nullable(),
+  /** What a server below said of itself last, and when that came. */
+  status: ServerReport.nullable(),
+  reportedAt: z.iso.datetime().nullable(),
+  /** Commands that it has not fetched yet, also those for servers behind it. */
+  waiting: z.number().int(),
 });
+type ServerView = z.infer<typeof Server>;
 
 /** A server as the interface shows it; `fingerprint` is the SHA-256 of its CA's SPKI. */
-export function viewServer(server: KnownServer): z.infer<typeof Server> {
+export function viewServer(server: KnownServer): ServerView {
   const { id, name, relation, state, url, caPin, createdAt, seenAt } = server;
   const isoTime = (at: number) => new Date(at).toISOString();
   return {
@@ -34,10 +58,54 @@ export function viewServer(server: KnownServer): z.infer<typeof Server> {
     createdAt: isoTime(createdAt),
     seenAt: seenAt === null ? null : isoTime(seenAt),
     ring: server.ring ?? null,
+    ...{ via: null, status: null, reportedAt: null, waiting: 0 },
   };
 }
 
 const Numbers = z.object({ epoch: z.number().int(), generation: z.number().int() });
+
+/** A server with what it told of itself, when it is below this one. */
+async function viewWithStatus(site: Site, server: KnownServer): Promise<ServerView> {
+  if (server.relation === 'self') return { ...viewServer(server), status: await describeSelf(site) };
+  const waiting = server.relation === 'child' ? await countCommands(site.db, server.id) : 0;
+  return { ...viewServer(server), ...viewStatus(await statusOf(site.db, server.id)), waiting };
+}
+
+function viewStatus(status: ServerStatus | undefined): Pick<ServerView, 'status' | 'reportedAt'> {
+  if (status === undefined) return { status: null, reportedAt: null };
+  return { status: status.report, reportedAt: new Date(status.at).toISOString() };
+}
+
+/** A server that enrolled at one of our children, or further down. */
+async function viewBehind(site: Site, { id, name, via }: ServerBelow): Promise<ServerView> {
+  const status = await statusOf(site.db, id);
+  const time = new Date((await getOrigin(site.db, id))?.seenAt ?? site.now()).toISOString();
+  const known = {
+    id,
+    name,
+    relation: 'behind',
+    state: 'active',
+    url: null,
+    fingerprint: null,
+    createdAt: time,
+    seenAt: time,
+    ring: null,
+  } as const;
+  return { ...known, ...viewStatus(status), via: await serverName(site.db, via), waiting: 0 };
+}
+
+/** The servers known here: this one, its parents, its children, and those behind them. */
+export async function viewServers(site: Site): Promise<ServerView[]> {
+  const known = (await listServers(site.db)).map((server) => viewWithStatus(site, server));
+  const behind = (await listServersBehind(site.db)).map((server) => viewBehind(site, server));
+  return Promise.all([...known, ...behind]);
+}
+
+/** One of them, by name or id. Errors: `not_found`, `ambiguous`. */
+export async function showServer(site: Site, reference: string): Promise<ServerView> {
+  const known = (await findServerByName(site.db, reference)) ?? (await getServer(site.db, reference as Id));
+  return known === undefined ? viewBehind(site, await findServerBelow(site.db, reference)) : viewWithStatus(site, known);
+}
 
 export const SERVER_ROUTES: readonly Route[] = [
   route({
@@ -45,9 +113,9 @@ export const SERVER_ROUTES: readonly Route[] = [
     path: '/api/v1/servers',
     listener: 'api',
     action: 'server.read',
-    summary: 'The servers known here: this one, its parents, its children',
+    summary: 'The servers known here: this one, its parents, its children, those behind them',
     output: z.object({ items: z.array(Server), next: z.null() }),
-    handle: async ({ site }) => ({ items: (await listServers(site.db)).map(viewServer), next: null }),
+    handle: async ({ site }) => ({ items: await viewServers(site), next: null }),
   }),
   route({
     method: 'GET',
@@ -56,7 +124,7 @@ export const SERVER_ROUTES: readonly Route[] = [
     action: 'server.read',
     summary: 'One server, by name or id',
     output: Server,
-    handle: async ({ site, params }) => viewServer(await findServer(site, params['server'] ?? '')),
+    handle: async ({ site, params }) => showServer(site, params['server'] ?? ''),
   }),
   route({
     method: 'POST',
@@ -97,5 +165,14 @@ export const SERVER_ROUTES: readonly Route[] = [
     summary: "Take a child's rights away, at once",
     output: Server,
     handle: async ({ site, identity, params }) => viewServer(await revokeServer(site, params['server'] ?? '', actorOf(identity))),
+  }),
+  route({
+    method: 'PUT',
+    path: '/api/v1/servers/:server/settings',
+    listener: 'api',
+    action: 'server.write',
+    summary: 'Set a policy of this server or of one below; null gives it back to that server',
+    input: z.strictObject({ key: z.string().max(64), value: z.string().max(64).nullable() }),
+    handle: async ({ site, identity, params }, setting) => setPolicy(site, params['server'] ?? '', setting, actorOf(identity)),
   }),
 ];

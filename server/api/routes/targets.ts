@@ -1,8 +1,7 @@
 import { z } from 'zod';
 import { type Mac, type Name, parseMac } from '../../../core/ids.ts';
+import { forgetTarget, placeTarget, regroupTarget } from '../../control/place.ts';
 import { listAllTargets, showTarget } from '../../control/things-below.ts';
-import { viewTarget } from '../../targets/view.ts';
-import { addTarget, getTarget, removeTarget } from '../../targets.ts';
 import { actorOf } from '../actor.ts';
 import { type Route, route } from '../route.ts';
 
@@ -25,6 +24,8 @@ const AddInput = z
       .default([]),
     arch: z.enum(['amd64', 'arm64']).optional(),
     firmware: z.enum(['bios', 'uefi']).optional(),
+    /** Name or id of the server below that it lives at; without it: this one. */
+    server: z.string().min(1).max(64).optional(),
   })
   .refine(
     (input) => input.uuid !== undefined || input.serial !== undefined || input.macs.length > 0,
@@ -48,9 +49,10 @@ export const TARGET_ROUTES: readonly Route[] = [
     action: 'target.write',
     summary: 'Write a target down, or name one that was discovered',
     input: AddInput,
-    handle: async ({ site, identity }, { name, macs, ...facts }) => {
+    handle: async ({ site, identity }, { name, macs, server, ...facts }) => {
       const parsed: readonly Mac[] = macs.map(parseMac);
-      return viewTarget(site, await addTarget(site, { ...facts, name: (name ?? null) as Name | null, macs: parsed }, actorOf(identity)));
+      const added = { ...facts, name: (name ?? null) as Name | null, macs: parsed };
+      return placeTarget(site, added, { server, actor: actorOf(identity) });
     },
   }),
   route({
@@ -67,11 +69,21 @@ export const TARGET_ROUTES: readonly Route[] = [
     listener: 'api',
     action: 'target.write',
     summary: 'Forget a target',
-    handle: async ({ site, params, identity }) => {
-      const target = await getTarget(site, params['reference'] ?? '');
-      const view = await viewTarget(site, target);
-      await removeTarget(site, target, actorOf(identity));
-      return view;
-    },
+    handle: async ({ site, params, identity }) => forgetTarget(site, params['reference'] ?? '', actorOf(identity)),
+  }),
+  route({
+    method: 'PUT',
+    path: '/api/v1/targets/:reference/group',
+    listener: 'api',
+    action: 'target.write',
+    summary: 'Give a target to a group, or to none (null)',
+    input: z.strictObject({
+      group: z
+        .string()
+        .regex(/^[a-z0-9][a-z0-9._-]{0,62}$/, 'groups are named as targets are')
+        .nullable(),
+    }),
+    handle: async ({ site, params, identity }, { group }) =>
+      regroupTarget(site, params['reference'] ?? '', group as Name | null, actorOf(identity)),
   }),
 ];

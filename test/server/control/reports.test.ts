@@ -1,13 +1,18 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import type { ReportBatch } from '../../../core/control-protocol.ts';
-import { type Id, newId, parseMac } from '../../../core/ids.ts';
+import { type Id, type Name, newId, parseMac } from '../../../core/ids.ts';
+import { askBelow } from '../../../server/control/ask.ts';
+import { dispatch } from '../../../server/control/dispatch.ts';
 import { newestMarks, readBatch } from '../../../server/control/own-reports.ts';
+import { regroupTarget } from '../../../server/control/place.ts';
 import { receiveReports } from '../../../server/control/receive.ts';
-import { listServersBehind, statusOf } from '../../../server/control/servers-below.ts';
+import { findServerBelow, listServersBehind, statusOf } from '../../../server/control/servers-below.ts';
 import { listAllTargets, locateTarget, showTarget } from '../../../server/control/things-below.ts';
 import { appendEvent } from '../../../server/db/events.ts';
 import { inTransaction } from '../../../server/db/open.ts';
+import { putOrigin } from '../../../server/db/origins.ts';
+import { findReported, putReported } from '../../../server/db/reported.ts';
 import { addTarget, noteTarget, removeTarget } from '../../../server/targets.ts';
 import { eventsArrived, eventually, makeNode, type Node } from '../../helpers/control-sites.ts';
 import { temporaryDirectory } from '../../helpers/temp-directory.ts';
@@ -73,6 +78,38 @@ test('after an outage of any length everything arrives once and in order, also w
   await eventually('all events are there', () => eventsArrived(branch.site, hq.site));
   await eventually('those of the relay as well', () => eventsArrived(relay.site, hq.site));
   await eventually('the targets too', async () => (await namesAt(hq)).filter((name) => name.endsWith('at branch')).length === 3);
+});
+
+test('what headquarters wants of a server behind a relay goes through it, and its log comes back', async () => {
+  await regroupTarget(hq.site, 'till-10', 'foyer' as Name, 'test');
+  const groupAt = async (node: Node) => (await showTarget(node.site, 'till-10')).group;
+  await eventually('it is done and told', async () => (await groupAt(branch)) === 'foyer' && (await groupAt(hq)) === 'foyer');
+  branch.site.log.info('far away', { orderId: 'far' });
+  const below = await findServerBelow(hq.site.db, 'branch');
+  assert.equal(below.via, relay.site.self.id);
+  await eventually('the line comes', async () =>
+    JSON.stringify(await askBelow(hq.site, below, { kind: 'logs', query: { order: 'far', limit: 5 } })).includes('far away'),
+  );
+  const nobody = { id: newId(), via: relay.site.self.id, name: 'nobody' };
+  await assert.rejects(askBelow(hq.site, nobody, { kind: 'logs', query: { limit: 5 } }), {
+    code: 'not_found',
+    message: /not known to server relay/,
+  });
+});
+
+test('an order that cannot be delivered fails in words where it was made', async () => {
+  const lost = newId();
+  const to = { id: lost, via: relay.site.self.id, name: 'lost' };
+  const orderId = newId();
+  await dispatch(hq.site, to, { kind: 'order.create', body: { orderId } as never, actor: 'test' }, async (trx) => {
+    await putReported(trx, { origin: lost, kind: 'order', subject: orderId, seq: 0, body: { id: orderId, state: 'planned' }, at: 1 });
+    await putOrigin(trx, { id: lost, via: relay.site.self.id, seenAt: 1 });
+  });
+  const body = await eventually('it fails', async () => {
+    const [row] = await findReported(hq.site.db, 'order', orderId);
+    return (row?.body as { state?: string } | undefined)?.state === 'failed' && JSON.stringify(row?.body);
+  });
+  assert.match(body, /is not known to server relay/);
 });
 
 test('a batch that comes twice, late or early changes nothing, and the answer says what is to come', async () => {

@@ -1,0 +1,56 @@
+import type { Knex } from 'knex';
+import type { Json } from '../../core/canonical-json.ts';
+import type { Command, CommandBody, CommandKind } from '../../core/control-protocol.ts';
+import { AppError } from '../../core/errors.ts';
+import { type Id, newId } from '../../core/ids.ts';
+import { appendCommand, countCommands } from '../db/control-queue.ts';
+import { inTransaction } from '../db/open.ts';
+import type { Site } from '../site.ts';
+import type { ServerBelow } from './servers-below.ts';
+
+/** What may wait for one child that does not answer. */
+const MOST_WAITING = 10_000;
+
+/** The topic of a child's long poll. */
+export function controlTopic(childId: Id): string {
+  return `control:${childId}`;
+}
+
+export type Order<Kind extends CommandKind> = { readonly kind: Kind; readonly body: CommandBody<Kind>; readonly actor: string };
+
+/**
+ * Puts a command for a server below into the queue of the child by which it is reached, in one transaction with `also`
+ * (what is kept of it here), and wakes the child's poll. Errors: `busy` when too much waits for that child.
+ */
+export async function dispatch<Kind extends CommandKind>(
+  site: Site,
+  to: ServerBelow,
+  order: Order<Kind>,
+  also: (trx: Knex.Transaction) => Promise<void> = async () => undefined,
+): Promise<void> {
+  await inTransaction(site.db, async (trx) => {
+    const now = site.now();
+    const command = {
+      id: newId(now),
+      dest: to.id,
+      origin: site.self.id,
+      kind: order.kind,
+      body: order.body as Json,
+      actor: order.actor,
+      createdAt: now,
+    };
+    await enqueue(trx, to.via, command);
+    await also(trx);
+  });
+  site.wake.notify(controlTopic(to.via));
+}
+
+/** Appends to a child's queue, in the caller's transaction. */
+export async function enqueue(trx: Knex.Transaction, childId: Id, command: Omit<Command, 'seq'>): Promise<void> {
+  if ((await countCommands(trx, childId)) >= MOST_WAITING) {
+    throw new AppError('busy', `${MOST_WAITING} commands wait for server ${childId} already`, {
+      hint: 'see when it was last heard of: server list',
+    });
+  }
+  await appendCommand(trx, childId, command);
+}

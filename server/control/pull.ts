@@ -1,0 +1,61 @@
+import type { Json } from '../../core/canonical-json.ts';
+import { type Answer, CONTROL_PROTOCOL, type ControlRequest, LogQuery, Pulled } from '../../core/control-protocol.ts';
+import { AppError, describeError } from '../../core/errors.ts';
+import type { Id } from '../../core/ids.ts';
+import { getControlMark } from '../db/control-queue.ts';
+import { reachOf } from '../db/origins.ts';
+import { type LogLine, readLog } from '../read-log.ts';
+import type { Site } from '../site.ts';
+import { applyCommand } from './apply.ts';
+import { askBelow } from './ask.ts';
+import type { ParentChannel } from './parent-channel.ts';
+import { serverName } from './servers-below.ts';
+
+/** One long poll: waits for what the parent wants, and does it. The next poll's number says what is done. */
+export async function pullOnce(site: Site, channel: ParentChannel, parentId: Id, signal: AbortSignal): Promise<void> {
+  const after = await getControlMark(site.db, parentId, 'applied');
+  const query = { protocol: String(CONTROL_PROTOCOL), after: String(after) };
+  const pulled = Pulled.safeParse(await channel.get('pull', query, signal));
+  if (!pulled.success)
+    throw new AppError('version_mismatch', "the parent's commands are not ones that we can read", {
+      hint: 'upgrade the older of the two servers',
+    });
+  for (const request of pulled.data.requests) void answer(site, channel, request, signal);
+  for (const command of pulled.data.commands) await applyCommand(site, parentId, command);
+}
+
+/** Commands need not wait for it; an answer that does not get through is asked for again by whoever wants it. */
+async function answer(site: Site, channel: ParentChannel, request: ControlRequest, signal: AbortSignal): Promise<void> {
+  const made: Answer = { protocol: CONTROL_PROTOCOL, id: request.id, ...(await resultOf(site, request)) };
+  try {
+    await channel.post('answers', made, signal);
+  } catch (error) {
+    site.log.warn('an answer did not get through', { kind: request.kind, error: describeError(error).message });
+  }
+}
+
+async function resultOf(site: Site, request: ControlRequest): Promise<Pick<Answer, 'result' | 'error'>> {
+  try {
+    if (request.dest !== site.self.id) return { result: await passOn(site, request) };
+    if (request.kind === 'logs') return { result: await ownLog(site, LogQuery.parse(request.query)) };
+    throw new AppError('version_mismatch', `this server does not know the question "${request.kind}"`, { hint: 'upgrade it' });
+  } catch (error) {
+    return { error: describeError(error) };
+  }
+}
+
+async function passOn(site: Site, { dest, kind, query }: ControlRequest): Promise<Json> {
+  const via = await reachOf(site.db, dest as Id);
+  if (!via) throw new AppError('not_found', `server ${dest} is not known to server ${site.self.name}`);
+  return askBelow(site, { id: dest as Id, via, name: await serverName(site.db, dest as Id) }, { kind, query });
+}
+
+/** An answer is a request's body: at most 1 MiB, so the oldest lines stay out when they are too many. */
+const MOST_BYTES = 800_000;
+
+async function ownLog(site: Site, { order, run, target, since, limit }: LogQuery): Promise<Json> {
+  const filter = { orderId: order, runId: run, target: target === undefined ? undefined : [target.toLowerCase()], since };
+  const items = [...(await readLog(site.dataDir, filter, limit))];
+  while (JSON.stringify(items).length > MOST_BYTES) items.splice(0, Math.ceil(items.length / 10));
+  return { items: items as readonly LogLine[] as unknown as Json };
+}

@@ -1,0 +1,47 @@
+import { CONTROL_PROTOCOL, type Pulled } from '../../core/control-protocol.ts';
+import type { Id } from '../../core/ids.ts';
+import { dropCommands, getControlMark, listCommands, lockControlMark, renumberCommands } from '../db/control-queue.ts';
+import { inTransaction } from '../db/open.ts';
+import { touchServer } from '../db/servers.ts';
+import type { Site } from '../site.ts';
+import { takeRequests } from './ask.ts';
+import { controlTopic } from './dispatch.ts';
+
+/** Below the time-outs of proxies and of the child's own request. */
+const LONG_POLL_MS = 25_000;
+/** How often the queue is looked at although nobody called: another process may have written it. */
+const LOOK_AGAIN_MS = 3_000;
+const MOST_COMMANDS = 100;
+
+/**
+ * The parent's side of a child's poll. `after` is the last command that the child has done: those up to it are forgotten.
+ * Answers as soon as there is something, or empty-handed after 25 s.
+ */
+export async function answerPull(site: Site, childId: Id, after: number, signal: AbortSignal): Promise<Pulled> {
+  await touchServer(site.db, childId, site.now());
+  await acknowledge(site, childId, after);
+  const deadline = performance.now() + LONG_POLL_MS;
+  for (;;) {
+    const answered = new AbortController();
+    const remaining = Math.max(0, deadline - performance.now());
+    // Listen before looking: a wake-up between the two must not be lost.
+    const woken = site.wake.wait(controlTopic(childId), Math.min(remaining, LOOK_AGAIN_MS), AbortSignal.any([signal, answered.signal]));
+    const commands = await listCommands(site.db, childId, after, MOST_COMMANDS);
+    const requests = signal.aborted ? [] : takeRequests(site, childId);
+    if (commands.length > 0 || requests.length > 0 || remaining === 0 || signal.aborted) {
+      answered.abort();
+      return { protocol: CONTROL_PROTOCOL, commands, requests };
+    }
+    await woken;
+  }
+}
+
+async function acknowledge(site: Site, childId: Id, after: number): Promise<void> {
+  const last = await getControlMark(site.db, childId, 'down');
+  if (after <= last) return dropCommands(site.db, childId, after);
+  // The child has done more than we remember having asked: we were set back. What waits gets numbers that it does not know.
+  await inTransaction(site.db, async (trx) => {
+    if (after > (await lockControlMark(trx, childId, 'down'))) await renumberCommands(trx, childId, after);
+  });
+  site.log.warn('a child is ahead of our control queue; its numbers go on from there', { server: childId, last, after });
+}
