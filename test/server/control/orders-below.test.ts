@@ -150,7 +150,9 @@ test('a policy set at headquarters counts at the branch and cannot be changed th
     const report = (await statusOf(hq.site.db, branch.site.self.id))?.report;
     return report?.settings['approve']?.value === 'operator' && report.settings;
   });
-  assert.deepEqual(settings, { approve: { value: 'operator', from: 'hq' }, unknownTargets: { value: 'disk', from: 'branch' } });
+  assert.deepEqual(settings['approve'], { value: 'operator', from: 'hq' });
+  assert.deepEqual(settings['unknownTargets'], { value: 'disk', from: 'branch' });
+  assert.deepEqual(settings['idleTargets'], { value: 'disk', from: 'configuration' });
   await setPolicy(hq.site, 'branch', { key: 'approve', value: null }, 'test');
   await eventually('it is given back', async () => (await policyOf(branch.site, 'approve')) === 'auto');
   await setPolicy(branch.site, 'branch', { key: 'approve', value: 'auto' }, 'test');
