@@ -58,7 +58,7 @@ async function list(frame: Frame, options: { target?: string; limit?: number; be
   const page = await client.get<{ items: OrderView[]; next: string | null }>(`/api/v1/orders?${query}`);
   frame.print(page as unknown as Json, () =>
     table(
-      ['ORDER', 'STATE', 'TARGET', 'SERVER', 'IMAGE', 'PROGRESS', 'CREATED'],
+      ['ORDER', 'STATE', 'TARGET', 'IMAGE', 'SERVER', 'PROGRESS', 'CREATED'],
       page.items.map((item) => [
         item.id,
         item.state,

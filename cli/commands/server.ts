@@ -102,8 +102,8 @@ async function list(frame: Frame): Promise<void> {
   });
   frame.print({ items, next: null } as unknown as Json, () =>
     table(
-      ['NAME', 'RELATION', 'STATE', 'REPORTED', 'WAITING', 'URL', 'ID'],
-      items.map((item) => [item.name, relationOf(item), item.state, item.reportedAt, item.waiting || null, item.url, item.id]),
+      ['NAME', 'RELATION', 'STATE', 'URL', 'REPORTED', 'WAITING', 'ID'],
+      items.map((item) => [item.name, relationOf(item), item.state, item.url, item.reportedAt, item.waiting || null, item.id]),
     ),
   );
 }

@@ -58,8 +58,8 @@ async function list(frame: Frame): Promise<void> {
   }
   frame.print({ items, next: null } as unknown as Json, () =>
     table(
-      ['NAME', 'SERVER', 'GROUP', 'MAC', 'STATE', 'ORDER', 'SEEN', 'ID'],
-      items.map((item) => [item.name, item.server, item.group, item.macs[0], stateOf(item), item.order?.state, item.seenAt, item.id]),
+      ['NAME', 'MAC', 'STATE', 'ORDER', 'SERVER', 'GROUP', 'SEEN', 'ID'],
+      items.map((item) => [item.name, item.macs[0], stateOf(item), item.order?.state, item.server, item.group, item.seenAt, item.id]),
     ),
   );
 }
