@@ -14,3 +14,10 @@ export function oneOf<Word extends string>(...words: readonly Word[]): (text: st
     return word;
   };
 }
+
+/** An option's value as Mbit/s (10^6 bits); `off` is null. */
+export function megabits(text: string): number | null {
+  if (text === 'off') return null;
+  if (!/^\d{1,7}(\.\d{1,3})?$/.test(text) || Number(text) === 0) throw new InvalidArgumentError('It must be a number of Mbit/s, or off.');
+  return Number(text);
+}

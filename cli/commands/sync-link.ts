@@ -1,4 +1,4 @@
-import { type Command, InvalidArgumentError } from 'commander';
+import type { Command } from 'commander';
 import type { Json } from '../../core/canonical-json.ts';
 import { AppError } from '../../core/errors.ts';
 import { LATE_WAYS, type LateWay, type Obstacle } from '../../core/schedule/decide.ts';
@@ -6,7 +6,7 @@ import type { LinkView } from '../../server/replication/view.ts';
 import type { Client } from '../client.ts';
 import type { Frame } from '../frame.ts';
 import { details } from '../output.ts';
-import { oneOf } from '../parse.ts';
+import { megabits, oneOf } from '../parse.ts';
 import { registerFollow } from './sync-follow.ts';
 
 type TimesOptions = { timezone?: string; mayStart?: string | null; mustStop?: string | null; late?: LateWay };
@@ -43,9 +43,9 @@ export function registerLink(sync: Command, frame: Frame): void {
     .command('set <mbit>')
     .description('the cap, "off" for none; it holds for a transfer under way within seconds')
     .option('--office-hours <hours>', 'on the clock of the link\'s time zone, as in "mon-fri 08:00-18:00"')
-    .option('--office-mbit <mbit>', 'the cap inside office hours, "off" for none', mbit)
+    .option('--office-mbit <mbit>', 'the cap inside office hours, "off" for none', megabits)
     .action((value: string, options: CapOptions) =>
-      change(frame, (client) => client.put('/api/v1/links/caps', { mbit: mbit(value), ...options })),
+      change(frame, (client) => client.put('/api/v1/links/caps', { mbit: megabits(value), ...options })),
     );
   cap
     .command('off')
@@ -86,6 +86,7 @@ const OBSTACLES: { readonly [Why in Obstacle]: string } = {
   running: 'the run before is still going',
   window: 'the window was shut',
   paused: 'the link was paused',
+  parent: 'the parent has paused this server',
 };
 
 function windowText({ mayStart, mustStop, late }: LinkView): string {
@@ -108,10 +109,4 @@ function print(frame: Frame, link: LinkView): void {
 
 function orOff(text: string): string | null {
   return text === '' || text === 'off' ? null : text;
-}
-
-function mbit(text: string): number | null {
-  if (text === 'off') return null;
-  if (!/^\d{1,7}(\.\d{1,3})?$/.test(text) || Number(text) === 0) throw new InvalidArgumentError('It must be a number of Mbit/s, or off.');
-  return Number(text);
 }

@@ -5,8 +5,8 @@ import type { Zone } from './zone.ts';
 export const LATE_WAYS = ['chain', 'skip'] as const;
 export type LateWay = (typeof LATE_WAYS)[number];
 
-/** Why a run that was due did not start: one is still going, its window is shut, the link is paused. */
-export type Obstacle = 'running' | 'window' | 'paused';
+/** Why a run that was due did not start (or go on): one is still going, its window is shut, the link is paused, here or by the parent. */
+export type Obstacle = 'running' | 'window' | 'paused' | 'parent';
 
 /** Everything that decides whether a run starts by itself now. Times are epoch ms. */
 export type LinkClock = {
@@ -17,6 +17,8 @@ export type LinkClock = {
   readonly owed: { readonly since: number; readonly why: Obstacle } | null;
   readonly isPaused: boolean;
   readonly isRunning: boolean;
+  /** The parent said that it has paused us: it is not asked again before then. */
+  readonly restUntil: number | null;
   readonly late: LateWay;
   readonly windows: Windows;
   readonly zone: Zone;
@@ -35,7 +37,7 @@ export type StartDecision =
 /** A timer that fires this late still counts as on time; what is later was missed, and is caught up. */
 const TOLERANCE_MS = 60_000;
 
-const TRIGGERS = { running: 'chain', window: 'catch-up', paused: 'resume' } as const;
+const TRIGGERS = { running: 'chain', window: 'catch-up', paused: 'resume', parent: 'resume' } as const;
 
 /** Decides from the clock alone. However often a run was missed, one follows. */
 export function decideStart(clock: LinkClock): StartDecision {
@@ -49,9 +51,17 @@ export function decideStart(clock: LinkClock): StartDecision {
   return { do: 'wait', until: moments.length === 0 ? null : Math.min(...moments) };
 }
 
-function findObstacle({ now, isPaused, isRunning, windows, zone }: LinkClock): { why: Obstacle; until: number | null } | undefined {
+function findObstacle({
+  now,
+  isPaused,
+  isRunning,
+  restUntil,
+  windows,
+  zone,
+}: LinkClock): { why: Obstacle; until: number | null } | undefined {
   if (isPaused) return { why: 'paused', until: null };
   if (isRunning) return { why: 'running', until: null };
+  if (restUntil !== null && restUntil > now) return { why: 'parent', until: restUntil };
   const opensAt = mayStartAt(windows, zone, now);
   return opensAt > now ? { why: 'window', until: opensAt } : undefined;
 }

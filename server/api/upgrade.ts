@@ -3,6 +3,7 @@ import type { Duplex } from 'node:stream';
 import { TLSSocket } from 'node:tls';
 import { type Action, type AuthObject, authorise } from '../../core/authorise.ts';
 import { AppError } from '../../core/errors.ts';
+import { OUR_ABILITIES } from '../../core/negotiate.ts';
 import type { Frame } from './app.ts';
 import { makeContext } from './context.ts';
 import { type Problem, problem, problemOf, refusalProblem } from './errors.ts';
@@ -72,7 +73,8 @@ type Switched = { readonly context: RouteContext; readonly socket: Duplex; reado
 
 async function switchProtocol(frame: Frame, upgrade: UpgradeRoute, { context, socket, head }: Switched): Promise<void> {
   if (socket instanceof TLSSocket) socket.setTimeout(0);
-  socket.write(`HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: ${upgrade.protocol}\r\n\r\n`);
+  const abilities = `Waystation-Abilities: ${OUR_ABILITIES.join(' ')}`;
+  socket.write(`HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: ${upgrade.protocol}\r\n${abilities}\r\n\r\n`);
   try {
     await upgrade.handle(context, socket, head);
   } catch (error) {

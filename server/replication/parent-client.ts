@@ -12,6 +12,7 @@ import { signerHint } from '../trust/signatures.ts';
 import { type AgentLoan, borrowAgent } from './parent-agents.ts';
 import { parentSays } from './parent-says.ts';
 import { withAlarm } from './refusals.ts';
+import { currentCap, tellCaps } from './tell-caps.ts';
 import { acceptTier } from './tier.ts';
 import { verifyCatalogue } from './verify-catalogue.ts';
 
@@ -105,8 +106,10 @@ export function openParent(site: Site, { parent, link, waitMs = 0, signal }: Par
       return parsePlan(await parentSays(pinnedJson(ask(), { url: at('archives'), json: body, limits: PLAN_LIMITS })));
     },
     async openTunnel(archiveKey) {
-      const request = { url: at('tunnel', { archive: archiveKey }), protocol: TUNNEL_PROTOCOL };
-      const { socket, head } = await parentSays(pinnedUpgrade(ask(), request));
+      const cap = await currentCap(site, link.id);
+      const request = { url: at('tunnel', { archive: archiveKey, ...cap.query }), protocol: TUNNEL_PROTOCOL };
+      const { socket, head, abilities } = await parentSays(pinnedUpgrade(ask(), request));
+      tellCaps(site, { cap, socket, abilities });
       return { link: socket, head };
     },
     traffic: () => {

@@ -2,24 +2,45 @@ import { chmod, link, mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/pro
 import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
 import type { BuiltArchive } from '../../core/content-store.ts';
+import type { Id } from '../../core/ids.ts';
 import { daemonConfig } from '../../sync/tunnel/daemon-config.ts';
 import { startDaemon } from '../../sync/tunnel/rsync-process.ts';
 import { runTunnel } from '../../sync/tunnel/tunnel.ts';
 import type { Site } from '../site.ts';
+import { openTunnelLane, type TunnelLane } from './egress.ts';
 
 const PREFIX = 'tunnel-';
 /** Tells our own tunnels from those of a killed process. */
 const OURS = `${PREFIX}${process.pid}-`;
 
+export type ServedTunnel = {
+  readonly archive: BuiltArchive;
+  readonly socket: Duplex;
+  readonly head: Buffer;
+  readonly childId: Id;
+  /** What the child told as its cap when it came, bits per second. */
+  readonly bps: number | null;
+};
+
 /**
  * The parent's end of a tunnel: an rsync daemon that sees the parts of one archive and nothing else, for as long as
- * the link lives. When the link goes (revoked, broken, serve stopped) the daemon is killed; when the daemon goes the
- * link ends. The directory and its configuration go with them.
+ * the link lives, at the child's cap and its share of our egress. When the link goes (revoked, paused, broken, serve
+ * stopped) the daemon is killed; when the daemon goes the link ends. The directory and its configuration go with them.
  */
-export async function serveTunnel(
-  site: Site,
-  { archive, socket, head }: { archive: BuiltArchive; socket: Duplex; head: Buffer },
-): Promise<void> {
+export async function serveTunnel(site: Site, { archive, socket, head, childId, bps }: ServedTunnel): Promise<void> {
+  const lane = await openTunnelLane(site, childId, { bps, onPaused: () => socket.destroy() });
+  // A link that goes while its lane waits for its turn must not wait on.
+  socket.once('close', lane.close);
+  try {
+    await serveLane(site, { archive, socket, head, lane });
+  } finally {
+    lane.close();
+  }
+}
+
+type Served = Pick<ServedTunnel, 'archive' | 'socket' | 'head'> & { readonly lane: TunnelLane };
+
+async function serveLane(site: Site, { archive, socket, head, lane }: Served): Promise<void> {
   const directory = await mkdtemp(join(await tunnelRoot(site), OURS));
   try {
     const daemon = startDaemon(await layOut(directory, archive));
@@ -29,7 +50,7 @@ export async function serveTunnel(
       (error: Error) => error.message,
     );
     try {
-      await runTunnel({ link: socket, head, input: daemon.output, output: daemon.input });
+      await runTunnel({ link: socket, head, input: daemon.output, output: daemon.input, pace: lane.pace, onCap: lane.setCap });
     } finally {
       daemon.kill();
       const words = await ended;

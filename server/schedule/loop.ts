@@ -3,13 +3,15 @@ import { decideStart, type StartDecision } from '../../core/schedule/decide.ts';
 import { appendEvent } from '../db/events.ts';
 import { getLink, type Link, listLinks, updateLinkDue } from '../db/links.ts';
 import { inTransaction } from '../db/open.ts';
-import { findUnfinishedRun, insertRun } from '../db/runs.ts';
+import { findUnfinishedRun, insertRun, listRuns } from '../db/runs.ts';
 import type { Site } from '../site.ts';
 import { openCron, zoneOf } from './cron.ts';
 import { SCHEDULES } from './topic.ts';
 
 /** The longest sleep: clocks are set, machines sleep, and wake-ups may be lost. */
 const LOOK_AGAIN_MS = 30_000;
+/** How long a parent that has paused us is left alone. */
+const REST_MS = 15 * 60_000;
 
 /**
  * Puts scheduled runs in the queue (`onDue` is called for each). The next time of each link is in the database, so
@@ -53,24 +55,38 @@ async function lookAtLinks(site: Site, onDue: () => void): Promise<number> {
 type Look = { readonly started: boolean; readonly until: number | null };
 const NOTHING: Look = { started: false, until: null };
 
+/**
+ * What became of the link's last run: when the parent paused it in its window, it is owed and tried again after a rest.
+ * A person's run is the person's to repeat.
+ */
+async function afterParentsPause(trx: Site['db'], link: Link): Promise<{ owed: Link['owed']; restUntil: number | null }> {
+  const [last] = await listRuns(trx, { linkId: link.id, limit: 1 });
+  if (last?.endedAt == null || last.error?.code !== 'disabled' || !last.inWindow || link.paused !== null) {
+    return { owed: link.owed, restUntil: null };
+  }
+  return { owed: link.owed ?? { since: last.startedAt, why: 'parent' }, restUntil: last.endedAt + REST_MS };
+}
+
 /** One transaction: the run is in the queue and the next time is set, or neither. */
 async function lookAtLink(site: Site, trx: Site['db'], id: Link['id']): Promise<Look> {
   const link = await getLink(trx, id);
-  if (link === undefined || (link.schedule === null && link.owed === null)) return NOTHING;
+  if (link === undefined) return NOTHING;
+  const { owed, restUntil } = await afterParentsPause(trx, link);
+  if (link.schedule === null && owed === null) return NOTHING;
   const now = site.now();
   const unfinished = await findUnfinishedRun(trx, id);
   const isPaused = link.paused !== null;
   const zone = zoneOf(link.timezone);
-  const { owed, late, windows } = link;
+  const { late, windows } = link;
   const nextDue = link.schedule === null ? null : openCron({ schedule: link.schedule, timezone: link.timezone }).next(now);
   // A link of before this release, or one whose schedule was written by other means, has no time yet.
   const dueAt = link.dueAt ?? nextDue;
-  const decision = decideStart({ now, dueAt, owed, isPaused, isRunning: unfinished !== undefined, late, windows, zone });
+  const decision = decideStart({ now, dueAt, owed, isPaused, isRunning: unfinished !== undefined, restUntil, late, windows, zone });
   if (decision.do === 'wait') {
-    if (link.dueAt === null) await updateLinkDue(trx, id, dueAt);
+    if (link.dueAt === null || owed !== link.owed) await updateLinkDue(trx, id, dueAt, owed);
     return { started: false, until: decision.until };
   }
-  await carryOut(site, trx, { link, decision, dueAt, nextDue });
+  await carryOut(site, trx, { link: { ...link, owed }, decision, dueAt, nextDue });
   return { started: decision.do === 'start', until: nextDue };
 }
 

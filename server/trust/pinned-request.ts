@@ -49,18 +49,19 @@ export async function pinnedJson(agent: PinnedAgent, request: PinnedRequest): Pr
   }
 }
 
-/** Switches a connection to another protocol (RFC 9110 §7.8). The caller owns the socket; `head` came with the answer. */
+/** Switches a connection to another protocol (RFC 9110 §7.8). The caller owns the socket; `head` came with the answer; `abilities` is what the server says it can do. */
 export function pinnedUpgrade(
   agent: PinnedAgent,
   request: PinnedRequest & { readonly protocol: string },
-): Promise<{ socket: Duplex; head: Buffer }> {
+): Promise<{ socket: Duplex; head: Buffer; abilities: readonly string[] }> {
   return new Promise((resolve, reject) => {
     const headers = { ...request.headers, connection: 'Upgrade', upgrade: request.protocol };
     const sent = httpsRequest(request.url, options(agent, { ...request, headers }));
     sent.once('upgrade', (response, socket, head) => {
       // The time limit was for the answer: a tunnel may be silent.
       (socket as Duplex & { setTimeout(ms: number): void }).setTimeout(0);
-      if (response.headers.upgrade?.toLowerCase() === request.protocol) return resolve({ socket, head });
+      const abilities = String(response.headers['waystation-abilities'] ?? '').split(' ');
+      if (response.headers.upgrade?.toLowerCase() === request.protocol) return resolve({ socket, head, abilities });
       socket.destroy();
       reject(new AppError('version_mismatch', `${request.url} switched to another protocol than ${request.protocol}`));
     });

@@ -6,6 +6,7 @@ import { AppError } from '../../core/errors.ts';
  *   DATA    1  uint32 BE length (1 … MAX_DATA_BYTES), payload
  *   CREDIT  2  uint32 BE n: the receiver has handed n more octets of payload to its rsync
  *   END     3  nothing: no more DATA will come this way
+ *   CAP     4  uint32 BE kbit/s, 0 for none: how fast the child wants its DATA from now on; only to a parent with the ability `caps`
  */
 export const MAX_DATA_BYTES = 65_536;
 
@@ -18,19 +19,33 @@ export const WINDOW_BYTES = 768 * 1024;
 export type Frame =
   | { readonly type: 'data'; readonly payload: Buffer }
   | { readonly type: 'credit'; readonly bytes: number }
-  | { readonly type: 'end' };
+  | { readonly type: 'end' }
+  | { readonly type: 'cap'; readonly kbps: number };
 
 const DATA = 1;
 const CREDIT = 2;
 const END = 3;
+const CAP = 4;
 const HEADER_BYTES = 5;
 
 export function encodeFrame(frame: Frame): Buffer {
-  if (frame.type === 'end') return Buffer.from([END]);
-  const header = Buffer.alloc(HEADER_BYTES);
-  header[0] = frame.type === 'data' ? DATA : CREDIT;
-  header.writeUInt32BE(frame.type === 'data' ? frame.payload.length : frame.bytes, 1);
-  return frame.type === 'data' ? Buffer.concat([header, frame.payload]) : header;
+  switch (frame.type) {
+    case 'end':
+      return Buffer.from([END]);
+    case 'data':
+      return Buffer.concat([header(DATA, frame.payload.length), frame.payload]);
+    case 'credit':
+      return header(CREDIT, frame.bytes);
+    case 'cap':
+      return header(CAP, frame.kbps);
+  }
+}
+
+function header(type: number, value: number): Buffer {
+  const octets = Buffer.alloc(HEADER_BYTES);
+  octets[0] = type;
+  octets.writeUInt32BE(value, 1);
+  return octets;
 }
 
 /**
@@ -52,9 +67,10 @@ function decodeFrame(octets: Buffer): { frame: Frame; bytes: number } | undefine
   const type = octets[0];
   if (type === undefined) return undefined;
   if (type === END) return { frame: { type: 'end' }, bytes: 1 };
-  if (type !== DATA && type !== CREDIT) throw new AppError('bad_packet', `the tunnel got a frame of unknown type ${type}`);
+  if (type !== DATA && type !== CREDIT && type !== CAP) throw new AppError('bad_packet', `the tunnel got a frame of unknown type ${type}`);
   if (octets.length < HEADER_BYTES) return undefined;
   const size = octets.readUInt32BE(1);
+  if (type === CAP) return { frame: { type: 'cap', kbps: size }, bytes: HEADER_BYTES };
   if (type === CREDIT) return { frame: { type: 'credit', bytes: checkSize(size, WINDOW_BYTES) }, bytes: HEADER_BYTES };
   const end = HEADER_BYTES + checkSize(size, MAX_DATA_BYTES);
   return octets.length < end ? undefined : { frame: { type: 'data', payload: octets.subarray(HEADER_BYTES, end) }, bytes: end };

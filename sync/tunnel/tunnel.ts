@@ -19,6 +19,10 @@ export type TunnelOptions = {
   readonly head?: Buffer;
   /** Payload that went either way, for counters. */
   readonly onData?: (bytes: { readonly received: number; readonly sent: number }) => void;
+  /** Waits until some of so many octets may be sent, and says how many; 0: no more, ever. Default: all at once. */
+  readonly pace?: (wanted: number) => number | Promise<number>;
+  /** The other side told its cap, bits per second, null for none. A side that knows no caps refuses them. */
+  readonly onCap?: (bps: number | null) => void;
 };
 
 /**
@@ -40,14 +44,18 @@ export async function runTunnel(options: TunnelOptions): Promise<void> {
   }
 }
 
-async function sendInput({ link, input, onData }: TunnelOptions, gate: CreditGate): Promise<void> {
+async function sendInput({ link, input, onData, pace }: TunnelOptions, gate: CreditGate): Promise<void> {
   for await (const chunk of input as AsyncIterable<Buffer>) {
     for (let at = 0; at < chunk.length; ) {
       const granted = await gate.take(Math.min(MAX_DATA_BYTES, chunk.length - at));
       if (granted === 0) return;
-      await send(link, { type: 'data', payload: chunk.subarray(at, at + granted) });
-      onData?.({ received: 0, sent: granted });
-      at += granted;
+      for (const end = at + granted; at < end; ) {
+        const paced = pace === undefined ? end - at : await pace(end - at);
+        if (paced === 0) return;
+        await send(link, { type: 'data', payload: chunk.subarray(at, at + paced) });
+        onData?.({ received: 0, sent: paced });
+        at += paced;
+      }
     }
   }
   await send(link, { type: 'end' });
@@ -55,7 +63,7 @@ async function sendInput({ link, input, onData }: TunnelOptions, gate: CreditGat
 }
 
 /** Ends when the peer has said END and all its DATA was taken, or when the local side takes no more. */
-function receiveLink({ link, output, head, onData }: TunnelOptions, gate: CreditGate): Promise<void> {
+function receiveLink({ link, output, head, onData, onCap }: TunnelOptions, gate: CreditGate): Promise<void> {
   return new Promise((resolve, reject) => {
     let rest: Buffer = Buffer.alloc(0);
     let untaken = 0;
@@ -72,6 +80,10 @@ function receiveLink({ link, output, head, onData }: TunnelOptions, gate: Credit
     const handle = (frame: Frame) => {
       if (frame.type === 'credit') gate.grant(frame.bytes);
       if (frame.type === 'data') take(frame.payload);
+      if (frame.type === 'cap') {
+        if (onCap === undefined) throw new AppError('bad_packet', 'the tunnel got a cap, which only a child tells');
+        onCap(frame.kbps === 0 ? null : frame.kbps * 1000);
+      }
       if (frame.type === 'end') {
         ended = true;
         output.end(() => resolve());

@@ -5,6 +5,7 @@ import { AGENT_ROUTES } from './agent.ts';
 import { BOOT_ROUTES } from './boot.ts';
 import { CONTROL_ROUTES } from './control.ts';
 import { DOCUMENT_ROUTES } from './documents.ts';
+import { EGRESS_ROUTES } from './egress.ts';
 import { ENGINE_ROUTES } from './engine.ts';
 import { ENROL_ROUTES } from './enrol.ts';
 import { FIRST_BOOT_ROUTES } from './first-boot.ts';
@@ -42,6 +43,7 @@ export function allRoutes(metrics: Metrics): readonly Route[] {
     ...TARGET_ROUTES,
     ...SYNC_ROUTES,
     ...LINK_ROUTES,
+    ...EGRESS_ROUTES,
     ...CONTROL_ROUTES,
     ...SCOPE_ROUTES,
     ...VERSION_ROUTES,

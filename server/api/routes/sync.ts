@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import type { Identity } from '../../../core/authorise.ts';
 import { AppError } from '../../../core/errors.ts';
 import type { Id } from '../../../core/ids.ts';
 import { commonProtocol, OUR_PROTOCOLS, type Spoken } from '../../../core/negotiate.ts';
@@ -7,6 +8,7 @@ import { answerCatalogue } from '../../catalogue.ts';
 import { getCatalogueNumbers } from '../../db/objects.ts';
 import { noteChildAsked } from '../../db/servers.ts';
 import { offerArchive, takeArchive } from '../../replication/archive-shelf.ts';
+import { refusePausedChild } from '../../replication/egress.ts';
 import { TUNNEL_PROTOCOL } from '../../replication/parent-client.ts';
 import { serveTunnel } from '../../replication/serve-tunnel.ts';
 import { waitForNews } from '../../replication/wait-for-news.ts';
@@ -60,8 +62,9 @@ export const SYNC_ROUTES: readonly Route[] = [
     summary: 'Builds, or finds, the archive that turns one set of manifests into another.',
     input: ArchiveRequest,
     output: ArchivePlan,
-    handle: async ({ site }, request) => {
+    handle: async ({ site, identity }, request) => {
       chooseProtocol({ oldest: request.protocol, newest: request.protocol });
+      await refusePausedChild(site, serverOf(identity));
       return offerArchive(site, request);
     },
   }),
@@ -72,12 +75,14 @@ export const TUNNEL_UPGRADE: UpgradeRoute = {
   path: '/api/v1/sync/tunnel',
   protocol: TUNNEL_PROTOCOL,
   action: 'sync.tunnel',
-  check: async ({ site, query }) => {
+  check: async ({ site, query, identity }) => {
+    readCap(query);
+    await refusePausedChild(site, serverOf(identity));
     await takeArchive(site, query['archive'] ?? '');
   },
-  handle: async ({ site, query }, socket, head) => {
+  handle: async ({ site, query, identity }, socket, head) => {
     const archive = await takeArchive(site, query['archive'] ?? '');
-    await serveTunnel(site, { archive, socket, head });
+    await serveTunnel(site, { archive, socket, head, childId: serverOf(identity), bps: readCap(query) });
   },
 };
 
@@ -92,6 +97,19 @@ async function greet(context: RouteContext, held: { epoch: number; since: number
 
 function callerOf({ identity }: RouteContext): Id | undefined {
   return identity.kind === 'server' ? identity.serverId : undefined;
+}
+
+/** The cap that the child wants its tunnel to begin with, kbit/s in the query; none: as fast as it goes. Throws `usage`. */
+function readCap({ cap: text }: Readonly<Record<string, string>>): number | null {
+  if (text === undefined) return null;
+  const parsed = number.max(2 ** 32 - 1).safeParse(text);
+  if (!parsed.success) throw new AppError('usage', 'the cap of a tunnel is a whole number of kbit/s');
+  return parsed.data === 0 ? null : parsed.data * 1000;
+}
+
+function serverOf(identity: Identity): Id {
+  if (identity.kind === 'server') return identity.serverId;
+  throw new AppError('not_permitted', 'only children of this server get its content');
 }
 
 /** The protocol to answer in. Throws `version_mismatch` when the child speaks none of ours. */

@@ -12,6 +12,7 @@ const clock = (change: Partial<LinkClock>): LinkClock => ({
   owed: null,
   isPaused: false,
   isRunning: false,
+  restUntil: null,
   late: 'chain',
   windows: { mayStart: null, mustStop: null },
   zone,
@@ -52,4 +53,11 @@ test('nothing starts while the link is paused, and one run follows when it is no
   assert.deepEqual(decideStart(clock({ isPaused: true, late: 'skip' })), { do: 'skip', why: 'paused', until: null });
   assert.deepEqual(decideStart(clock({ isPaused: true, owed, dueAt: noon })), { do: 'wait', until: noon });
   assert.deepEqual(decideStart(clock({ owed, dueAt: noon })), { do: 'start', trigger: 'resume' });
+});
+
+test('a run that the parent paused is tried again after a rest, and no sooner', () => {
+  const owed = { since: 0, why: 'parent' } as const;
+  const dueAt = at('2026-01-11T02:00:00Z');
+  assert.deepEqual(decideStart(clock({ owed, dueAt, restUntil: noon })), { do: 'wait', until: noon });
+  assert.deepEqual(decideStart(clock({ owed, dueAt, restUntil: noon, now: noon })), { do: 'start', trigger: 'resume' });
 });

@@ -2,8 +2,9 @@ import assert from 'node:assert/strict';
 import { it } from 'node:test';
 import type { Knex } from 'knex';
 import { digestOf, type Envelope } from '../../../core/envelope.ts';
-import { type Digest, type Id, newId } from '../../../core/ids.ts';
+import { type Digest, type Id, type Name, newId } from '../../../core/ids.ts';
 import type { RunState } from '../../../core/run.ts';
+import { getGrant, getTotalEgress, listGrants, setTotalEgress, updateGrantPause, updatePriority } from '../../../server/db/egress.ts';
 import { listKeptManifests } from '../../../server/db/images.ts';
 import {
   createLink,
@@ -28,6 +29,7 @@ import {
   pruneRuns,
   updateRun,
 } from '../../../server/db/runs.ts';
+import { createServer } from '../../../server/db/servers.ts';
 import { EMPTY_PLAN } from '../../../sync/replicate/plan.ts';
 
 function envelope(id: Id, revision: number): Envelope {
@@ -98,6 +100,31 @@ export function replicationContract(database: () => Knex): void {
       (await listRuns(db, { linkId: link })).map((run) => run.inWindow),
       [true, false, false],
     );
+  });
+
+  it('keeps what a parent grants: a total, and for each child a priority and a pause; of nobody else', async () => {
+    const db = database();
+    const child = newId();
+    const server = { url: null, caPin: null, ca: null, certificateKeyId: null, signerKeyId: null, createdAt: 1, seenAt: null } as const;
+    const name = `child-${child.slice(-12)}` as Name;
+    await createServer(db, { ...server, id: child, name, relation: 'child', state: 'active' }, newId());
+    assert.deepEqual(await getGrant(db, child), { id: child, name, priority: 10, paused: null });
+    await updatePriority(db, child, 30);
+    const pauses = [{ at: 2 ** 42, by: 'operator:a' }, { at: 1, by: 'operator:b' }, null, null];
+    const changed = [];
+    for (const pause of pauses.slice(0, 2)) changed.push(await updateGrantPause(db, child, pause));
+    assert.deepEqual(
+      (await listGrants(db)).find(({ id }) => id === child),
+      { id: child, name, priority: 30, paused: { at: 2 ** 42, by: 'operator:a' } },
+    );
+    for (const pause of pauses.slice(2)) changed.push(await updateGrantPause(db, child, pause));
+    assert.deepEqual(changed, [true, false, true, false]);
+    assert.equal(await getGrant(db, newId()), undefined);
+    assert.equal(await getTotalEgress(db), null);
+    await setTotalEgress(db, 10 ** 12);
+    assert.equal(await getTotalEgress(db), 10 ** 12);
+    await setTotalEgress(db, null);
+    assert.equal(await getTotalEgress(db), null);
   });
 
   it('refuses every update of a run by a process that lost it, and by one that expects another state', async () => {

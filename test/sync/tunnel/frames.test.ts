@@ -8,6 +8,7 @@ const frame: fc.Arbitrary<Frame> = fc.oneof(
   fc.uint8Array({ minLength: 1, maxLength: 300 }).map((octets) => ({ type: 'data' as const, payload: Buffer.from(octets) })),
   fc.integer({ min: 1, max: WINDOW_BYTES }).map((bytes) => ({ type: 'credit' as const, bytes })),
   fc.constant({ type: 'end' as const }),
+  fc.integer({ min: 0, max: 2 ** 32 - 1 }).map((kbps) => ({ type: 'cap' as const, kbps })),
 );
 
 test('frames come out as they went in, wherever the link cuts the stream', () => {

@@ -1,0 +1,181 @@
+import assert from 'node:assert/strict';
+import { EventEmitter } from 'node:events';
+import { join } from 'node:path';
+import type { Duplex } from 'node:stream';
+import { after, before, test } from 'node:test';
+import { listRuns, type Run } from '../../server/db/runs.ts';
+import { getServer, updateServer } from '../../server/db/servers.ts';
+import { pauseChildren, resumeChildren, setEgress, setPriority, showEgress } from '../../server/egress.ts';
+import { currentCap, tellCaps } from '../../server/replication/tell-caps.ts';
+import { onlyLink, runOnce, startReplication } from '../../server/replication.ts';
+import { setCaps, setSchedule } from '../../server/schedule.ts';
+import { type Serving, startServe } from '../../server/serve.ts';
+import type { Site } from '../../server/site.ts';
+import { type PacingProxy, startPacingProxy } from '../helpers/pacing-proxy.ts';
+import { enrolAt, importDisk, makeDisk, makeSite } from '../helpers/replication-sites.ts';
+import { temporaryDirectory } from '../helpers/temp-directory.ts';
+
+const root = await temporaryDirectory('egress');
+const MB = 1_000_000;
+let hq: Site;
+let serving: Serving;
+let aheadMs = 0;
+let made = 0;
+const children: { readonly site: Site; readonly proxy: PacingProxy }[] = [];
+
+before(async () => {
+  hq = await makeSite(root, 'hq');
+  serving = await startServe(hq);
+  for (const name of ['berlin', 'hamburg']) {
+    const site = { ...(await makeSite(root, name)), now: () => Date.now() + aheadMs };
+    await enrolAt(hq, site, serving.httpsUrl);
+    // What the link carries, TLS and all, is counted outside of both servers.
+    const proxy = await startPacingProxy({ bytesPerSecond: 1000 * MB, latencyMs: 0 });
+    proxy.setUpstream(Number(new URL(serving.httpsUrl).port));
+    const parent = await getServer(site.db, hq.self.id);
+    assert.ok(parent);
+    await updateServer(site.db, { ...parent, url: `https://127.0.0.1:${proxy.port}` });
+    children.push({ site, proxy });
+  }
+});
+after(async () => {
+  for (const { site, proxy } of children) {
+    await site.close();
+    await proxy.close();
+  }
+  await serving.close();
+  await hq.close();
+});
+
+const child = (n: number) => children[n] ?? assert.fail(`there is no child ${n}`);
+const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
+
+async function publish(bytes: number): Promise<void> {
+  made += 1;
+  const path = join(root, `disk-${made}.raw`);
+  await makeDisk(path, bytes);
+  await importDisk(hq, path, `disk-${made}`);
+}
+
+async function waitFor<Value>(look: () => Promise<Value | undefined | false> | Value | undefined | false): Promise<Value> {
+  for (const end = performance.now() + 60_000; performance.now() < end; await sleep(20)) {
+    const seen = await look();
+    if (seen !== undefined && seen !== false) return seen;
+  }
+  throw new Error('waited in vain');
+}
+
+const run = (site: Site): Promise<Run> => runOnce(site, { trigger: 'command' });
+const arrived = (proxy: PacingProxy, bytes: number) => waitFor(() => proxy.bytes.down > bytes);
+
+/** Bits per second on these links over so long, TLS and all. */
+async function measure(proxies: readonly PacingProxy[], ms: number): Promise<number[]> {
+  const start = performance.now();
+  const before = proxies.map(({ bytes }) => bytes.down);
+  await sleep(ms);
+  const seconds = (performance.now() - start) / 1000;
+  return proxies.map(({ bytes }, n) => ((bytes.down - (before[n] ?? 0)) * 8) / seconds);
+}
+
+function within(value: number | undefined, wanted: number, words: string): void {
+  assert.ok(value !== undefined && Math.abs(value - wanted) <= 0.1 * wanted, `${words}: ${value} bit/s instead of ${wanted}`);
+}
+
+test('a link’s cap is kept within a tenth on the wire, and another one holds within seconds: set by hand, or by the clock of the office', async () => {
+  const { site, proxy } = child(0);
+  await publish(14 * MB);
+  await setSchedule(site, await onlyLink(site), { schedule: null, timezone: 'UTC' });
+  const link = await setCaps(site, await onlyLink(site), { bps: 8 * MB, office: null });
+  const running = run(site);
+  await arrived(proxy, MB / 4);
+  within((await measure([proxy], 3000))[0], 8 * MB, 'the cap that the tunnel was opened with');
+  const opensAt = Math.ceil(Date.now() / 3_600_000 + 1) * 3_600_000;
+  const clock = (ms: number) => new Date(ms).toISOString().slice(11, 16);
+  const hours = `sun-sat ${clock(opensAt)}-${clock(opensAt + 3_600_000)}`;
+  await setCaps(site, link, { bps: 16 * MB, office: { hours, bps: 4 * MB } });
+  await sleep(300);
+  within((await measure([proxy], 3000))[0], 16 * MB, 'the cap that was set meanwhile');
+  // The office opens in a second.
+  aheadMs = opensAt - 1000 - Date.now();
+  site.wake.notify('schedules');
+  await sleep(1500);
+  within((await measure([proxy], 3000))[0], 4 * MB, 'the cap inside office hours');
+  await setCaps(site, link, { bps: null, office: null });
+  assert.equal((await running).state, 'done');
+});
+
+test('children share the total by priority, and one that is done leaves its share to the other', async () => {
+  await setEgress(hq, 16 * MB, 'test');
+  await setPriority(hq, 'berlin', { priority: 30, actor: 'test' });
+  await publish(10 * MB);
+  const proxies = children.map(({ proxy }) => proxy);
+  const [before0, before1] = proxies.map(({ bytes }) => bytes.down);
+  const first = run(child(0).site);
+  const second = run(child(1).site);
+  await arrived(child(0).proxy, (before0 ?? 0) + MB / 2);
+  await arrived(child(1).proxy, (before1 ?? 0) + MB / 8);
+  const [berlin, hamburg] = await measure(proxies, 3000);
+  within((berlin ?? 0) + (hamburg ?? 0), 16 * MB, 'both together');
+  within(berlin, 12 * MB, 'priority 30');
+  within(hamburg, 4 * MB, 'priority 10');
+  assert.equal((await first).state, 'done');
+  await sleep(200);
+  within((await measure([child(1).proxy], 3000))[0], 16 * MB, 'alone');
+  await setEgress(hq, null, 'test');
+  assert.equal((await second).state, 'done');
+});
+
+test('a parent that pauses a child ends its run within seconds, in words; it is tried again after a rest and goes on where it was', async () => {
+  const { site, proxy } = child(1);
+  await setEgress(hq, 8 * MB, 'test');
+  await publish(6 * MB);
+  await setSchedule(site, await onlyLink(site), { schedule: '0 3 1 1 *', timezone: 'UTC' });
+  const start = proxy.bytes.down;
+  const running = runOnce(site, { trigger: 'schedule', inWindow: true });
+  await arrived(proxy, start + 2 * MB);
+  const pausedAt = performance.now();
+  await pauseChildren(hq, 'all', 'operator:anna');
+  const stopped = await running;
+  assert.ok(performance.now() - pausedAt < 5000);
+  assert.deepEqual([stopped.state, stopped.error?.code], ['partial', 'disabled']);
+  assert.match(stopped.error?.message ?? '', /hq has paused this server, by operator:anna since 20/);
+  await setEgress(hq, null, 'test');
+  const refused = await run(site);
+  assert.deepEqual([refused.state, refused.error?.code, refused.bytesRsync], ['partial', 'disabled', 0]);
+  // The person's attempt is no scheduled one: the scheduled run is what is gone on with.
+  await site.db('runs').where({ id: refused.id }).delete();
+  const replication = startReplication(site);
+  try {
+    await waitFor(async () => (await onlyLink(site)).owed?.why === 'parent');
+    await resumeChildren(hq, { reference: 'hamburg' }, 'operator:anna');
+    assert.deepEqual(
+      (await showEgress(hq)).children.map(({ name, paused }) => [name, paused !== null]),
+      [
+        ['berlin', true],
+        ['hamburg', false],
+      ],
+    );
+    assert.equal((await listRuns(site.db, { limit: 1 }))[0]?.id, stopped.id);
+    aheadMs += 15 * 60_000;
+    site.wake.notify('schedules');
+    const done = await waitFor(async () => (await listRuns(site.db, { limit: 1 })).find((last) => last.state === 'done'));
+    assert.equal(done.trigger, 'resume');
+    assert.ok(proxy.bytes.down - start < 6 * MB + 1_400_000, `${proxy.bytes.down - start} bytes on the link`);
+  } finally {
+    await replication.close();
+    await resumeChildren(hq, 'all', 'operator:anna');
+  }
+});
+
+test('a parent that keeps no caps is refused by a link that has one, and works for a link without', async () => {
+  const { site } = child(0);
+  const link = await onlyLink(site);
+  const socket = () => Object.assign(new EventEmitter(), { destroy: () => undefined }) as unknown as Duplex;
+  tellCaps(site, { cap: await currentCap(site, link.id), socket: socket(), abilities: [] });
+  await setCaps(site, link, { bps: null, office: { hours: 'mon-fri 08:00-18:00', bps: MB } });
+  const cap = await currentCap(site, link.id);
+  assert.throws(() => tellCaps(site, { cap, socket: socket(), abilities: ['encodings'] }), {
+    code: 'version_mismatch',
+    message: /keeps no caps/,
+  });
+});
