@@ -124,7 +124,18 @@ export const ServerReport = z.looseObject({
   at: isoTime,
   startedAt: isoTime,
   disk: z.object({ freeBytes: z.number(), totalBytes: z.number() }),
-  images: z.array(z.object({ reference: z.string().max(128), state: z.string().max(16) })).max(500),
+  images: z
+    .array(
+      z.object({
+        reference: z.string().max(128),
+        state: z.string().max(16),
+        /** Told when it is so: not all here though wanted; the default of its name, or waiting; in words what went wrong. */
+        missingBytes: z.number().int().nonnegative().optional(),
+        role: z.string().max(16).optional(),
+        error: z.string().max(512).optional(),
+      }),
+    )
+    .max(500),
   run: z.object({ id, state: z.string().max(32), percent: z.number().nullable(), error: z.string().max(1024).nullable() }).nullable(),
   settings: z.record(z.string(), z.object({ value: z.string().max(64), from: z.string().max(64) })),
   alarms: z.array(z.string().max(512)).max(100),

@@ -6,6 +6,7 @@ import { startSelfRepair } from './care/self-repair.ts';
 import { startControl } from './control/start.ts';
 import { findAgentKey } from './db/agent-keys.ts';
 import { startActivations } from './holdings/activation.ts';
+import { startAlarms } from './holdings/alarms.ts';
 import { startOrderExpiry } from './orders/expiry.ts';
 import { startReplication } from './replication.ts';
 import type { Site } from './site.ts';
@@ -39,6 +40,7 @@ export async function startServe(site: Site): Promise<Serving> {
     stops.push(startOrderExpiry(bound));
     stops.push(startRenewal(bound, { onLeaf: listeners.swapLeaf }));
     stops.push(startActivations(bound));
+    stops.push(startAlarms(bound));
     stops.push(startReplication(bound).close);
     stops.push(startControl(bound).close);
     stops.push(startSelfRepair(bound).close);

@@ -8,6 +8,7 @@ import type { Client } from '../client.ts';
 import type { Frame } from '../frame.ts';
 import { details, formatBytes, table } from '../output.ts';
 import { wholeNumber } from '../parse.ts';
+import { alarmText, type Holdings, holdingsText, registerSites } from './sync-holdings.ts';
 import { linkText, onlyLink, registerLink } from './sync-link.ts';
 import { registerScope } from './sync-scope.ts';
 
@@ -25,7 +26,7 @@ export function register(program: Command, frame: Frame): void {
     .action((options: { wait?: boolean; inWindow?: boolean }) => run(frame, options));
   sync
     .command('status')
-    .description('the link, its next run, and the run in progress or the last one')
+    .description('the link, its next run, the run in progress or the last one, and what is held of each image')
     .action(() => status(frame));
   sync
     .command('history')
@@ -34,6 +35,7 @@ export function register(program: Command, frame: Frame): void {
     .option('--before <id>', 'those before this one: the "next" of the page before')
     .action((options: { limit?: number; before?: string }) => history(frame, options));
   registerScope(sync, frame);
+  registerSites(sync, frame);
   registerLink(sync, frame);
 }
 
@@ -102,7 +104,13 @@ async function status(frame: Frame): Promise<void> {
   const link = await onlyLink(client);
   const { items } = await client.get<{ items: RunView[] }>('/api/v1/runs?limit=1');
   const last = items[0] ?? null;
-  frame.print({ link, run: last } as unknown as Json, () => `${linkText(link)}\n${last === null ? 'no run yet' : runText(last)}`);
+  const holdings = await client.get<Holdings>('/api/v1/holdings');
+  const { items: images, alarm } = holdings;
+  frame.print({ link, run: last, images, alarm } as unknown as Json, () =>
+    [alarmText(alarm), linkText(link), last === null ? 'no run yet' : runText(last), holdingsText(images)]
+      .filter((text) => text !== '')
+      .join('\n'),
+  );
 }
 
 async function history(frame: Frame, options: { limit?: number; before?: string }): Promise<void> {

@@ -46,6 +46,8 @@ export const ConfigSchema = z.strictObject({
   logLevel: z.enum(['error', 'warn', 'info', 'debug']).default('info'),
   /** Free bytes that replication and imports leave on the store's file system. */
   storeReserveBytes: z.number().int().min(0).default(1_073_741_824),
+  /** After so many hours without replication a site is reported as not synced; 0 = never. */
+  alarmAfterHours: z.number().min(0).max(8760).default(48),
 });
 
 export type Config = Readonly<z.infer<typeof ConfigSchema>>;

@@ -1,10 +1,12 @@
 import { statfs } from 'node:fs/promises';
 import type { ServerReport } from '../../core/control-protocol.ts';
 import packageJson from '../../package.json' with { type: 'json' };
-import { listImages } from '../db/images.ts';
 import { listLinks } from '../db/links.ts';
 import { markChanged } from '../db/outbox.ts';
 import { listRuns } from '../db/runs.ts';
+import { listAlarmWords } from '../holdings/alarms.ts';
+import { listHoldings } from '../holdings/list.ts';
+import type { HoldingView } from '../holdings/view.ts';
 import type { Site } from '../site.ts';
 import { listPolicies } from './policies.ts';
 
@@ -18,7 +20,7 @@ const MOST_IMAGES = 500;
 /** What we tell of ourselves. */
 export async function describeSelf(site: Site): Promise<ServerReport> {
   const { bavail, blocks, bsize } = await statfs(site.dataDir);
-  const images = await listImages(site.db);
+  const images = await listHoldings(site, { isMeasured: false });
   const now = site.now();
   return {
     id: site.self.id,
@@ -27,10 +29,23 @@ export async function describeSelf(site: Site): Promise<ServerReport> {
     at: new Date(now).toISOString(),
     startedAt: new Date(now - Math.round(process.uptime() * 1000)).toISOString(),
     disk: { freeBytes: bavail * bsize, totalBytes: blocks * bsize },
-    images: images.slice(0, MOST_IMAGES).map(({ name, version, state }) => ({ reference: `${name}@${version}`, state })),
+    images: images.slice(0, MOST_IMAGES).map(toldOf),
     run: await describeRun(site),
     settings: await listPolicies(site),
-    alarms: bavail * bsize < site.config.storeReserveBytes ? ['less free space than storeReserveBytes: runs and imports are refused'] : [],
+    alarms: [
+      ...(bavail * bsize < site.config.storeReserveBytes ? ['less free space than storeReserveBytes: runs and imports are refused'] : []),
+      ...(await listAlarmWords(site)),
+    ],
+  };
+}
+
+function toldOf({ image, state, wanted, bytesMissing, role, error }: HoldingView): ServerReport['images'][number] {
+  return {
+    reference: image,
+    state,
+    ...(wanted && bytesMissing !== null && bytesMissing > 0 ? { missingBytes: bytesMissing } : {}),
+    ...(role === 'active' || role === 'waiting' ? { role } : {}),
+    ...(error === null ? {} : { error: error.message.slice(0, 512) }),
   };
 }
 

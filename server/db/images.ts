@@ -82,6 +82,16 @@ export async function listImages(db: Knex): Promise<readonly Image[]> {
   return selectImages(db, (rows) => rows);
 }
 
+/** Deleted images whose content an operator's choice keeps. Their objects are tombstones: what is told is what the row still says. */
+export async function listKeptDeletions(db: Knex): Promise<readonly Image[]> {
+  const rows = await db<Row>('images').where({ state: 'deleted' }).whereIn('id', db('image_choices').select('image_id'));
+  return rows.map((row) => {
+    const { name, version, kind, arch, manifest } = row;
+    const sizes = { sizeBytes: Number(row.size_bytes), usedBytes: Number(row.used_bytes), createdAt: Number(row.created_at) };
+    return toImage({ ...row, body: JSON.stringify({ name, version, kind, arch, manifest, ...sizes }) });
+  });
+}
+
 /** Every version that was ever given to this name here, deleted ones included. */
 export async function listVersions(db: Knex, name: string): Promise<readonly string[]> {
   const rows = await db<Row>('images')

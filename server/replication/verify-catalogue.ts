@@ -14,13 +14,8 @@ import { trustedSigner } from '../trust/trusted-signer.ts';
  * Checks a parent's answer before anything of it counts: protocol, head, time, order, and every object against the
  * signer of its own origin. Objects that we made ourselves come back from a parent as they left and are dropped.
  *
-<<<<<<< HEAD
  * Throws `version_mismatch`, `bad_signature`, `expired`, `bad_data` (an object told twice), and `mismatch` for a catalogue older than the one we hold
  * (a replay, or a parent restored from a backup without a new epoch).
-=======
- * Throws `version_mismatch`, `bad_signature`, `expired`, and `mismatch` for a catalogue older than the one we hold
- * (a replay, or a parent restored from a backup without a new epoch).
->>>>>>> 866abb3 (replication: tiers run one after the other)
  */
 export async function verifyCatalogue(site: Site, from: { parent: KnownServer; link: Link }, answer: unknown): Promise<VerifiedCatalogue> {
   const catalogue = parse(answer);

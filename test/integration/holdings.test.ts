@@ -8,14 +8,18 @@ import { getImage, listImages, listKeptManifests } from '../../server/db/images.
 import { getCatalogueNumbers } from '../../server/db/objects.ts';
 import type { Run } from '../../server/db/runs.ts';
 import { activateDue } from '../../server/holdings/activation.ts';
+import { checkAlarms } from '../../server/holdings/alarms.ts';
 import { activateImage, pinImage, rollbackImage, unpinImage } from '../../server/holdings/choices.ts';
+import { listHoldings } from '../../server/holdings/list.ts';
 import { setScope } from '../../server/holdings/scope.ts';
 import { deleteImage } from '../../server/images/delete.ts';
 import { type ImportRequest, importImage } from '../../server/images/import.ts';
 import { resolveImage, resolveVisibleImage } from '../../server/images/reference.ts';
 import { releaseImage } from '../../server/images/release.ts';
 import { onlyLink, runOnce } from '../../server/replication.ts';
+import type { Site } from '../../server/site.ts';
 import { makeDisk, makePair } from '../helpers/replication-sites.ts';
+import { runJson } from '../helpers/run-cli.ts';
 import { temporaryDirectory } from '../helpers/temp-directory.ts';
 
 const root = await temporaryDirectory('holdings');
@@ -191,4 +195,53 @@ test('an image whose content the parent does not hold stays known, with words, a
   await pair.hq.db('images').where({ id: image.id }).update({ state: 'published' });
   assert.equal((await run()).state, 'done');
   assert.deepEqual([await defaultOf('rare'), (await at(image))?.error], ['1', null]);
+});
+
+test('of each image is told what is wanted, held and missing, and why', async () => {
+  await scopeTo({ names: ['till', 'rare', 'sought'] });
+  await publish('sought');
+  const flaw = Object.assign(new Error('on purpose'), { code: 'failed' });
+  const broken = { ...pair.branch, store: { ...pair.branch.store, unpackPart: () => Promise.reject(flaw) } };
+  assert.equal((await runOnce(broken, { trigger: 'command' })).state, 'failed');
+  const told = async (name: string) => (await listHoldings(pair.branch, { isMeasured: true })).find(({ image }) => image === name);
+  const sought = await told('sought@1');
+  assert.deepEqual([sought?.state, sought?.wanted, sought?.held], ['arriving', true, false]);
+  assert.ok((sought?.bytesMissing ?? 0) >= 200_000);
+  assert.match(sought?.error?.message ?? '', /^its content did not arrive: .*on purpose/);
+  await run();
+  const arrived = await told('sought@1');
+  assert.deepEqual([arrived?.state, arrived?.role, arrived?.bytesMissing, arrived?.error], ['published', 'active', 0, null]);
+  assert.ok(arrived?.verifiedAt);
+  const [poster, previous] = [await told('poster@1'), await told('till@3')];
+  assert.deepEqual([poster?.wanted, poster?.held, poster?.choice], [true, true, 'pinned']);
+  assert.deepEqual([previous?.role, (await told('lab@1'))?.wanted], ['previous', false]);
+});
+
+test('a site that does not sync is reported once, by itself and by its parent, and once when it does again', async () => {
+  const hours = (n: number) => ({ now: () => Date.now() + n * 3_600_000 });
+  const kinds = async (site: Site) =>
+    (await listEvents(site.db, { subject: pair.branch.self.id, limit: 1000 }))
+      .map(({ kind }) => kind)
+      .filter((kind) => kind.startsWith('site.'));
+  await run();
+  await run();
+  for (const site of [pair.branch, pair.hq]) {
+    for (const later of [0, 47, 49, 50, 500]) await checkAlarms({ ...site, ...hours(later) });
+    assert.deepEqual(await kinds(site), ['site.not-synced']);
+    await checkAlarms({ ...site, ...hours(-30) });
+    assert.deepEqual(await kinds(site), ['site.not-synced', 'site.synced-again']);
+    await checkAlarms({ ...site, ...hours(500), config: { ...site.config, alarmAfterHours: 0 } });
+    assert.equal((await kinds(site)).length, 2);
+    await checkAlarms({ ...site, ...hours(49) });
+  }
+  const { document } = await runJson<{ items: { server: string; alarm: { words: string } }[] }>([
+    'sync',
+    'sites',
+    '--data',
+    pair.hq.dataDir,
+  ]);
+  assert.match(document.items.find(({ server }) => server === 'branch')?.alarm.words ?? '', /^branch has not synced since 20/);
+  await run();
+  for (const site of [pair.branch, pair.hq]) await checkAlarms(site);
+  assert.equal((await kinds(pair.hq)).at(-1), 'site.synced-again');
 });

@@ -13,6 +13,7 @@ import { type Serving, startServe } from '../../server/serve.ts';
 import type { Site } from '../../server/site.ts';
 import { type PacingProxy, startPacingProxy } from '../helpers/pacing-proxy.ts';
 import { enrolAt, importDisk, makeDisk, makeSite } from '../helpers/replication-sites.ts';
+import { runJson } from '../helpers/run-cli.ts';
 import { temporaryDirectory } from '../helpers/temp-directory.ts';
 
 /** hq → relay → branch, all three serving; the line between hq and relay can be made slow. */
@@ -118,6 +119,20 @@ test('a run that finds its parent in the middle of its own run waits, and brings
   const relayDone = await ended(relay, (run) => run.id === relayRun);
   assert.ok(done.startedAt < (relayDone.endedAt ?? 0), 'it was asked for while the relay was at it');
   assert.ok(await holds(branch, 'slow'));
+});
+
+test('sync status tells of every image beside the link and the run', async () => {
+  const { document } = await runJson<{ link: { parent: string }; run: { state: string }; images: { image: string; held: boolean }[] }>([
+    ...['sync', 'status', '--data', branch.dataDir],
+  ]);
+  assert.deepEqual([document.link.parent, document.run.state], ['relay', 'done']);
+  assert.deepEqual(
+    document.images.map(({ image, held }) => [image, held]),
+    [
+      ['slow@1', true],
+      ['debian@1', true],
+    ],
+  );
 });
 
 test('a child is told its ring, its own or that of its parent', async () => {

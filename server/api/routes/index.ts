@@ -10,6 +10,7 @@ import { ENGINE_ROUTES } from './engine.ts';
 import { ENROL_ROUTES } from './enrol.ts';
 import { FIRST_BOOT_ROUTES } from './first-boot.ts';
 import { healthRoutes } from './health.ts';
+import { HOLDING_ROUTES } from './holdings.ts';
 import { IMAGE_ROUTES, STORE_ROUTES } from './images.ts';
 import { LINK_ROUTES } from './links.ts';
 import { LOG_ROUTES } from './logs.ts';
@@ -46,6 +47,7 @@ export function allRoutes(metrics: Metrics): readonly Route[] {
     ...EGRESS_ROUTES,
     ...CONTROL_ROUTES,
     ...SCOPE_ROUTES,
+    ...HOLDING_ROUTES,
     ...VERSION_ROUTES,
   ];
   return [...routes, openApiRoute(routes)];

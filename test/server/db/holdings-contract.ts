@@ -19,6 +19,8 @@ import { createLink, getLink, updateLinkAfterParent, updateLinkScope, updateLink
 import { putObject } from '../../../server/db/objects.ts';
 import { inTransaction } from '../../../server/db/open.ts';
 import { listKnownImages, putReplica, raiseReplica, renumberObject } from '../../../server/db/replicas.ts';
+import { createServer, getServer, noteChildAsked, setChildRing } from '../../../server/db/servers.ts';
+import { clearSyncAlarm, listSyncAlarms, raiseSyncAlarm } from '../../../server/db/sync-alarms.ts';
 import { hashOf } from '../../helpers/digests.ts';
 
 /** What a site's holdings ask of every database; `it`s for the suite that has migrated one. */
@@ -111,5 +113,35 @@ export function holdingsContract(database: () => Knex): void {
     await showImage(db, id, 4);
     const shown = await getImage(db, id);
     assert.deepEqual([shown?.error, shown?.siteActivateAt, shown?.activation], [null, null, 4]);
+  });
+
+  it('takes a child for synced when it shows that it holds what it was told, and not before', async () => {
+    const db = database();
+    const id = newId();
+    const child = { id, name: parseName(`c-${id}`), relation: 'child', state: 'active', createdAt: 1, seenAt: null } as const;
+    const keys = { url: null, caPin: null, ca: null, certificateKeyId: null, signerKeyId: null };
+    await createServer(db, { ...child, ...keys }, newId());
+    const ask = async (generation: number, told: number, now: number) => {
+      await noteChildAsked(db, id, { held: { epoch: 0, generation }, told: { epoch: 0, generation: told }, now });
+      return (await getServer(db, id))?.syncedAt ?? null;
+    };
+    assert.equal(await ask(0, 5, 10), null);
+    assert.equal(await ask(0, 6, 20), null, 'its run failed');
+    assert.equal(await ask(6, 9, 30), 30, 'it holds what it was told at 20');
+    assert.equal(await ask(6, 9, 40), 30);
+    assert.equal(await ask(9, 9, 50), 50);
+    assert.equal(await setChildRing(db, id, 4), true);
+    assert.equal(await setChildRing(db, newId(), 4), false);
+    assert.equal((await getServer(db, id))?.ring, 4);
+  });
+
+  it('raises the alarm of a site once and clears it once', async () => {
+    const db = database();
+    const id = newId();
+    const raise = (at: number) => inTransaction(db, (trx) => raiseSyncAlarm(trx, id, at));
+    assert.deepEqual([await raise(7), await raise(8)], [true, false]);
+    assert.equal((await listSyncAlarms(db)).get(id), 7);
+    const clear = () => inTransaction(db, (trx) => clearSyncAlarm(trx, id));
+    assert.deepEqual([await clear(), await clear()], [true, false]);
   });
 }
