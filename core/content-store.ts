@@ -119,6 +119,15 @@ export type ContentStore = {
     path: string,
     onProgress?: OnProgress,
   ): Promise<{ readonly chunks: number; readonly rawBytes: number; readonly skippedFrames: number }>;
+  /**
+   * As `unpackPart`, of a file that somebody else still appends to until it has `sizeBytes`: each frame is verified and decoded
+   * when it is whole, and all becomes visible once `isRight` has resolved. Rejects when that does, and when the file is
+   * replaced; then and after any other failure `unpackPart` of the whole part tells.
+   */
+  unpackGrowing(
+    path: string,
+    growing: { readonly sizeBytes: number; readonly isRight: Promise<void> },
+  ): Promise<{ readonly chunks: number; readonly rawBytes: number; readonly skippedFrames: number }>;
   /** SHA-256 of a file, computed in the worker. */
   hashFile(path: string): Promise<{ readonly digest: Digest; readonly sizeBytes: number }>;
   /** Which chunks of these manifests are not here, as far as the pages that are here tell; at most 100,000. */

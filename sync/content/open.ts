@@ -38,6 +38,16 @@ export async function openContentStore(dir: string, options: ContentStoreOptions
     holdArchive: (key) => call('holdArchive', [key]),
     releaseArchive: (key) => call('releaseArchive', [key]),
     unpackPart: (path, onProgress) => call('unpackPart', [path], onProgress),
+    unpackGrowing: (path, { sizeBytes, isRight }) => {
+      const unpacking = call('unpackGrowing', [path, sizeBytes]);
+      // A store that was closed meanwhile has ended the unpacking, and that call says so.
+      const tell = (method: 'confirmPart' | 'stopUnpacking') => call(method, [path]).catch(() => undefined);
+      isRight.then(
+        () => tell('confirmPart'),
+        () => tell('stopUnpacking'),
+      );
+      return unpacking;
+    },
     hashFile: (path) => call('hashFile', [path]) as ReturnType<ContentStore['hashFile']>,
     lackingOf: (manifests) => call('lackingOf', [manifests]),
     ownersOf: (digests, manifests) => call('ownersOf', [digests, manifests]),

@@ -1,4 +1,3 @@
-import { open } from 'node:fs/promises';
 import { decodeAnyFrame } from '../../core/content/delta-frame.ts';
 import { createFrameParser, type Frame } from '../../core/content/frame-reader.ts';
 import { MAX_PART_BYTES } from '../../core/content/limits.ts';
@@ -6,6 +5,7 @@ import type { OnProgress } from '../../core/content-store.ts';
 import { AppError } from '../../core/errors.ts';
 import { type ChunkReader, createChunkReader } from './chunk-reader.ts';
 import { PART_HEADER_BYTES, PART_TRAILER_BYTES, type PartHeader, parsePartHeader, parsePartTrailer } from './part-format.ts';
+import { confirmation, type Growing, openGrowing, openWhole } from './part-source.ts';
 import type { Store } from './store.ts';
 import { type WriteSession, withWriteSession } from './write-session.ts';
 
@@ -22,21 +22,42 @@ type Counted = { -readonly [Name in keyof Unpacked]: Unpacked[Name] } & { frames
 const BASE_FRAMES = 64;
 
 /**
- * Takes one part of an archive into the store: see ContentStore.unpackPart. All of it becomes visible at once, at
- * the end. Errors: `bad_data` for a file that is no part, is cut off, or holds other than it declares.
+ * Takes one part of an archive into the store: see ContentStore.unpackPart. Errors: `bad_data` for a file that is no
+ * part, is cut off, or holds other than it declares.
  */
-export async function unpackPart(store: Store, path: string, onProgress: OnProgress): Promise<Unpacked> {
+export async function unpackPart(store: Store, path: string, onProgress: OnProgress, growing?: Growing): Promise<Unpacked> {
   const getBase = createChunkReader(store, BASE_FRAMES);
   return withWriteSession(store, `unpacking ${path}`, async (session) => {
     const counted: Counted = { chunks: 0, rawBytes: 0, skippedFrames: 0, frames: 0 };
-    for await (const { frame, header } of readPart(path)) {
+    for await (const { frame, header } of readPart(path, growing)) {
       await storeFrame(frame, getBase, session, counted);
       if (counted.frames > header.frames || counted.rawBytes > header.rawBytes) throw badPart(path, 'holds more than it declares');
       onProgress(counted.rawBytes, header.rawBytes);
     }
+    if (growing !== undefined) await confirmation(path, growing);
     await session.finish();
     return { chunks: counted.chunks, rawBytes: counted.rawBytes, skippedFrames: counted.skippedFrames };
   });
+}
+
+/** Parts that are unpacked while they grow: until one is said to be right nothing of it is visible. */
+export function createGrowing(store: Store): {
+  unpack(path: string, sizeBytes: number, onProgress: OnProgress): Promise<Unpacked>;
+  confirm(path: string): void;
+  stop(path: string): void;
+} {
+  const waiting = new Map<string, { readonly stop: AbortController; readonly confirm: () => void }>();
+  return {
+    unpack: (path, sizeBytes, onProgress) => {
+      const stop = new AbortController();
+      const { promise: confirmed, resolve: confirm } = Promise.withResolvers<void>();
+      waiting.set(path, { stop, confirm });
+      const signal = AbortSignal.any([stop.signal, store.signal]);
+      return unpackPart(store, path, onProgress, { sizeBytes, signal, confirmed }).finally(() => waiting.delete(path));
+    },
+    confirm: (path) => waiting.get(path)?.confirm(),
+    stop: (path) => waiting.get(path)?.stop.abort(),
+  };
 }
 
 async function storeFrame(frame: Frame, getBase: ChunkReader, session: WriteSession, counted: Counted): Promise<void> {
@@ -57,37 +78,33 @@ function undefinedWithoutBase(error: unknown): undefined {
   throw error;
 }
 
-const READ_BYTES = 1024 * 1024;
-
-async function* readPart(path: string): AsyncGenerator<{ frame: Frame; header: PartHeader }> {
-  const file = await open(path, 'r');
+async function* readPart(path: string, growing: Growing | undefined): AsyncGenerator<{ frame: Frame; header: PartHeader }> {
+  const source = growing === undefined ? await openWhole(path) : await openGrowing(path, growing);
+  const { size } = source;
   try {
-    const { size } = await file.stat();
     if (size < PART_HEADER_BYTES + PART_TRAILER_BYTES || size > MAX_PART_BYTES) throw badPart(path, `has ${size} bytes`);
-    const read = async (offset: number, length: number): Promise<Buffer> => {
-      const { buffer, bytesRead } = await file.read(Buffer.allocUnsafe(length), 0, length, offset);
-      if (bytesRead !== length) throw badPart(path, 'was cut off while it was read');
-      return buffer;
-    };
-    const header = parsePartHeader(await read(0, PART_HEADER_BYTES));
-    parsePartTrailer(await read(size - PART_TRAILER_BYTES, PART_TRAILER_BYTES), header);
+    const header = parsePartHeader(await source.read(0, PART_HEADER_BYTES));
+    const checkTrailer = async () => parsePartTrailer(await source.read(size - PART_TRAILER_BYTES, PART_TRAILER_BYTES), header);
+    // At once where it is there: what was cut off costs no work then.
+    if (growing === undefined) await checkTrailer();
     const parser = createFrameParser();
     const end = size - PART_TRAILER_BYTES;
     let frames = 0;
     let rawBytes = 0;
-    for (let offset = PART_HEADER_BYTES; offset < end; offset += READ_BYTES) {
-      for (const frame of parser.push(await read(offset, Math.min(READ_BYTES, end - offset)))) {
+    for (let offset = PART_HEADER_BYTES; offset < end; offset += source.readBytes) {
+      for (const frame of parser.push(await source.read(offset, Math.min(source.readBytes, end - offset)))) {
         frames += 1;
         rawBytes += frame.header.rawBytes;
         yield { frame, header };
       }
     }
     parser.finish();
+    if (growing !== undefined) await checkTrailer();
     if (frames !== header.frames || rawBytes !== header.rawBytes) {
       throw badPart(path, `declares ${header.frames} frames of ${header.rawBytes} bytes and holds ${frames} of ${rawBytes}`);
     }
   } finally {
-    await file.close();
+    await source.close();
   }
 }
 

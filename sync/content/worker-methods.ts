@@ -16,7 +16,7 @@ import { openFile, readFrames } from './read-streams.ts';
 import { rebuildIndex } from './rebuild-index.ts';
 import { scrubSlice } from './scrub.ts';
 import type { Store } from './store.ts';
-import { unpackPart } from './unpack-part.ts';
+import { createGrowing, unpackPart } from './unpack-part.ts';
 import { verifyImage } from './verify-image.ts';
 import type { StreamHandle } from './worker-messages.ts';
 import { sendSlices } from './worker-stream.ts';
@@ -25,6 +25,7 @@ import { sendSlices } from './worker-stream.ts';
 export async function createMethods(store: Store, limits: ArchiveLimits) {
   await removeUnfinishedArchives(store);
   const archives = createArchives(store, limits);
+  const growing = createGrowing(store);
   const held = <Result>(manifest: Digest, work: () => Promise<Result>): Promise<Result> => store.pins.withRoots([manifest], work);
   return {
     importDisk: (onProgress: OnProgress, source: { path: string; sectorSize?: number }) => importDisk(store, source, onProgress),
@@ -43,6 +44,9 @@ export async function createMethods(store: Store, limits: ArchiveLimits) {
     holdArchive: async (_: OnProgress, key: string) => archives.hold(parseArchiveKey(key)),
     releaseArchive: async (_: OnProgress, key: string) => archives.release(parseArchiveKey(key)),
     unpackPart: (onProgress: OnProgress, path: string) => unpackPart(store, path, onProgress),
+    unpackGrowing: (onProgress: OnProgress, path: string, sizeBytes: number) => growing.unpack(path, sizeBytes, onProgress),
+    confirmPart: async (_: OnProgress, path: string) => growing.confirm(path),
+    stopUnpacking: async (_: OnProgress, path: string) => growing.stop(path),
     hashFile: async (_: OnProgress, path: string) => ({ digest: `sha256:${await hashFileHex(path)}`, sizeBytes: (await stat(path)).size }),
     scrub: (_: OnProgress, from: ScrubPosition | null, maxBytes: number) => scrubSlice(store, from, maxBytes),
     weigh: (_: OnProgress, manifests: readonly Digest[], kept: readonly Digest[]) => weigh(store, manifests, kept),

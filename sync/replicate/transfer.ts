@@ -10,8 +10,8 @@ import type { Outcome } from './run.ts';
 const PROGRESS_EVERY_MS = 500;
 
 /**
- * Brings the parts one after the other. Once all octets of one have crossed, the next one's begin: while rsync makes
- * sure of the first, and while that is unpacked, the link is not idle. A part is recorded when its content is durable in
+ * Brings the parts one after the other and unpacks each while it arrives: every frame of it is verified on its own. Once
+ * all octets of one have crossed, the next one's begin, so that the link is never idle. A part is recorded when its content is durable in
  * our packs, and only then deleted: killed in between, it is unpacked again, not fetched again.
  */
 export async function transferParts(tools: RunTools, from: RunPlan): Promise<Outcome> {
@@ -23,10 +23,7 @@ export async function transferParts(tools: RunTools, from: RunPlan): Promise<Out
   );
   const land = async (part: ArchivePart, locked: LockedPart, { fetched, before }: { fetched: Promise<void>; before: Promise<void> }) => {
     try {
-      // Both, whatever becomes of one: who lets the lock go must not leave an rsync behind.
-      await Promise.allSettled([fetched, before]);
-      await Promise.all([fetched, before]);
-      await tools.store.unpackPart(locked.path);
+      await unpackMeanwhile(tools, { path: locked.path, sizeBytes: part.sizeBytes, fetched, before });
       plan = { ...plan, unpacked: [...plan.unpacked, part.name] };
       await tools.records.save({ plan });
       await locked.remove();
@@ -54,6 +51,25 @@ export async function transferParts(tools: RunTools, from: RunPlan): Promise<Out
     throw error;
   }
   return { event: 'landed', plan };
+}
+
+type Meanwhile = {
+  readonly path: string;
+  readonly sizeBytes: number;
+  readonly fetched: Promise<void>;
+  readonly before: Promise<void>;
+};
+
+/**
+ * Unpacks a part while it arrives, after the one before it. Resolves when all of it is in our packs and rsync is done
+ * with it; rejects only when both are over, so that who lets the lock go leaves nobody behind.
+ */
+async function unpackMeanwhile({ store }: RunTools, { path, sizeBytes, fetched, before }: Meanwhile): Promise<void> {
+  const unpacked = before.then(() => store.unpackGrowing(path, { sizeBytes, isRight: fetched }));
+  const [whole, turn, taken] = await Promise.allSettled([fetched, before, unpacked]);
+  for (const one of [whole, turn]) if (one.status === 'rejected') throw one.reason;
+  // It met damage that rsync has mended since, or another file of that name: the whole part decides.
+  if (taken.status === 'rejected') await store.unpackPart(path);
 }
 
 /** `arrived`: all octets of the part were handed to rsync; `fetched`: it is right. Both fail when it cannot be had. */
