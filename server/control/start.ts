@@ -12,7 +12,8 @@ import { watchSelf } from './status.ts';
 export const PARENTS = 'parents';
 const LOOK_AGAIN_MS = 3_000;
 const FIRST_PAUSE_MS = 500;
-const LONGEST_PAUSE_MS = 20_000;
+/** An order made just after an outage is there within this time; 500 branches that come back spread over it. */
+const LONGEST_PAUSE_MS = 4_000;
 /** Progress that changes every second is told once a second. */
 const BREATH_MS = 700;
 
@@ -101,7 +102,7 @@ export async function keepTrying(site: Site, { what, signal }: Effort, work: () 
       if (problem.code !== code) site.log.warn(`${what}: not through`, { code: problem.code, error: problem.message });
       code = problem.code;
       failures += 1;
-      await site.wake.wait('pause', Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** (failures - 1)), signal);
+      await site.wake.wait('pause', Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** (failures - 1)) * (0.5 + Math.random() / 2), signal);
     }
   }
 }

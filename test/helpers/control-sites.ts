@@ -13,8 +13,11 @@ export type Node = {
   site: Site;
   serving: Serving | undefined;
   start(): Promise<void>;
+  /** Stops serving; the site is open again afterwards, for whoever looks into it. */
   stop(): Promise<void>;
   close(): Promise<void>;
+  /** After `close`. */
+  reopen(): Promise<void>;
 };
 
 /** Makes a server and starts it, as the child of `parent` when one is given. `now` is its clock. */
@@ -35,14 +38,16 @@ export async function makeNode(
       flags = { ...flags, httpsPort: Number(new URL(node.serving.httpsUrl).port) };
     },
     stop: async () => {
-      await node.serving?.close();
-      node.serving = undefined;
-      await node.site.close();
-      node.site = withClock(await reopenSite(root, name, flags));
+      await node.close();
+      await node.reopen();
     },
     close: async () => {
       await node.serving?.close();
+      node.serving = undefined;
       await node.site.close();
+    },
+    reopen: async () => {
+      node.site = withClock(await reopenSite(root, name, flags));
     },
   };
   if (parent !== undefined) await enrolAt(parent.site, node.site, parent.serving?.httpsUrl ?? '');
