@@ -1,0 +1,197 @@
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { cpus } from 'node:os';
+import { dirname, join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { startWan } from '../../test/helpers/wan.ts';
+import { CASES, type Case, makeSyncData } from '../sync-data.ts';
+import { type Figures, measureCommand, measureServers } from './measure.ts';
+import { copyDirectory, directoryOf, importNext, makePair, type Place, secondsOf, serve, syncRun } from './ours.ts';
+import { fileOf, layOutBranch, PEERS, startPeerServers } from './peers.ts';
+import { makeBaseStore, type Prepared, preparePeers } from './prepare.ts';
+import { type Level, levelsOf, levelTable, type Measured, OFFLINE, OURS, tableOf } from './table.ts';
+
+/*
+ * `make bench-sync`: replication beside its peers over the same counted line, same disks, one run. Half an hour and more.
+ *
+ *   ARGS="--cases inplace,kernel --rows ours,full,patch --rates 50"    a part of it
+ *   ARGS=--write                                                       puts the tables into docs/benchmarks.md
+ *   ARGS="--add FILE"                                                  keeps the measurements in FILE, with those of earlier runs
+ */
+const RTT_MS = 40;
+const UNSHAPED_MBITS = 1000;
+const BEGIN = '<!-- replication: made by `make bench-sync ARGS=--write` -->';
+const END = '<!-- end of replication -->';
+const PAGE = new URL('../../docs/benchmarks.md', import.meta.url);
+
+const { values } = parseArgs({
+  options: {
+    cases: { type: 'string', default: ['first', 'nothing', ...CASES].join(',') },
+    rows: { type: 'string', default: ['ours', ...PEERS.map(({ key }) => key)].join(',') },
+    rates: { type: 'string', default: '50,10' },
+    add: { type: 'string' },
+    write: { type: 'boolean' },
+    json: { type: 'boolean' },
+  },
+});
+const cases = values.cases.split(',') as Measured['on'][];
+const rows = values.rows.split(',');
+const rates = values.rates.split(',').map(Number);
+const tell = (words: string) => console.error(words);
+const measured: Measured[] = values.add === undefined ? [] : await readEarlier(values.add);
+const extra: Level[] = [];
+
+const data = await makeSyncData({ onStage: tell });
+const scratch = await mkdtemp(join(dirname(data.base), '.run-'));
+const wan = await startWan({ mbits: UNSHAPED_MBITS, rttMs: RTT_MS });
+try {
+  const prepared = await preparePeers(data, tell);
+  if (rows.some((key) => key !== 'ours')) await measurePeers(prepared);
+  if (rows.includes('ours')) await measureOurs();
+} finally {
+  await wan.close();
+  await rm(scratch, { recursive: true, force: true });
+}
+const text = report();
+console.log(values.json ? JSON.stringify({ measured, levels: [...levelsOf(measured), ...extra] }, null, 2) : text);
+if (values.write) await write(text);
+
+async function note(one: Measured): Promise<void> {
+  const at = measured.findIndex(({ method, on, mbits }) => method === one.method && on === one.on && mbits === one.mbits);
+  if (at >= 0) measured.splice(at, 1);
+  measured.push(one);
+  const { method, on, mbits, downBytes, upBytes, seconds, hqCpu, branchCpu } = one;
+  tell(
+    `${on} at ${mbits}: ${method}: ${downBytes} down, ${upBytes} up, ${seconds.toFixed(2)} s, CPU ${hqCpu.toFixed(1)} / ${branchCpu.toFixed(1)} s`,
+  );
+  if (values.add !== undefined) await writeFile(values.add, JSON.stringify({ measured, extra }, null, 1));
+}
+
+async function measurePeers(prepared: Prepared): Promise<void> {
+  if (cases.includes('nothing')) await makeBaseStore(prepared);
+  const { pids, urls } = await startPeerServers(wan, prepared.directory, scratch);
+  const work = join(scratch, 'work');
+  for (const mbits of rates) {
+    for (const peer of PEERS.filter(({ key }) => rows.includes(key))) {
+      for (const on of peer.on.filter((one) => cases.includes(one))) {
+        await layOutBranch(peer, { work, directory: prepared.directory });
+        const command = `cd ${work}; ${peer.command(fileOf(on), { ...urls, directory: prepared.directory })}`;
+        await wan.setRate(mbits);
+        await note({ method: peer.method, on, mbits, ...(await measureCommand(wan, pids[peer.server], command)) });
+        await wan.setRate(UNSHAPED_MBITS);
+      }
+    }
+  }
+}
+
+async function measureOurs(): Promise<void> {
+  const fresh: Place = { wan, root: join(scratch, 'fresh') };
+  tell('headquarters imports the base, the branch joins');
+  await makePair(fresh, data.base);
+  const based: Place = { wan, root: join(scratch, 'based') };
+  for (const mbits of cases.includes('first') ? rates : [UNSHAPED_MBITS]) {
+    await copyDirectory(fresh.root, based.root);
+    await withServers(based, async (pids) => {
+      const figures = await measureRun(based, pids, mbits);
+      if (mbits !== UNSHAPED_MBITS) await note({ method: OURS, on: 'first', mbits, ...figures });
+    });
+  }
+  if (cases.includes('nothing')) for (const mbits of rates) await measureNothing(based, mbits);
+  for (const on of CASES.filter((one) => cases.includes(one))) await measureUpdate(based, on);
+}
+
+/** The first branch has the archive built; what is measured is a further one. */
+async function measureUpdate(based: Place, on: Case): Promise<void> {
+  const updated: Place = { wan, root: join(scratch, on) };
+  await copyDirectory(based.root, updated.root);
+  await importNext(updated, data[on]);
+  const hq = await serve(updated, 'hq');
+  try {
+    const first = await withBranch(updated, (pid) => measureRun(updated, [hq.pid, pid], UNSHAPED_MBITS));
+    tell(`${on}: the first branch cost headquarters ${first.hqCpu.toFixed(1)} s of CPU, archive and all`);
+    for (const mbits of rates) {
+      await copyDirectory(directoryOf(based.root, 'branch'), directoryOf(updated.root, 'branch'));
+      const figures = await withBranch(updated, (pid) => measureRun(updated, [hq.pid, pid], mbits));
+      await note({ method: OURS, on, mbits, ...figures });
+      if (mbits === rates[0])
+        extra.push({ what: `${on}: HQ CPU of a further branch ÷ first`, figure: figures.hqCpu / first.hqCpu, wanted: 0.03, sense: 'most' });
+    }
+  } finally {
+    await hq.stop();
+  }
+  await rm(updated.root, { recursive: true });
+}
+
+async function measureNothing(based: Place, mbits: number): Promise<void> {
+  const hq = await serve(based, 'hq');
+  try {
+    await withBranch(based, async (pid) => {
+      // The first one opens the connection that is kept.
+      await syncRun(based);
+      const figures = await measureRun(based, [hq.pid, pid], mbits);
+      await note({ method: OURS, on: 'nothing', mbits, ...figures });
+    });
+    await wan.setRate(mbits);
+    // No server at the branch: memory and processor time there are those of the command, which nobody watches.
+    const cold = await measureServers(wan, [hq.pid, hq.pid], async () => secondsOf(await syncRun(based)));
+    await wan.setRate(UNSHAPED_MBITS);
+    await note({ method: OFFLINE, on: 'nothing', mbits, ...cold, branchCpu: 0, branchPeakBytes: 0 });
+  } finally {
+    await hq.stop();
+  }
+}
+
+/** Time is that of the run itself, from its entry in the queue to its end: the command that asked for it is a program of its own. */
+async function measureRun(place: Place, pids: readonly [number, number], mbits: number): Promise<Figures> {
+  await wan.setRate(mbits);
+  try {
+    return await measureServers(wan, pids, async () => secondsOf(await syncRun(place)));
+  } finally {
+    await wan.setRate(UNSHAPED_MBITS);
+  }
+}
+
+async function withServers(place: Place, work: (pids: readonly [number, number]) => Promise<void>): Promise<void> {
+  const hq = await serve(place, 'hq');
+  try {
+    await withBranch(place, (pid) => work([hq.pid, pid]));
+  } finally {
+    await hq.stop();
+  }
+}
+
+async function withBranch<Result>(place: Place, work: (pid: number) => Promise<Result>): Promise<Result> {
+  const branch = await serve(place, 'branch');
+  try {
+    return await work(branch.pid);
+  } finally {
+    await branch.stop();
+  }
+}
+
+function report(): string {
+  const titles: Readonly<Record<Measured['on'], string>> = {
+    inplace: 'Packages updated in place',
+    rebuilt: 'The same tree in a fresh file system',
+    kernel: 'Another kernel',
+    first: 'First replication',
+    nothing: 'Nothing new',
+  };
+  const tables = (Object.keys(titles) as Measured['on'][])
+    .filter((on) => measured.some((one) => one.on === on))
+    .map((on) => `**${titles[on]}**\n\n${tableOf(measured, on)}`);
+  const day = `${new Date().toISOString().slice(0, 10)}, ${cpus().length} shared cores, ${RTT_MS} ms RTT; octets are those of IP packets, both ways counted.`;
+  return [...tables, levelTable([...levelsOf(measured), ...extra]), day].join('\n\n');
+}
+
+async function write(figures: string): Promise<void> {
+  const old = await readFile(PAGE, 'utf8');
+  const start = old.indexOf(BEGIN);
+  const end = old.indexOf(END);
+  if (start < 0 || end < start) throw new Error(`${PAGE.pathname} has no place for figures (${BEGIN})`);
+  await writeFile(PAGE, `${old.slice(0, start + BEGIN.length)}\n\n${figures}\n\n${old.slice(end)}`);
+}
+
+async function readEarlier(path: string): Promise<Measured[]> {
+  const text = await readFile(path, 'utf8').catch(() => '{"measured":[]}');
+  return (JSON.parse(text) as { measured: Measured[] }).measured;
+}
