@@ -52,6 +52,10 @@ function requestOf(work: Work): { path: string; body: Record<string, Json | unde
       return { path: `/api/v1/images/${encodeURIComponent(work.reference)}/verify`, body: {} };
     case 'export':
       return { path: `/api/v1/images/${encodeURIComponent(work.reference)}/export`, body: { path: work.path } };
+    case 'archive-create':
+      return { path: '/api/v1/archives', body: { path: work.path, want: [...work.want], have: work.have } };
+    case 'archive-load':
+      return { path: '/api/v1/archives/load', body: { path: work.path } };
     case 'check':
       return { path: '/api/v1/store/check', body: { repair: work.repair } };
     case 'gc':

@@ -16,6 +16,7 @@ const COMMANDS: { readonly [noun: string]: () => Promise<CommandModule> } = {
   server: () => import('./commands/server.ts'),
   image: () => import('./commands/image.ts'),
   document: () => import('./commands/document.ts'),
+  archive: () => import('./commands/archive.ts'),
   sync: () => import('./commands/sync.ts'),
   target: () => import('./commands/target.ts'),
   order: () => import('./commands/order.ts'),

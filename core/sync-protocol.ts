@@ -66,7 +66,10 @@ export const CatalogueHead = z.object({
   expiresAt: time,
   /** SHA-256 of the canonical JSON of the list of object digests in this answer, in order. */
   objectsDigest: digest,
+  /** In an archive file: the digest of what content it brings (core/archive-file.ts). Never in an answer over a link. */
+  archive: digest.optional(),
 });
+export type CatalogueHead = z.infer<typeof CatalogueHead>;
 
 /** A child's place in the tree, told by its parent over the pinned connection. */
 export const Tier = z.object({

@@ -1,7 +1,7 @@
 import type { Knex } from 'knex';
 import type { Json } from '../core/canonical-json.ts';
 import { digestOf, type Envelope, type ObjectKind, signedBytes } from '../core/envelope.ts';
-import { type Id, newId } from '../core/ids.ts';
+import { type Digest, type Id, newId } from '../core/ids.ts';
 import { OUR_ABILITIES, OUR_PROTOCOLS } from '../core/negotiate.ts';
 import type { Catalogue } from '../core/sync-protocol.ts';
 import { appendEvent } from './db/events.ts';
@@ -51,11 +51,11 @@ const CATALOGUE_VALID_MS = 7 * 24 * 3_600_000;
 /**
  * The signed answer to a child: every object numbered above `since`, or all of them when the child knows another
  * epoch than ours. Signers of all origins in it travel along, our own unless the child names it (`signerHint`), and the child's
- * place in the tree.
+ * place in the tree. `archive` is the digest of the content of an archive file that the answer goes into, `validMs` how long that is good.
  */
 export async function answerCatalogue(
   site: Site,
-  held: { epoch: number; since: number; protocol?: number; signer?: string | undefined },
+  held: { epoch: number; since: number; protocol?: number; signer?: string | undefined; archive?: Digest; validMs?: number },
   childId?: Id,
 ): Promise<Catalogue> {
   const { epoch, generation } = await getCatalogueNumbers(site.db);
@@ -70,8 +70,9 @@ export async function answerCatalogue(
     generation,
     since,
     issuedAt,
-    expiresAt: issuedAt + CATALOGUE_VALID_MS,
+    expiresAt: issuedAt + (held.validMs ?? CATALOGUE_VALID_MS),
     objectsDigest: objectsDigest(numbered),
+    ...(held.archive === undefined ? {} : { archive: held.archive }),
   };
   return {
     protocol: held.protocol ?? OUR_PROTOCOLS.newest,

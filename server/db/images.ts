@@ -122,6 +122,12 @@ export async function listOrdersOfImage(db: Knex, id: Id): Promise<readonly Id[]
   return orders.map((order) => order.id);
 }
 
+/** Images whose content is here whole, as others are told: newest first. */
+export async function listPublishedContent(db: Knex): Promise<{ name: string; version: string; kind: string; manifest: string }[]> {
+  const rows = await db<Row>('images').where({ state: 'published' }).orderBy('created_at', 'desc').orderBy('id', 'desc');
+  return rows.map(({ name, version, kind, manifest }) => ({ name, version, kind, manifest }));
+}
+
 /** Marks an image deleted; its name and version stay taken. Returns false when it was so already. */
 export async function markImageDeleted(db: Knex, id: Id): Promise<boolean> {
   return (await db<Row>('images').where({ id }).whereNot({ state: 'deleted' }).update({ state: 'deleted' })) === 1;

@@ -154,9 +154,19 @@ export async function updateLinkForecast(db: Knex, id: Id, forecast: Lacking | n
     .update({ forecast: forecast === null ? null : JSON.stringify(forecast) });
 }
 
-/** Records how far the parent's catalogue is complete here. Part of the transaction that publishes. */
+/**
+ * Records how far the parent's catalogue is complete here. Part of the transaction that publishes. A number that was held
+ * is never given up: an archive file may have been loaded while the run was on its way.
+ */
 export async function updateLinkHeld(trx: Knex, id: Id, held: { epoch: number; generation: number; at: number }): Promise<void> {
-  await trx('links').where({ id }).update({ held_epoch: held.epoch, held_generation: held.generation, last_run_at: held.at });
+  const { epoch, generation, at } = held;
+  await trx('links').where({ id }).update({ last_run_at: at });
+  await trx('links')
+    .where({ id })
+    .where((row) =>
+      row.where('held_epoch', '<', epoch).orWhere((same) => same.where({ held_epoch: epoch }).where('held_generation', '<', generation)),
+    )
+    .update({ held_epoch: epoch, held_generation: generation });
 }
 
 /** Sets of which images the content is fetched. */

@@ -2,6 +2,8 @@ import { isAbsolute } from 'node:path';
 import type { Json } from '../../core/canonical-json.ts';
 import type { OnProgress } from '../../core/content-store.ts';
 import { AppError } from '../../core/errors.ts';
+import { type ArchiveWish, createArchive } from '../archives/create.ts';
+import { loadArchive } from '../archives/load.ts';
 import type { FetchChunks } from '../care/repair-run.ts';
 import { repairStore } from '../care/repair-store.ts';
 import { type EngineImport, importEngine } from '../engine/publish.ts';
@@ -16,6 +18,8 @@ export type Work =
   | ({ readonly kind: 'engine' } & EngineImport)
   | { readonly kind: 'verify'; readonly reference: string }
   | { readonly kind: 'export'; readonly reference: string; readonly path: string }
+  | ({ readonly kind: 'archive-create' } & ArchiveWish)
+  | { readonly kind: 'archive-load'; readonly path: string }
   | { readonly kind: 'check'; readonly repair: boolean }
   | { readonly kind: 'gc'; readonly dryRun: boolean; readonly graceMs?: number | undefined };
 
@@ -35,6 +39,12 @@ export async function doWork(site: Site, work: Work, { actor, report, fetchChunk
     }
     case 'export':
       return { image: viewImage(await exportImage(site, work.reference, absolute(work.path), report)), path: work.path };
+    case 'archive-create': {
+      const have = work.have === undefined ? undefined : absolute(work.have);
+      return { ...(await createArchive(site, { want: work.want, path: absolute(work.path), have }, report)) };
+    }
+    case 'archive-load':
+      return { ...(await loadArchive(site, { path: absolute(work.path), actor }, report)) };
     case 'check':
       return work.repair ? viewRepair(await repairStore(site, fetchChunks, report)) : viewReport(await site.store.check({}, report));
     case 'gc': {

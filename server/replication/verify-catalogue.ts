@@ -1,8 +1,9 @@
 import { z } from 'zod';
 import type { Envelope } from '../../core/envelope.ts';
 import { AppError } from '../../core/errors.ts';
+import type { Id } from '../../core/ids.ts';
 import { OUR_PROTOCOLS } from '../../core/negotiate.ts';
-import { Catalogue, EnvelopeSchema } from '../../core/sync-protocol.ts';
+import { Catalogue, type CatalogueHead, EnvelopeSchema } from '../../core/sync-protocol.ts';
 import type { VerifiedCatalogue } from '../../sync/replicate/ports.ts';
 import type { Link } from '../db/links.ts';
 import type { KnownServer } from '../db/servers.ts';
@@ -18,11 +19,29 @@ import { trustedSigner } from '../trust/trusted-signer.ts';
  * (a replay, or a parent restored from a backup without a new epoch).
  */
 export async function verifyCatalogue(site: Site, from: { parent: KnownServer; link: Link }, answer: unknown): Promise<VerifiedCatalogue> {
+  const { head, objects } = await verifySigned(site, from.parent.id, answer, (told) => {
+    if (told.archive !== undefined)
+      throw new AppError('bad_data', "the parent's catalogue is one of an archive file", { hint: 'upgrade the parent' });
+    checkOrder(told, from);
+  });
+  return { epoch: head.epoch, generation: head.generation, objects };
+}
+
+/**
+ * The same without the order of generations, for an answer of any server that we know; `checkHead` is called when the head is
+ * believed and before the objects are looked at. Throws as `verifyCatalogue` does, but no `mismatch`.
+ */
+export async function verifySigned(
+  site: Site,
+  serverId: Id,
+  answer: unknown,
+  checkHead: (head: CatalogueHead) => void = () => undefined,
+): Promise<{ readonly head: CatalogueHead; readonly objects: readonly Envelope[] }> {
   const catalogue = parse(answer);
   const { head } = catalogue;
-  verifyCatalogueHead(catalogue, await trustedSigner(site, catalogue, { keyId: catalogue.keyId, serverId: from.parent.id }));
+  verifyCatalogueHead(catalogue, await trustedSigner(site, catalogue, { keyId: catalogue.keyId, serverId }));
   checkAge(head, site.now());
-  checkOrder(head, from);
+  checkHead(head);
   checkOnce(catalogue.objects as unknown as Envelope[]);
   const objects: Envelope[] = [];
   for (const object of catalogue.objects as unknown as Envelope[]) {
@@ -30,7 +49,7 @@ export async function verifyCatalogue(site: Site, from: { parent: KnownServer; l
     verifyEnvelope(object, await trustedSigner(site, catalogue, { keyId: object.keyId, serverId: object.origin }));
     objects.push(object);
   }
-  return { epoch: head.epoch, generation: head.generation, objects };
+  return { head, objects };
 }
 
 /** The frame of the answer; its objects are looked at one by one, so that the first wrong one ends it. */
@@ -62,7 +81,7 @@ function checkOnce(objects: readonly Envelope[]): void {
 const CLOCK_TOLERANCE_MS = 2 * 86_400_000;
 const LONGEST_VALID_MS = 31 * 86_400_000;
 
-function checkAge(head: Catalogue['head'], now: number): void {
+function checkAge(head: CatalogueHead, now: number): void {
   const date = (at: number) => new Date(at).toISOString();
   const isValid = now <= head.expiresAt && head.issuedAt <= now + CLOCK_TOLERANCE_MS && head.expiresAt - head.issuedAt <= LONGEST_VALID_MS;
   if (isValid) return;
@@ -82,7 +101,7 @@ function unreadable(protocol: unknown, where = ''): AppError {
   });
 }
 
-function checkOrder(head: Catalogue['head'], { parent, link: held }: { parent: KnownServer; link: Link }): void {
+function checkOrder(head: CatalogueHead, { parent, link: held }: { parent: KnownServer; link: Link }): void {
   const isOlder = head.epoch < held.heldEpoch || (head.epoch === held.heldEpoch && head.generation < held.heldGeneration);
   const leavesGap = head.epoch === held.heldEpoch ? head.since > held.heldGeneration : head.since > 0;
   if (!isOlder && !leavesGap) return;

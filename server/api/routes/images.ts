@@ -44,7 +44,7 @@ export const IMAGE_ROUTES: readonly Route[] = [
     action: 'image.write',
     summary: 'Import a disk image from a file on this machine (unix socket only)',
     input: ImportInput,
-    handle: async (context, input) => start(context, { kind: 'import', ...input }),
+    handle: async (context, input) => startLongWork(context, { kind: 'import', ...input }),
   }),
   route({
     method: 'GET',
@@ -68,7 +68,7 @@ export const IMAGE_ROUTES: readonly Route[] = [
     listener: 'api',
     action: 'store.write',
     summary: 'Read and hash every chunk of an image',
-    handle: async (context) => start(context, { kind: 'verify', reference: context.params['reference'] ?? '' }),
+    handle: async (context) => startLongWork(context, { kind: 'verify', reference: context.params['reference'] ?? '' }),
   }),
   route({
     method: 'POST',
@@ -77,7 +77,7 @@ export const IMAGE_ROUTES: readonly Route[] = [
     action: 'image.write',
     summary: 'Write the disk of an image to a file on this machine (unix socket only)',
     input: z.strictObject({ path }),
-    handle: async (context, input) => start(context, { kind: 'export', reference: context.params['reference'] ?? '', ...input }),
+    handle: async (context, input) => startLongWork(context, { kind: 'export', reference: context.params['reference'] ?? '', ...input }),
   }),
 ];
 
@@ -98,7 +98,7 @@ export const STORE_ROUTES: readonly Route[] = [
     action: 'store.write',
     summary: 'Read everything in the store and hold it against its digests',
     input: z.strictObject({ repair: z.boolean().default(false) }),
-    handle: async (context, input) => start(context, { kind: 'check', ...input }),
+    handle: async (context, input) => startLongWork(context, { kind: 'check', ...input }),
   }),
   route({
     method: 'POST',
@@ -109,12 +109,13 @@ export const STORE_ROUTES: readonly Route[] = [
     input: GcInput,
     handle: async (context, input) => {
       refuseShortGrace(input);
-      return start(context, { kind: 'gc', ...input });
+      return startLongWork(context, { kind: 'gc', ...input });
     },
   }),
 ];
 
-function start({ site, identity }: RouteContext, work: Work): Operation {
+/** Starts long work that somebody asked for; only who is on this machine may name a path. */
+export function startLongWork({ site, identity }: RouteContext, work: Work): Operation {
   if ('path' in work) refusePathsFromAfar(identity);
   return startOperation(site, work.kind, (report) =>
     doWork(site, work, { actor: actorOf(identity), report, fetchChunks: fetchThroughQueue(AbortSignal.timeout(LONGEST_REPAIR_MS)) }),

@@ -2,6 +2,7 @@ import type { Metrics } from '../metrics.ts';
 import type { Route } from '../route.ts';
 import type { UpgradeRoute } from '../upgrade.ts';
 import { AGENT_ROUTES } from './agent.ts';
+import { ARCHIVE_ROUTES } from './archives.ts';
 import { BOOT_ROUTES } from './boot.ts';
 import { CONTROL_ROUTES } from './control.ts';
 import { DOCUMENT_ROUTES } from './documents.ts';
@@ -32,6 +33,7 @@ export function allRoutes(metrics: Metrics): readonly Route[] {
     ...SERVER_ROUTES,
     ...TOKEN_ROUTES,
     ...IMAGE_ROUTES,
+    ...ARCHIVE_ROUTES,
     ...ENGINE_ROUTES,
     ...DOCUMENT_ROUTES,
     ...STORE_ROUTES,

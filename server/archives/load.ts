@@ -1,0 +1,120 @@
+import { mkdir, statfs } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { OnProgress } from '../../core/content-store.ts';
+import type { Envelope } from '../../core/envelope.ts';
+import type { Digest, Id } from '../../core/ids.ts';
+import { requireRoom } from '../../sync/replicate/free-space.ts';
+import { parseImageBody } from '../../sync/replicate/image-body.ts';
+import { lockPart } from '../../sync/replicate/incoming.ts';
+import { appendEvent } from '../db/events.ts';
+import { updateLinkHeld } from '../db/links.ts';
+import { inTransaction } from '../db/open.ts';
+import { IMAGES } from '../holdings/activation.ts';
+import { noteKept } from '../replication/new-epoch.ts';
+import { publishReplicas } from '../replication/publish.ts';
+import type { Site } from '../site.ts';
+import { checkParts, extractPart, type OpenedArchive, openArchiveFile } from './open-file.ts';
+import { type VerifiedArchive, verifyArchive } from './verify.ts';
+
+/** What a file brought, in the words of `archive load --json`. */
+export type LoadedArchive = {
+  readonly server: Id;
+  readonly epoch: number;
+  readonly generation: number;
+  /** Whether the link to that server holds this generation now: the next run fetches the difference only. */
+  readonly held: boolean;
+  readonly taken: number;
+  readonly removed: number;
+  /** Images that were known before and whose content is here now. */
+  readonly raised: number;
+  /** Manifests that the file was to bring and that are not whole here: it was made for a server that holds more. */
+  readonly incomplete: readonly string[];
+  readonly conflicts: readonly string[];
+};
+
+/**
+ * Takes an archive file as a run takes what comes over a link: all is verified before anything counts, parts go through
+ * the same unpacking, and one transaction makes everything visible. Loading a file again is harmless.
+ *
+ * Errors: those of `openArchiveFile` and `verifyArchive`, `disk_full`.
+ */
+export async function loadArchive(
+  site: Site,
+  { path, actor }: { readonly path: string; readonly actor: string },
+  onProgress: OnProgress = () => undefined,
+): Promise<LoadedArchive> {
+  const opened = await openArchiveFile(path);
+  const verified = await verifyArchive(site, opened);
+  const total = 2 * opened.parts.reduce((sum, part) => sum + part.sizeBytes, 0);
+  let done = 0;
+  const onBytes = (bytes: number) => {
+    done += bytes;
+    onProgress(done, total);
+  };
+  await checkParts(opened, onBytes);
+  await unpackParts(site, opened, onBytes);
+  const loaded = await publish(site, { opened, verified, actor });
+  site.wake.notify('events');
+  site.wake.notify(IMAGES);
+  return loaded;
+}
+
+async function unpackParts(site: Site, opened: OpenedArchive, onBytes: (bytes: number) => void): Promise<void> {
+  const want = opened.archive.want;
+  if ((await site.store.missingOf(want)).complete.length === want.length) return;
+  const incoming = join(site.dataDir, 'store', 'incoming');
+  await mkdir(incoming, { recursive: true, mode: 0o700 });
+  const sizes = opened.parts.map((part) => part.sizeBytes);
+  const tools = { incoming, reserveBytes: site.config.storeReserveBytes, freeBytes: () => freeBytes(incoming) };
+  await requireRoom(tools, sizes.reduce((sum, bytes) => sum + bytes, 0) + Math.max(0, ...sizes));
+  for (const part of opened.parts) {
+    const locked = await lockPart(incoming, part.name);
+    try {
+      await extractPart(opened, part, locked.path);
+      await site.store.unpackPart(locked.path);
+    } finally {
+      await locked.remove();
+      await locked.release();
+    }
+    onBytes(part.sizeBytes);
+  }
+}
+
+async function freeBytes(path: string): Promise<number> {
+  const { bavail, bsize } = await statfs(path);
+  return bavail * bsize;
+}
+
+type Publication = { readonly opened: OpenedArchive; readonly verified: VerifiedArchive; readonly actor: string };
+
+async function publish(site: Site, { opened, verified, actor }: Publication): Promise<LoadedArchive> {
+  const { head, link } = verified;
+  const named = [...new Set([...opened.archive.want, ...verified.objects.flatMap(manifestOf)])];
+  const complete = new Set((await site.store.missingOf(named)).complete);
+  const incomplete = opened.archive.want.filter((manifest) => !complete.has(manifest));
+  // A stranger to our link brings images, not news of images: what is not whole is left out.
+  const objects =
+    link === undefined ? verified.objects.filter((object) => manifestOf(object).every((one) => complete.has(one))) : verified.objects;
+  const share = Math.floor(opened.parts.reduce((sum, part) => sum + part.sizeBytes, 0) / Math.max(1, opened.archive.want.length));
+  const at = site.now();
+  const batch = {
+    storedBytes: (manifest: string) => (opened.archive.want.includes(manifest as Digest) ? share : 0),
+    isComplete: (manifest: Digest) => complete.has(manifest),
+    isAbsent: () => false,
+    at,
+  };
+  const server = head.serverId as Id;
+  return inTransaction(site.db, async (trx) => {
+    if (link !== undefined && verified.isNews) await noteKept(site, trx, link, { epoch: head.epoch, objects });
+    const { taken, removed, raised, conflicts } = await publishReplicas(site, trx, objects, batch);
+    if (link !== undefined && verified.isNews) await updateLinkHeld(trx, link.id, { epoch: head.epoch, generation: head.generation, at });
+    const { epoch, generation } = head;
+    const loaded = { server, epoch, generation, held: verified.isNews, taken, removed, raised, incomplete, conflicts };
+    await appendEvent(trx, { origin: site.self.id, at, actor, kind: 'archive.loaded', subject: server, data: loaded });
+    return loaded;
+  });
+}
+
+function manifestOf(object: Envelope): Digest[] {
+  return object.kind === 'image' && object.body !== null ? [parseImageBody(object).manifest] : [];
+}
