@@ -2,15 +2,15 @@ import type { Command } from 'commander';
 import type { Json } from '../../core/canonical-json.ts';
 import { AppError } from '../../core/errors.ts';
 import { LATE_WAYS, type LateWay, type Obstacle } from '../../core/schedule/decide.ts';
-import type { LinkView } from '../../server/replication/view.ts';
+import type { LinkView, PlanView } from '../../server/replication/view.ts';
 import type { Client } from '../client.ts';
 import type { Frame } from '../frame.ts';
-import { details } from '../output.ts';
+import { details, formatBytes, formatSeconds } from '../output.ts';
 import { megabits, oneOf } from '../parse.ts';
 import { registerFollow } from './sync-follow.ts';
 
-type TimesOptions = { timezone?: string; mayStart?: string | null; mustStop?: string | null; late?: LateWay };
-type CapOptions = { officeHours?: string; officeMbit?: number | null };
+type TimesOptions = { timezone?: string; mayStart?: string; mustStop?: string; late?: LateWay };
+type CapOptions = { officeHours?: string; officeMbit?: string };
 
 /** What the branch decides about its link: when runs start and stop, how fast, and whether at all. */
 export function registerLink(sync: Command, frame: Frame): void {
@@ -23,12 +23,10 @@ export function registerLink(sync: Command, frame: Frame): void {
     .command('set <cron>')
     .description('minute hour day month weekday, as in "30 2 * * *"; options that are left out stay as they are')
     .option('--timezone <tz>', "IANA name, Europe/Berlin (default: the link's, at first UTC)")
-    .option('--may-start <window>', 'a run starts only then, as in 22:00-04:00; "off" for always', orOff)
-    .option('--must-stop <time>', 'a run that is still going then stops and is gone on with by the next, as in 06:00; "off"', orOff)
+    .option('--may-start <window>', 'a run starts only then, as in 22:00-04:00; "off" for always')
+    .option('--must-stop <time>', 'a run that is still going then stops and is gone on with by the next, as in 06:00; "off"')
     .option('--late <way>', 'a run that could not start when due follows as soon as it may (chain) or not (skip)', oneOf(...LATE_WAYS))
-    .action((cron: string, options: TimesOptions) =>
-      change(frame, (client) => client.put('/api/v1/links/schedule', { schedule: cron, ...options })),
-    );
+    .action((cron: string, options: TimesOptions) => setTimes(frame, cron, options));
   schedule
     .command('off')
     .description('only on command')
@@ -43,14 +41,16 @@ export function registerLink(sync: Command, frame: Frame): void {
     .command('set <mbit>')
     .description('the cap, "off" for none; it holds for a transfer under way within seconds')
     .option('--office-hours <hours>', 'on the clock of the link\'s time zone, as in "mon-fri 08:00-18:00"')
-    .option('--office-mbit <mbit>', 'the cap inside office hours, "off" for none', megabits)
-    .action((value: string, options: CapOptions) =>
-      change(frame, (client) => client.put('/api/v1/links/caps', { mbit: megabits(value), ...options })),
-    );
+    .option('--office-mbit <mbit>', 'the cap inside office hours, "off" for none')
+    .action((value: string, options: CapOptions) => setCap(frame, value, options));
   cap
     .command('off')
     .description('no cap')
     .action(() => change(frame, (client) => client.put('/api/v1/links/caps', { mbit: null })));
+  sync
+    .command('plan')
+    .description('what the parent has that is not here, and when it will be: nothing is fetched')
+    .action(() => plan(frame));
   sync
     .command('pause')
     .description('stop what runs, keeping what came; start nothing until "resume", restarts or not')
@@ -59,6 +59,42 @@ export function registerLink(sync: Command, frame: Frame): void {
     .command('resume')
     .description('go on; a run that the pause ended is followed by one at once')
     .action(() => change(frame, (client) => client.post('/api/v1/links/resume')));
+}
+
+function setTimes(frame: Frame, schedule: string, { mayStart, mustStop, ...options }: TimesOptions): Promise<void> {
+  const windows = {
+    ...(mayStart === undefined ? {} : { mayStart: orOff(mayStart) }),
+    ...(mustStop === undefined ? {} : { mustStop: orOff(mustStop) }),
+  };
+  return change(frame, (client) => client.put('/api/v1/links/schedule', { schedule, ...options, ...windows }));
+}
+
+function setCap(frame: Frame, value: string, { officeHours, officeMbit }: CapOptions): Promise<void> {
+  if ((officeHours === undefined) !== (officeMbit === undefined)) {
+    throw new AppError('usage', 'office hours and the cap inside them belong together', { hint: 'give --office-hours and --office-mbit' });
+  }
+  const office = officeMbit === undefined ? {} : { officeMbit: megabits(officeMbit) };
+  const hours = officeHours === undefined ? {} : { officeHours };
+  return change(frame, (client) => client.put('/api/v1/links/caps', { mbit: megabits(value), ...hours, ...office }));
+}
+
+async function plan(frame: Frame): Promise<void> {
+  const link = (await (await frame.connect()).post('/api/v1/links/plan')) as LinkView;
+  frame.print((link.plan ?? null) as unknown as Json, () => planText(link.plan));
+}
+
+function planText(view: PlanView | null): string {
+  if (view === null) return 'nothing is planned';
+  return details([
+    [
+      'to fetch',
+      `${view.exact ? '' : 'about '}${formatBytes(view.bytes)}${view.exact ? '' : ' (the parent is still building the archive)'}`,
+    ],
+    ['starts', view.startsAt],
+    ['takes', view.durationSeconds === null ? null : formatSeconds(view.durationSeconds)],
+    ['done by', view.doneBy],
+    ['plan', view.words],
+  ]);
 }
 
 /** The link to our parent. Throws `not_found` when there is none. */
@@ -78,6 +114,7 @@ export function linkText(link: LinkView): string {
     ...(link.paused === null ? [] : ([['paused', `by ${link.paused.by} since ${link.paused.since}`]] as const)),
     ...(link.owed === null ? [] : ([['late', `since ${link.owed.since}: ${OBSTACLES[link.owed.why]}`]] as const)),
     ['next run', link.nextRunAt],
+    ...(link.plan === null ? [] : ([['plan', `${formatBytes(link.plan.bytes)} to fetch: ${link.plan.words}`]] as const)),
     ['generation', link.heldGeneration],
   ]);
 }

@@ -9,10 +9,13 @@ import { executeRun } from '../../sync/replicate/run.ts';
 import { openPipeListener } from '../../sync/tunnel/pipe-listener.ts';
 import { acquireLease, type Lease, releaseLease, renewLease } from '../db/leases.ts';
 import { getLink, type Link } from '../db/links.ts';
-import { adoptRun, findLastPlan, getRun, type Run } from '../db/runs.ts';
+import { adoptRun, getRun, type Run } from '../db/runs.ts';
 import { getServer } from '../db/servers.ts';
+import { withForecast } from '../schedule/progress.ts';
 import { watchStops } from '../schedule/stops.ts';
 import type { Site } from '../site.ts';
+import { keptParts } from './kept-parts.ts';
+import { rememberLacking } from './lacking.ts';
 import { openParent } from './parent-client.ts';
 import { openRecords } from './records.ts';
 
@@ -39,7 +42,9 @@ export async function executeUnfinishedRun(site: Site, linkId: Id, signal: Abort
     const run = await adoptRun(site.db, link.id, lease.fencing);
     if (run === undefined) return undefined;
     await underLease(site, { lease, signal }, (held) => untilStopped(site, { run, link, signal: held }));
-    return await getRun(site.db, run.id);
+    const ended = await getRun(site.db, run.id);
+    if (ended !== undefined) await rememberLacking(site, ended);
+    return ended;
   } catch (error) {
     throw isDatabaseFull(error) ? diskFull(site.dataDir, 'cannot write its records', error) : error;
   } finally {
@@ -98,7 +103,7 @@ async function work(site: Site, { run, link, signal }: { run: Run; link: Link; s
   const tools: RunTools = {
     catalogue: parent,
     content: parent,
-    records: openRecords(site, { run, link, traffic }),
+    records: withForecast(site, { run, records: openRecords(site, { run, link, traffic }) }),
     store: site.store,
     pipes,
     incoming,
@@ -123,15 +128,6 @@ async function work(site: Site, { run, link, signal }: { run: Run; link: Link; s
     parent.close(isSound);
     await pipes.close();
   }
-}
-
-/**
- * The parts that the run before unpacked without coming to its end: the same archive has the same parts, and none of
- * them is fetched again. Should gc have taken their content since, `verify` finds it lacking.
- */
-async function keptParts(site: Site, link: Link): Promise<readonly string[]> {
-  const last = await findLastPlan(site.db, link.id);
-  return last === undefined || last.state === 'done' ? [] : (parsePlan(last.plan)?.unpacked ?? []);
 }
 
 async function freeBytes(path: string): Promise<number> {

@@ -1,7 +1,10 @@
 import type { ErrorCode } from '../../core/errors.ts';
 import type { LateWay, Obstacle } from '../../core/schedule/decide.ts';
+import { forecastWords } from '../../core/schedule/forecast.ts';
 import type { Link } from '../db/links.ts';
 import type { Run } from '../db/runs.ts';
+import { zoneOf } from '../schedule/cron.ts';
+import type { LinkForecast } from '../schedule/forecast.ts';
 import { nextLinkStart } from '../schedule/next-start.ts';
 
 /** A run as others script against it; times ISO 8601, bytes of the TLS sockets of all its attempts. */
@@ -43,6 +46,24 @@ export type LinkView = {
   readonly nextRunAt: string | null;
   readonly heldGeneration: number;
   readonly lastRunAt: string | null;
+  /** What the parent last said that we lack, and when it will be here; null while nobody asked and nothing runs. */
+  readonly plan: PlanView | null;
+};
+
+export type PlanView = {
+  readonly bytes: number;
+  /** Whether the bytes are those of an archive that is built, or an estimate. */
+  readonly exact: boolean;
+  readonly startsAt: string;
+  /** Null: not known (no cap, no transfer measured), or never. */
+  readonly doneBy: string | null;
+  /** Time of transfer alone. */
+  readonly durationSeconds: number | null;
+  /** Whether one run brings it all before it must stop. */
+  readonly fits: boolean | null;
+  readonly nights: number | null;
+  /** The same in words: `done by 05:40`, on the clock of the link's time zone. */
+  readonly words: string;
 };
 
 export function viewRun(run: Run): RunView {
@@ -64,7 +85,9 @@ export function viewRun(run: Run): RunView {
   };
 }
 
-export function viewLink(link: Link, { parentName, now }: { parentName: string; now: number }): LinkView {
+type LinkContext = { readonly parentName: string; readonly now: number; readonly plan: LinkForecast | undefined };
+
+export function viewLink(link: Link, { parentName, now, plan }: LinkContext): LinkView {
   const { windows, caps, paused, owed } = link;
   return {
     id: link.id,
@@ -82,7 +105,14 @@ export function viewLink(link: Link, { parentName, now }: { parentName: string; 
     nextRunAt: orNull(nextLinkStart(link, now)),
     heldGeneration: link.heldGeneration,
     lastRunAt: orNull(link.lastRunAt),
+    plan: plan === undefined ? null : viewPlan(plan, link),
   };
+}
+
+function viewPlan(plan: LinkForecast, { timezone }: Link): PlanView {
+  const { bytes, exact, startsAt, doneBy, durationSeconds, fits, nights } = plan;
+  const words = forecastWords(plan, zoneOf(timezone));
+  return { bytes, exact, startsAt: isoTime(startsAt), doneBy: orNull(doneBy), durationSeconds, fits, nights, words };
 }
 
 /** Bits per second as people say them. */

@@ -55,24 +55,28 @@ async function lookAtLinks(site: Site, onDue: () => void): Promise<number> {
 type Look = { readonly started: boolean; readonly until: number | null };
 const NOTHING: Look = { started: false, until: null };
 
+type Debt = { readonly owed: Link['owed']; readonly restUntil: number | null };
+
 /**
- * What became of the link's last run: when the parent paused it in its window, it is owed and tried again after a rest.
- * A person's run is the person's to repeat.
+ * What the link's last run leaves behind. One that the parent paused in its window is owed, and tried again after a rest (a
+ * person's run is the person's to repeat). One that its window ended is gone on with when the schedule says so: a run that
+ * was due meanwhile does not chain to it in the minute in which runs must stop.
  */
-async function afterParentsPause(trx: Site['db'], link: Link): Promise<{ owed: Link['owed']; restUntil: number | null }> {
+async function debtOf(trx: Site['db'], link: Link): Promise<Debt> {
   const [last] = await listRuns(trx, { linkId: link.id, limit: 1 });
-  if (last?.endedAt == null || last.error?.code !== 'disabled' || !last.inWindow || link.paused !== null) {
-    return { owed: link.owed, restUntil: null };
-  }
-  return { owed: link.owed ?? { since: last.startedAt, why: 'parent' }, restUntil: last.endedAt + REST_MS };
+  const { owed } = link;
+  if (last === undefined || last.endedAt === null) return { owed, restUntil: null };
+  if (last.error?.code === 'window_closed' && owed?.why === 'running') return { owed: null, restUntil: null };
+  if (last.error?.code !== 'disabled' || !last.inWindow || link.paused !== null) return { owed, restUntil: null };
+  return { owed: owed ?? { since: last.startedAt, why: 'parent' }, restUntil: last.endedAt + REST_MS };
 }
 
 /** One transaction: the run is in the queue and the next time is set, or neither. */
 async function lookAtLink(site: Site, trx: Site['db'], id: Link['id']): Promise<Look> {
   const link = await getLink(trx, id);
   if (link === undefined) return NOTHING;
-  const { owed, restUntil } = await afterParentsPause(trx, link);
-  if (link.schedule === null && owed === null) return NOTHING;
+  const { owed, restUntil } = await debtOf(trx, link);
+  if (link.schedule === null && owed === null && link.owed === null) return NOTHING;
   const now = site.now();
   const unfinished = await findUnfinishedRun(trx, id);
   const isPaused = link.paused !== null;

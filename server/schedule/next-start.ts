@@ -26,9 +26,12 @@ export function nextStart({ schedule, timezone, windows, late }: StartTimes, aft
   return null;
 }
 
-/** When the next run of a link is to start by itself: one that is owed, or the next of the schedule. Null: none, or it is paused. */
+/** When the next run of a link is to start by itself: one that is late, or the next of the schedule. Null: none, or it is paused. */
 export function nextLinkStart(link: Link, now: number): number | null {
   if (link.paused !== null) return null;
-  if (link.owed !== null) return mayStartAt(link.windows, zoneOf(link.timezone), now);
-  return nextStart(link, link.dueAt === null ? now : Math.min(now, link.dueAt - 1));
+  const isOverdue = link.schedule !== null && link.dueAt !== null && link.dueAt <= now;
+  const opensAt = mayStartAt(link.windows, zoneOf(link.timezone), now);
+  if (link.owed !== null) return opensAt;
+  if (isOverdue && (opensAt === now || link.late === 'chain')) return opensAt;
+  return nextStart(link, link.dueAt === null ? now : Math.max(now, link.dueAt - 1));
 }

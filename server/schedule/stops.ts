@@ -4,7 +4,7 @@ import { getLink, type Link, type Pause } from '../db/links.ts';
 import type { Run } from '../db/runs.ts';
 import type { Site } from '../site.ts';
 import { zoneOf } from './cron.ts';
-import { nextLinkStart } from './next-start.ts';
+import { nextStart } from './next-start.ts';
 import { SCHEDULES } from './topic.ts';
 
 const LOOK_AGAIN_MS = 5_000;
@@ -63,7 +63,7 @@ function paused({ at, by }: Pause): AppError {
 }
 
 function windowClosed(link: Link, now: number): AppError {
-  const next = nextLinkStart(link, now);
+  const next = nextStart(link, now);
   const goesOn = next === null ? 'the next run goes on' : `the next run goes on at ${new Date(next).toISOString()}`;
   return new AppError('window_closed', `runs must stop at ${link.windows.mustStop} (${link.timezone}): what came is kept, ${goesOn}`, {
     hint: 'waystation sync plan says how many nights it takes; waystation sync run goes on now',

@@ -3,8 +3,12 @@ import type { RunPlan } from './plan.ts';
 import type { RunTools } from './ports.ts';
 import type { Outcome } from './run.ts';
 
+type DiffTools = Pick<RunTools, 'store' | 'freeBytes' | 'reserveBytes' | 'incoming'> & {
+  readonly records: Pick<RunTools['records'], 'wantedManifests' | 'relatedManifests'>;
+};
+
 /** Works out which manifests that we want are not complete here, and on which of ours an archive may build. */
-export async function findLacking(tools: RunTools, plan: RunPlan): Promise<Outcome> {
+export async function findLacking(tools: DiffTools, plan: RunPlan): Promise<Outcome> {
   const objects = plan.catalogue?.objects ?? [];
   const wanted = await tools.records.wantedManifests(objects);
   const { complete } = await tools.store.missingOf(wanted);

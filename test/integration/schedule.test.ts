@@ -11,8 +11,11 @@ import { type Link, updateLinkDue } from '../../server/db/links.ts';
 import { insertRun, listRuns, type Run, updateRun } from '../../server/db/runs.ts';
 import { getServer, updateServer } from '../../server/db/servers.ts';
 import { offerArchive } from '../../server/replication/archive-shelf.ts';
+import { askLacking } from '../../server/replication/lacking.ts';
+import { viewLink } from '../../server/replication/view.ts';
 import { onlyLink, requestRun, runOnce, startReplication } from '../../server/replication.ts';
-import { pauseLink, resumeLink, setSchedule } from '../../server/schedule.ts';
+import { forecastLink, forecastRun } from '../../server/schedule/forecast.ts';
+import { pauseLink, resumeLink, setCaps, setSchedule } from '../../server/schedule.ts';
 import type { Site } from '../../server/site.ts';
 import { EMPTY_PLAN } from '../../sync/replicate/plan.ts';
 import { type PacingProxy, startPacingProxy } from '../helpers/pacing-proxy.ts';
@@ -219,4 +222,58 @@ test('a run that was missed outside its window waits for it, by day and through 
   await second.close();
   assert.equal(await count(), runs + 1);
   assert.equal((await link()).owed, null);
+});
+
+test('a run that was due while its predecessor ran into the end of the window does not start in that minute', async () => {
+  const held = await link();
+  await setSchedule(branch, held, { ...NIGHT, timezone: 'UTC', mayStart: null });
+  const start = now();
+  const late = { id: newId(start), linkId: held.id, state: 'waiting-parent', trigger: 'schedule', fencing: 0, startedAt: start } as const;
+  await insertRun(branch.db, { ...late, inWindow: true });
+  const error = { code: 'window_closed', message: 'it is six' } as const;
+  await updateRun(branch.db, { id: late.id, state: 'waiting-parent', fencing: 0 }, { state: 'partial', error, endedAt: start });
+  await updateLinkDue(branch.db, held.id, start + 3_600_000, { since: start, why: 'running' });
+  const replication = startReplication(branch);
+  await waitFor(async () => (await link()).owed === null);
+  await replication.close();
+  assert.equal((await listRuns(branch.db, { limit: 1 }))[0]?.id, late.id);
+});
+
+test('a plan says before the run what is to come and when it is here, to the byte, and fetches nothing', async () => {
+  const name = await publish(3 * MB);
+  setClock(hour(4, 12));
+  await setSchedule(branch, await link(), { ...NIGHT, timezone: 'UTC' });
+  await setCaps(branch, await link(), { bps: 8000, office: null });
+  const before = proxy.bytes.down;
+  const lacking = await askLacking(branch, await link());
+  assert.ok(lacking.exact && lacking.bytes > 3 * MB && lacking.bytes < 3.1 * MB);
+  assert.ok(proxy.bytes.down - before < 100_000);
+  assert.equal(await holds(name), false);
+  // A kB a second from two to six are 14.4 MB a night.
+  const fits = await forecastLink(branch, await link());
+  assert.ok(fits);
+  assert.deepEqual([fits.bytes, fits.startsAt, fits.fits, fits.nights], [lacking.bytes, hour(5, 2), true, 1]);
+  assert.ok(Math.abs((fits.doneBy ?? 0) - hour(5, 2) - lacking.bytes) < 1000);
+  await setSchedule(branch, await link(), { ...NIGHT, timezone: 'UTC', mustStop: '02:30' });
+  const view = viewLink(await link(), { parentName: 'hq', now: now(), plan: await forecastLink(branch, await link()) });
+  assert.deepEqual([view.plan?.fits, view.plan?.nights], [false, 2]);
+  assert.match(view.plan?.words ?? '', /^does not fit the window, needs 2 nights: done by 20..-..-.. 02:2/);
+  await setCaps(branch, await link(), { bps: null, office: null });
+  const done = await runOnce(branch, { trigger: 'command' });
+  assert.equal(done.bytesNeeded, lacking.bytes);
+  assert.equal(await forecastLink(branch, await link()), undefined);
+  assert.deepEqual((await askLacking(branch, await link())).bytes, 0);
+});
+
+test('a transfer under way knows the caps to come and its window', async () => {
+  await setSchedule(branch, await link(), { ...NIGHT, timezone: 'UTC', mayStart: null });
+  setClock(hour(5, 5));
+  const held = await link();
+  const run = { startedAt: hour(5, 2), inWindow: true };
+  const capped: Link = { ...held, caps: { bps: 8 * MB, office: { hours: 'sun-sat 05:30-23:00', bps: MB } } };
+  const eta = (bytes: number) => ((forecastRun(capped, { bytes, now: hour(5, 5), run, lineBps: null }).doneBy ?? 0) - hour(5, 5)) / 60_000;
+  assert.equal(eta(600 * MB), 10);
+  // Half an hour at 1 MB/s, then an eighth of that; what is left at six comes the next night.
+  assert.equal(eta(1800 * MB + 75 * MB), 40);
+  assert.equal(eta(1800 * MB + 225 * MB + 60 * MB), 21 * 60 + 1);
 });

@@ -6,8 +6,10 @@ import { LATE_WAYS } from '../../../core/schedule/decide.ts';
 import { type Link, listLinks } from '../../db/links.ts';
 import { getRun, listRuns, type Run } from '../../db/runs.ts';
 import { getServer } from '../../db/servers.ts';
+import { askLacking } from '../../replication/lacking.ts';
 import { type LinkView, type RunView, viewLink, viewRun } from '../../replication/view.ts';
 import { onlyLink, requestRun } from '../../replication.ts';
+import { forecastLink } from '../../schedule/forecast.ts';
 import { pauseLink, resumeLink, setCaps, setSchedule } from '../../schedule.ts';
 import type { Site } from '../../site.ts';
 import { actorOf } from '../actor.ts';
@@ -24,7 +26,9 @@ const ScheduleInput = z.strictObject({
   late: z.enum(LATE_WAYS).optional(),
 });
 const mbit = z.number().positive().max(1_000_000).nullable();
-const CapsInput = z.strictObject({ mbit, officeHours: z.string().max(64).nullable().default(null), officeMbit: mbit.default(null) });
+const CapsInput = z
+  .strictObject({ mbit, officeHours: z.string().max(64).nullable().default(null), officeMbit: mbit.default(null) })
+  .refine(({ officeHours, officeMbit }) => officeHours !== null || officeMbit === null, 'officeMbit needs officeHours');
 
 /** Our own relation to our parent: when we run, what ran, and run now. */
 export const LINK_ROUTES: readonly Route[] = [
@@ -55,6 +59,19 @@ export const LINK_ROUTES: readonly Route[] = [
     handle: async ({ site }, { mbit, officeHours, officeMbit }) => {
       const office = officeHours === null ? null : { hours: officeHours, bps: toBps(officeMbit) };
       return showLink(site, await setCaps(site, await onlyLink(site), { bps: toBps(mbit), office }));
+    },
+  }),
+  route({
+    method: 'POST',
+    path: '/api/v1/links/plan',
+    listener: 'api',
+    action: 'link.write',
+    summary: 'Asks the parent what we lack, without fetching it: bytes, and when they will be here.',
+    input: z.strictObject({}),
+    handle: async ({ site }) => {
+      const link = await onlyLink(site);
+      await askLacking(site, link);
+      return showLink(site, await onlyLink(site));
     },
   }),
   route({
@@ -124,7 +141,7 @@ async function findRun(site: Site, id: string): Promise<Run> {
 
 async function showLink(site: Site, link: Link): Promise<LinkView> {
   const parentName = (await getServer(site.db, link.parentId))?.name ?? link.parentId;
-  return viewLink(link, { parentName, now: site.now() });
+  return viewLink(link, { parentName, now: site.now(), plan: await forecastLink(site, link) });
 }
 
 function toBps(mbit: number | null): number | null {

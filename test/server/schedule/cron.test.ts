@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import type { Link } from '../../../server/db/links.ts';
 import { openCron } from '../../../server/schedule/cron.ts';
-import { nextStart } from '../../../server/schedule/next-start.ts';
+import { nextLinkStart, nextStart } from '../../../server/schedule/next-start.ts';
 
 const iso = (ms: number) => new Date(ms).toISOString().slice(0, 16);
 
@@ -97,4 +98,20 @@ test('the next start is in the window: later when late runs follow, on another d
   assert.equal(nextStart({ ...link, late: 'skip' }, morning), Date.parse('2026-01-10T23:00:00Z'));
   assert.equal(nextStart({ ...link, schedule: '0 12 * * *', late: 'skip' }, morning), null);
   assert.equal(nextStart({ ...link, schedule: null, late: 'skip' }, morning), null);
+});
+
+test('a run that is overdue is next, in its window: at once, when it opens, or not any more', () => {
+  const at = (text: string) => Date.parse(`2026-01-${text}Z`);
+  const link = {
+    ...{ schedule: '0 23 * * *', timezone: 'UTC', windows: { mayStart: '22:00-04:00', mustStop: null }, late: 'chain' },
+    ...{ paused: null, owed: null, dueAt: at('09T23:00:00') },
+  } as unknown as Link;
+  assert.equal(nextLinkStart(link, at('10T03:00:00')), at('10T03:00:00'));
+  assert.equal(nextLinkStart(link, at('10T12:00:00')), at('10T22:00:00'));
+  assert.equal(nextLinkStart({ ...link, late: 'skip' }, at('10T12:00:00')), at('10T23:00:00'));
+  assert.equal(
+    nextLinkStart({ ...link, owed: { since: 0, why: 'window' }, dueAt: at('10T23:00:00') }, at('10T12:00:00')),
+    at('10T22:00:00'),
+  );
+  assert.equal(nextLinkStart({ ...link, paused: { at: 0, by: 'x' } }, at('10T12:00:00')), null);
 });

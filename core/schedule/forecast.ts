@@ -1,0 +1,97 @@
+import { type Caps, capAt } from './caps.ts';
+import { mustStopAt, type Windows } from './windows.ts';
+import type { Zone } from './zone.ts';
+
+/** What decides when so many bytes will be here. Times are epoch ms. */
+export type ForecastInput = {
+  readonly bytes: number;
+  readonly now: number;
+  /** Since when a run is at it; null: the next one begins at `nextStart`, or now when there is no schedule. */
+  readonly runningSince: number | null;
+  /** Whether runs keep to `mustStop`: those of the schedule do, a person's does not. */
+  readonly isInWindow: boolean;
+  readonly zone: Zone;
+  readonly windows: Windows;
+  readonly caps: Caps;
+  /** Bits per second that the line was seen to give; null: never measured. */
+  readonly lineBps: number | null;
+  /** When the next run begins by itself after that moment; null: none does. */
+  readonly nextStart: (after: number) => number | null;
+};
+
+/** Nulls: not known, for want of a cap and of a transfer that was measured, or because it takes more nights than are counted. */
+export type Forecast = {
+  readonly bytes: number;
+  readonly startsAt: number;
+  readonly doneBy: number | null;
+  /** Time of transfer, without the days between nights. */
+  readonly durationSeconds: number | null;
+  /** Whether one run brings it all before it must stop. */
+  readonly fits: boolean | null;
+  /** How many runs it takes. */
+  readonly nights: number | null;
+};
+
+/** More than a year of nights is no plan. */
+const MOST_NIGHTS = 400;
+
+/** Predicts from the clock and the caps alone. Decoding and publishing come on top: seconds. */
+export function forecast(input: ForecastInput): Forecast {
+  const { bytes, now, runningSince, nextStart } = input;
+  const firstStart = runningSince ?? nextStart(now) ?? now;
+  let left = bytes * 8;
+  let sentMs = 0;
+  let start: number | null = firstStart;
+  for (let nights = 1; start !== null && nights <= MOST_NIGHTS; nights += 1) {
+    const stop = input.isInWindow ? mustStopAt(input.windows, input.zone, start) : null;
+    const from = Math.max(start, now);
+    const sent = send(left, { from, until: stop ?? Number.POSITIVE_INFINITY, input });
+    if (sent === undefined) return { bytes, startsAt: firstStart, ...UNKNOWN };
+    left = sent.left;
+    sentMs += sent.at - from;
+    if (left <= 0) {
+      return { bytes, startsAt: firstStart, doneBy: sent.at, durationSeconds: Math.ceil(sentMs / 1000), fits: nights === 1, nights };
+    }
+    start = nextStart(sent.at - 1);
+  }
+  return { bytes, startsAt: firstStart, ...UNKNOWN, fits: false };
+}
+
+const UNKNOWN = { doneBy: null, durationSeconds: null, fits: null, nights: null };
+
+type Stretch = { readonly from: number; readonly until: number; readonly input: ForecastInput };
+
+/** How many bits are left at the end of a stretch, or when none were any more; undefined when the rate is not known. */
+function send(bits: number, { from, until, input: { caps, zone, lineBps } }: Stretch): { left: number; at: number } | undefined {
+  let left = bits;
+  for (let at = from; at < until; ) {
+    if (left <= 0) return { left: 0, at };
+    const cap = capAt(caps, zone, at);
+    const bps = Math.min(cap.bps ?? Number.POSITIVE_INFINITY, lineBps ?? Number.POSITIVE_INFINITY);
+    if (bps === Number.POSITIVE_INFINITY) return undefined;
+    const end = Math.min(until, cap.until ?? Number.POSITIVE_INFINITY);
+    const needsMs = Math.ceil((left / bps) * 1000);
+    if (at + needsMs <= end) return { left: 0, at: at + needsMs };
+    left -= ((end - at) / 1000) * bps;
+    at = end;
+  }
+  return { left, at: Math.max(from, until) };
+}
+
+/** The forecast in a few words, on the clock of the zone. */
+export function forecastWords({ bytes, startsAt, doneBy, fits, nights }: Forecast, zone: Zone): string {
+  if (bytes === 0) return 'nothing to fetch';
+  if (fits === false && doneBy === null) return 'does not fit the window';
+  if (doneBy === null) return 'no cap is set and no transfer was measured yet: nobody knows how long it takes';
+  const time = clockWords(doneBy, zone, startsAt);
+  return fits ? `done by ${time}` : `does not fit the window, needs ${nights} nights: done by ${time}`;
+}
+
+/** `05:40`, with the date in front unless it is within a day of `from`. */
+function clockWords(ms: number, zone: Zone, from: number): string {
+  const two = (value: number) => String(value).padStart(2, '0');
+  // Nobody is told an earlier minute than the one in which it is done.
+  const { year, month, day, hour, minute } = zone.wallTime(Math.ceil(ms / 60_000) * 60_000);
+  const clock = `${two(hour)}:${two(minute)}`;
+  return ms - from < 86_400_000 ? clock : `${year}-${two(month)}-${two(day)} ${clock}`;
+}
