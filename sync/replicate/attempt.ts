@@ -1,11 +1,17 @@
-import { stat } from 'node:fs/promises';
+import { rm, stat } from 'node:fs/promises';
 import type { Socket } from 'node:net';
 import { AppError } from '../../core/errors.ts';
+import type { ArchivePart } from '../../core/sync-protocol.ts';
 import { fetchPart, type RsyncEnd } from '../tunnel/rsync-process.ts';
 import { runTunnel, type TunnelOptions } from '../tunnel/tunnel.ts';
 import type { PartWish } from './fetch-part.ts';
 import { diskFull } from './free-space.ts';
 import type { RunTools } from './ports.ts';
+
+/** rsync sends a part at most twice over one connection (again, when the end of --append-verify does not fit), and greets. */
+const mostReceived = (part: ArchivePart) => 2 * part.sizeBytes + 1_048_576;
+
+const TELL_PARENT = 'nothing of it was taken; ask who runs the parent';
 
 /** After rsync has ended, how long the two ENDs may take to cross before the link is simply closed. */
 const PARTING_MS = 2_000;
@@ -14,16 +20,17 @@ const PARTING_MS = 2_000;
  * One rsync over one tunnel, both started at once: rsync and its pipe are ready when the parent answers. Resolves when
  * rsync returned 0; that says nothing about the part yet.
  * Throws what opening the tunnel throws (`not_found`: the archive is gone; `denied`, `revoked`, …), `unreachable` when the
- * link broke, `disk_full`, `missing_program`, `version_mismatch` when the parent's daemon refuses our options.
+ * link broke, `disk_full`, `missing_program`, `version_mismatch` when the parent's daemon refuses our options, `bad_data` when it
+ * sends more than the part or another file, `bad_packet` when it breaks the tunnel's rules.
  */
 export async function runRsync(tools: RunTools, { key, part, locked, onBytes }: PartWish): Promise<void> {
-  let held = await stat(locked.path).then(
-    (found) => found.size,
-    () => 0,
-  );
-  const onData = ({ received }: { received: number }) => {
-    held += received;
-    tools.onRsyncBytes(received);
+  let held = await sizeOf(locked.path);
+  let received = 0;
+  const onData = ({ received: octets }: { received: number }) => {
+    held += octets;
+    received += octets;
+    if (received > mostReceived(part)) void opened.then((link) => link?.destroy());
+    tools.onRsyncBytes(octets);
     onBytes(Math.min(held, part.sizeBytes));
   };
   const opening = tools.content.openTunnel(key);
@@ -38,11 +45,13 @@ export async function runRsync(tools: RunTools, { key, part, locked, onBytes }: 
   });
   try {
     const socketPath = tools.pipes.path;
-    const request = { part: part.name, directory: locked.directory, socketPath, ticket, lock: locked.lock, signal: tools.signal };
+    const { name, sizeBytes } = part;
+    const request = { part: name, sizeBytes, directory: locked.directory, socketPath, ticket, lock: locked.lock, signal: tools.signal };
     const end = await fetchPart(request);
     // A pipe that never came, with a parent that refused: that is what to tell.
     await Promise.race([opening, tools.sleep(PARTING_MS)]);
     const broken = await Promise.race([tunnel, tools.sleep(PARTING_MS)]);
+    if (received > mostReceived(part) || (await sizeOf(locked.path)) > sizeBytes) throw await tooMuch(part, locked.path);
     judgeEnd(end, broken, locked.path);
   } finally {
     revoke();
@@ -63,14 +72,32 @@ async function joinTunnel(opening: ReturnType<RunTools['content']['openTunnel']>
 /** Turns rsync's exit status and the fate of the link into an error that says which. Source: rsync(1), EXIT VALUES. */
 function judgeEnd({ status, words }: RsyncEnd, broken: unknown, path: string): void {
   // It is the status of our pipe when the daemon alone failed, so 0 says little: the caller looks at the part.
+  if (broken instanceof AppError && broken.code === 'bad_packet') throw broken;
   if (status === 0) return;
+  // Since 3.2.5 rsync refuses a list of files that holds others than it asked for.
+  if (/rejecting|unrequested|invalid file-list/i.test(words)) {
+    throw new AppError('bad_data', `the parent sent another file than the part: ${words}`, { hint: TELL_PARENT });
+  }
   if (status === 11 || words.includes('No space left')) throw diskFull(path, 'ran out of space', words);
-  if (broken instanceof AppError) throw broken;
-  if (status === 4 || status === 5) {
+  const isRefused = /@ERROR|rather than greeting/.test(words);
+  if (broken instanceof AppError && !isRefused) throw broken;
+  if (isRefused || status === 4 || status === 5) {
     throw new AppError('version_mismatch', `the parent's rsync daemon refused: ${words}`, { hint: 'upgrade the older of the two servers' });
   }
   // Anything else is a stream that ended too early (10, 12, 30, a signal): the next attempt continues it.
   throw new AppError('unreachable', `rsync ended with ${status ?? 'a signal'} before the part was whole: ${words}`, {
     hint: 'the link to the parent broke; the run goes on where it stood',
   });
+}
+
+/** What lies there is no beginning of the part: it goes at once. */
+async function tooMuch(part: ArchivePart, path: string): Promise<AppError> {
+  await rm(path, { force: true });
+  return new AppError('bad_data', `the parent sent more than the ${part.sizeBytes} bytes of part ${part.name}`, { hint: TELL_PARENT });
+}
+
+async function sizeOf(path: string): Promise<number> {
+  // Nothing is there yet; whatever else keeps us from looking, rsync will say.
+  const found = await stat(path).catch(() => undefined);
+  return found?.size ?? 0;
 }

@@ -1,3 +1,4 @@
+import { checkBodies } from './check-bodies.ts';
 import { requireRoom } from './free-space.ts';
 import type { RunPlan } from './plan.ts';
 import type { RunTools } from './ports.ts';
@@ -12,6 +13,7 @@ export async function findLacking(tools: DiffTools, plan: RunPlan): Promise<Outc
   const objects = plan.catalogue?.objects ?? [];
   const wanted = await tools.records.wantedManifests(objects);
   const { complete } = await tools.store.missingOf(wanted);
+  await checkBodies(tools, objects, complete);
   const want = wanted.filter((manifest) => !complete.includes(manifest));
   if (want.length === 0) return { event: 'complete', plan: { ...plan, wanted, want } };
   await requireRoom(tools, 0);

@@ -7,6 +7,7 @@ import { partsLeft, type RunPlan, sumBytes } from './plan.ts';
 import type { RunTools } from './ports.ts';
 import type { Outcome } from './run.ts';
 
+const UNREADABLE = ['bad_data', 'version_mismatch'];
 const PROGRESS_EVERY_MS = 500;
 
 /**
@@ -27,6 +28,10 @@ export async function transferParts(tools: RunTools, from: RunPlan): Promise<Out
       plan = { ...plan, unpacked: [...plan.unpacked, part.name] };
       await tools.records.save({ plan });
       await locked.remove();
+    } catch (error) {
+      // A whole part that cannot be read will not get better by lying there; one for which there is no room will.
+      if (error instanceof AppError && UNREADABLE.includes(error.code)) await locked.remove();
+      throw error;
     } finally {
       await locked.release();
     }

@@ -1,4 +1,5 @@
 import { AppError } from '../../core/errors.ts';
+import { checkBodies } from './check-bodies.ts';
 import type { RunPlan } from './plan.ts';
 import type { RunTools } from './ports.ts';
 import type { Outcome } from './run.ts';
@@ -11,6 +12,7 @@ export async function checkComplete(tools: RunTools, plan: RunPlan): Promise<Out
   if (plan.wantChunks.length > 0) return checkHealed(tools, plan);
   const { complete } = await tools.store.missingOf(plan.want);
   const lacking = plan.want.filter((manifest) => !complete.includes(manifest));
+  await checkBodies(tools, plan.catalogue?.objects ?? [], complete);
   if (lacking.length === 0) return { event: 'verified', plan };
   const again = { ...plan, want: lacking, archive: null, unpacked: [] };
   // First what a delta frame could not give here, in plain frames; if that was not it, nothing of ours is relied on.

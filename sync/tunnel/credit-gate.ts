@@ -1,7 +1,10 @@
+import { AppError } from '../../core/errors.ts';
+
 /** How many octets the sender may still put on the link; it waits here when there are none. */
 export type CreditGate = {
   /** Takes between 1 and `wanted` octets of credit as soon as there are any; 0 after `close`. One taker at a time. */
   take(wanted: number): Promise<number>;
+  /** Gives octets back. Throws `bad_packet` for more than were taken: the peer is not one of ours. */
   grant(bytes: number): void;
   close(): void;
 };
@@ -20,6 +23,7 @@ export function openCreditGate(credit: number): CreditGate {
       return taken;
     },
     grant(bytes) {
+      if (left + bytes > credit) throw new AppError('bad_packet', 'the tunnel got credit for bytes that were never sent');
       left += bytes;
       wake();
     },

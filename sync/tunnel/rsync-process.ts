@@ -17,6 +17,8 @@ export type RsyncEnd = { readonly status: number | null; readonly words: string 
  */
 export function fetchPart(request: {
   readonly part: string;
+  /** The part's declared size: its file never grows beyond it (by more than the octet that shows that it would have). */
+  readonly sizeBytes: number;
   readonly directory: string;
   readonly socketPath: string;
   readonly ticket: string;
@@ -24,14 +26,23 @@ export function fetchPart(request: {
   readonly signal: AbortSignal;
 }): Promise<RsyncEnd> {
   const remoteShell = [process.execPath, '--no-warnings', PIPE];
-  const child = spawn('rsync', rsyncArguments({ part: request.part, remoteShell }), {
+  // What a sender declares, and which blocks of ours it has the receiver repeat, is no measure of what is written: the kernel's limit is.
+  const limited = [`--fsize=${request.sizeBytes + 1}`, 'rsync', ...rsyncArguments({ part: request.part, remoteShell })];
+  const child = spawn('prlimit', limited, {
     cwd: request.directory,
     env: { ...plainEnvironment(), WAYSTATION_PIPE_SOCKET: request.socketPath, WAYSTATION_PIPE_TICKET: request.ticket },
     stdio: ['ignore', 'ignore', 'pipe', request.lock.fd],
     signal: request.signal,
     killSignal: 'SIGTERM',
   });
-  return ended(child);
+  return orMissing(ended(child, 'prlimit', 'util-linux'));
+}
+
+/** prlimit ends with 127 when there is no rsync. */
+async function orMissing(ending: Promise<RsyncEnd>): Promise<RsyncEnd> {
+  const end = await ending;
+  if (end.status === 127 && /failed to execute rsync/.test(end.words)) throw missingProgram('rsync', 'rsync');
+  return end;
 }
 
 /**

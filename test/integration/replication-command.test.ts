@@ -152,7 +152,7 @@ test('without rsync the command ends with 78 and the line that installs it, with
   const path = process.env['PATH'];
   const bin = join(root, 'bin-without-rsync');
   await mkdir(bin);
-  await symlink('/usr/bin/flock', join(bin, 'flock'));
+  for (const name of ['flock', 'prlimit']) await symlink(`/usr/bin/${name}`, join(bin, name));
   const runs = async () => {
     const asDocument = await runJson<RunView>(['--data', dir, 'sync', 'run', '--wait']);
     assert.deepEqual([asDocument.code, asDocument.document.error?.code], [78, 'missing_program']);

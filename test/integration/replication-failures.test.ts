@@ -92,7 +92,7 @@ test('without rsync the run fails with the line that installs it, and the next o
   const path = process.env['PATH'];
   const bin = join(root, 'bin-without-rsync');
   await mkdir(bin, { recursive: true });
-  await symlink('/usr/bin/flock', join(bin, 'flock'));
+  for (const name of ['flock', 'prlimit']) await symlink(`/usr/bin/${name}`, join(bin, name));
   process.env['PATH'] = bin;
   const failed = await run().finally(() => {
     process.env['PATH'] = path;

@@ -20,6 +20,9 @@ export type Lies = {
   readonly plan?: (honest: ArchivePlan) => unknown;
   /** Changes the directory of parts that a real rsync daemon then serves. */
   readonly parts?: (directory: string, plan: ArchivePlan) => Promise<void>;
+  /** Refuses the upgrade, or switches to another protocol than the one asked for. */
+  readonly refuse?: { readonly status: number; readonly code: string };
+  readonly switchTo?: string;
   /** Speaks on the upgraded connection instead of a tunnel. */
   readonly tunnel?: (socket: Duplex) => void | Promise<void>;
   /** Joins the tunnel's inner streams with something else than an rsync daemon. */
@@ -41,6 +44,7 @@ const HONEST: Lies = {};
 /** A server that has the true parent's keys, certificate and content, speaks real TLS, and lies as it is told. */
 export async function startLyingParent(hq: Site): Promise<LyingParent> {
   const asked: string[] = [];
+  const open = new Set<Duplex>();
   const root = await mkdtemp(join(tmpdir(), 'waystation-lying-'));
   let lies = HONEST;
   let plan: ArchivePlan | undefined;
@@ -57,7 +61,11 @@ export async function startLyingParent(hq: Site): Promise<LyingParent> {
   server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
     asked.push(request.url ?? '');
     socket.on('error', () => undefined);
-    socket.write('HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: waystation-rsync\r\n\r\n');
+    // An upgraded connection is no longer the server's to close.
+    open.add(socket);
+    if (lies.refuse) return refuse(socket, lies.refuse);
+    const protocol = lies.switchTo ?? 'waystation-rsync';
+    socket.write(`HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: ${protocol}\r\n\r\n`);
     if (lies.tunnel) return void lies.tunnel(socket);
     serve(hq, lies, { root, plan, socket, head }).catch(() => socket.destroy());
   });
@@ -70,6 +78,7 @@ export async function startLyingParent(hq: Site): Promise<LyingParent> {
       asked.length = 0;
     },
     close: async () => {
+      for (const socket of open) socket.destroy();
       server.closeAllConnections();
       await new Promise((resolve) => server.close(resolve));
       await rm(root, { recursive: true, force: true });
@@ -80,6 +89,11 @@ export async function startLyingParent(hq: Site): Promise<LyingParent> {
 export function sendJson(response: ServerResponse, document: unknown, status = 200): void {
   response.writeHead(status, { 'content-type': 'application/json' });
   response.end(typeof document === 'string' ? document : JSON.stringify(document));
+}
+
+function refuse(socket: Duplex, { status, code }: { status: number; code: string }): void {
+  const body = JSON.stringify({ status, code, detail: 'refused' });
+  socket.end(`HTTP/1.1 ${status} No\r\nConnection: close\r\nContent-Length: ${body.length}\r\n\r\n${body}`);
 }
 
 async function answer(hq: Site, lies: Lies, request: IncomingMessage): Promise<{ honest: unknown; told: unknown }> {

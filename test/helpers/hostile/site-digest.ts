@@ -5,7 +5,9 @@ import { DatabaseSync } from 'node:sqlite';
 import type { Site } from '../../../server/site.ts';
 
 /** What replication may change, and a parent that lies may not. */
-const TABLES = ['objects', 'images', 'signers', 'settings'];
+const TABLES = { objects: 'id', images: 'id', signers: 'key_id' } as const;
+/** Of the settings only the numbers: which refusal was told last is one as well. */
+const NUMBERS = ['catalogue.epoch', 'catalogue.generation'];
 const INDEX = ['packs', 'frames', 'chunks'];
 
 /**
@@ -23,7 +25,8 @@ export async function siteDigest(site: Site): Promise<string> {
   const index = new DatabaseSync(join(store, 'index.sqlite'), { readOnly: true });
   for (const table of INDEX) sum.update(rows(index.prepare(`SELECT * FROM ${table} ORDER BY 1, 2`).all()));
   index.close();
-  for (const table of TABLES) sum.update(rows(await site.db(table).orderBy(table === 'settings' ? 'key' : idOf(table))));
+  for (const [table, id] of Object.entries(TABLES)) sum.update(rows(await site.db(table).orderBy(id)));
+  sum.update(rows(await site.db('settings').whereIn('key', NUMBERS).orderBy('key')));
   sum.update(rows(await site.db('links').orderBy('id').select('id', 'held_epoch', 'held_generation')));
   return sum.digest('hex');
 }
@@ -34,10 +37,6 @@ export async function incomingBytes(site: Site): Promise<number> {
   const names = await readdir(incoming, { recursive: true }).catch(() => []);
   const sizes = await Promise.all(names.map(async (name) => stat(join(incoming, name))));
   return sizes.filter((found) => found.isFile()).reduce((total, found) => total + found.size, 0);
-}
-
-function idOf(table: string): string {
-  return table === 'signers' ? 'key_id' : 'id';
 }
 
 function rows(found: readonly unknown[]): string {

@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
 import { after, before, test } from 'node:test';
 import type { ErrorCode } from '../../../core/errors.ts';
+import { type Digest, digestFromBytes } from '../../../core/ids.ts';
 import type { Image } from '../../../core/image.ts';
 import { listImages } from '../../../server/db/images.ts';
 import type { Run } from '../../../server/db/runs.ts';
@@ -24,6 +26,8 @@ export type World = {
   readonly base: Image;
   readonly news: Image;
   readonly own: Image;
+  /** A chunk of data that the branch holds. */
+  readonly dataChunk: Digest;
 };
 
 /** One lie, and the code of the error that the run ends with; `ignored`: the run is done and took nothing of it. */
@@ -93,5 +97,13 @@ async function makeWorld(root: string): Promise<{ world: World; close: () => Pro
     await stranger.close();
     await pair.close();
   };
-  return { world: { root, hq, branch, stranger, parent, base, news, own }, close };
+  const dataChunk = anyDataChunk(branch);
+  return { world: { root, hq, branch, stranger, parent, base, news, own, dataChunk }, close };
+}
+
+function anyDataChunk(site: Site): Digest {
+  const index = new DatabaseSync(join(site.dataDir, 'store', 'index.sqlite'), { readOnly: true });
+  const row = index.prepare('SELECT digest FROM chunks ORDER BY bytes DESC LIMIT 1').get() as { digest: Uint8Array };
+  index.close();
+  return digestFromBytes(Buffer.from(row.digest));
 }

@@ -62,6 +62,7 @@ async function transfer(
   const lock = await open(made.directory, 'r');
   const request = {
     part: made.part,
+    sizeBytes: 10_000_000,
     directory: made.directory,
     socketPath: pipes.path,
     ticket,
