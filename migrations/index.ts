@@ -4,6 +4,7 @@ import * as schedule from './0002-schedule.ts';
 import * as trustedServers from './0003-trusted-servers.ts';
 import * as holdings from './0004-holdings.ts';
 import * as control from './0005-control.ts';
+import * as care from './0006-care.ts';
 
 export type Migration = { readonly name: string; readonly up: (db: Knex) => Promise<void> };
 
@@ -14,4 +15,5 @@ export const MIGRATIONS: readonly Migration[] = [
   { name: '0003-trusted-servers', up: trustedServers.up },
   { name: '0004-holdings', up: holdings.up },
   { name: '0005-control', up: control.up },
+  { name: '0006-care', up: care.up },
 ];

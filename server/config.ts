@@ -6,6 +6,7 @@ import { AppError } from '../core/errors.ts';
 import { readEnvironment } from './config/environment.ts';
 import { explainIssue } from './config/explain.ts';
 import { type Config, ConfigSchema } from './config/schema.ts';
+import { openCron } from './schedule/cron.ts';
 
 export type { Config, DatabaseSetting } from './config/schema.ts';
 
@@ -40,7 +41,20 @@ export function buildConfig(layers: readonly Readonly<Record<string, unknown>>[]
   }
   const result = ConfigSchema.safeParse(merged);
   if (!result.success) throw configError(result.error, 'the configuration');
+  checkSchedules(result.data);
   return deepFreeze(result.data);
+}
+
+/** A server must not start and then find out at night that nothing is ever due. */
+function checkSchedules(config: Config): void {
+  for (const key of ['scrubSchedule', 'gcSchedule'] as const) {
+    try {
+      if (config[key] !== 'off') openCron({ schedule: config[key], timezone: config.maintenanceTimezone }).next(Date.now());
+    } catch (error) {
+      if (!(error instanceof AppError)) throw error;
+      throw new AppError('config', `${key} (in maintenanceTimezone): ${error.message}`, { hint: error.hint ?? 'or "off"', cause: error });
+    }
+  }
 }
 
 async function readSettings(path: string): Promise<string> {

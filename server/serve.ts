@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import type { FindAgent } from './api/identity.ts';
 import { type Listeners, startListeners } from './api/start.ts';
 import { startBootServices } from './boot/start.ts';
-import { startSelfRepair } from './care/self-repair.ts';
+import { startCare } from './care/chores.ts';
 import { startControl } from './control/start.ts';
 import { findAgentKey } from './db/agent-keys.ts';
 import { startActivations } from './holdings/activation.ts';
@@ -43,7 +43,7 @@ export async function startServe(site: Site): Promise<Serving> {
     stops.push(startAlarms(bound));
     stops.push(startReplication(bound).close);
     stops.push(startControl(bound).close);
-    stops.push(startSelfRepair(bound).close);
+    stops.push(startCare(bound).close);
     const urls = addresses(site, listeners);
     site.log.info('serving', { ...urls, tftpPort: boot.tftpPort });
     return { ...urls, tftpPort: boot.tftpPort, close };

@@ -1,5 +1,8 @@
 import type { Command } from 'commander';
-import type { GcReport, StoreStats } from '../../core/content-store.ts';
+import type { GcReport } from '../../core/content-store.ts';
+import type { SpareImage } from '../../server/care/spare.ts';
+import type { StoreView } from '../../server/care/store-view.ts';
+import type { Site } from '../../server/site.ts';
 import type { Frame } from '../frame.ts';
 import { runLongWork } from '../long-work.ts';
 import { details, formatBytes } from '../output.ts';
@@ -23,12 +26,12 @@ export function register(program: Command, frame: Frame): void {
     .action((options: { repair?: boolean }) => check(frame, options.repair ?? false));
   store
     .command('stats')
-    .description('what the store holds, and the free space beside it')
+    .description('what the store holds, quota and forecast, the last scrub, what is lost')
     .action(() => stats(frame));
   store
     .command('gc')
     .description('free what no image and no active order needs')
-    .option('--dry-run', 'only say what would be freed')
+    .option('--dry-run', 'only say what would be freed, and which old versions could go')
     .option('--grace-hours <hours>', 'keep what is younger (default 24; 0 only with the server down)', wholeNumber)
     .action((options: GcOptions) => gc(frame, options));
 }
@@ -40,30 +43,57 @@ async function check(frame: Frame, repair: boolean): Promise<void> {
 async function stats(frame: Frame): Promise<void> {
   const reached = await frame.reach();
   try {
-    const figures = reached.kind === 'client' ? await reached.client.get<StoreStats>('/api/v1/store') : await reached.site.store.stats();
+    const figures = reached.kind === 'client' ? await reached.client.get<StoreView>('/api/v1/store') : await viewHere(reached.site);
     frame.print({ ...figures }, () => describeStats(figures));
   } finally {
     if (reached.kind === 'site') await reached.site.close();
   }
 }
 
-function describeStats(figures: StoreStats): string {
+async function viewHere(site: Site): Promise<StoreView> {
+  const { viewStore } = await import('../../server/care/store-view.ts');
+  return viewStore(site);
+}
+
+function describeStats(figures: StoreView): string {
+  const { quotaBytes, forecast, scrub, lost } = figures;
   return details([
     ['content', `${formatBytes(figures.rawBytes)} in ${figures.chunks} chunks`],
     ['on disk', `${formatBytes(figures.storedBytes)} in ${figures.packs} packs, ${figures.frames} frames`],
+    ['quota', quotaBytes === null ? 'none' : `${formatBytes(quotaBytes)}, ${Math.round((100 * figures.storedBytes) / quotaBytes)} % used`],
     ['free space', formatBytes(figures.freeBytes)],
+    ['growth', forecast === null ? 'not known yet' : describeForecast(forecast)],
+    ['scrub', describeScrub(scrub)],
+    [
+      'lost',
+      lost.chunks === 0 ? 'nothing' : `${lost.chunks} chunks of ${lost.images.join(', ')}${lost.words ? `: ${lost.words.message}` : ''}`,
+    ],
   ]);
+}
+
+function describeForecast({ bytesPerDay, fullAt }: NonNullable<StoreView['forecast']>): string {
+  const growth = bytesPerDay < 0 ? `shrinks by ${formatBytes(-bytesPerDay)} a day` : `${formatBytes(bytesPerDay)} a day`;
+  return fullAt === null ? growth : `${growth}: full on ${fullAt.slice(0, 10)} at this rate`;
+}
+
+function describeScrub({ current, last }: StoreView['scrub']): string {
+  const ended = last === null ? 'no pass completed' : `last pass ended ${last.endedAt}, ${last.damages} damaged of ${last.chunks} chunks`;
+  return current === null ? ended : `${ended}; under way since ${current.startedAt}, ${formatBytes(current.bytes)} read`;
 }
 
 async function gc(frame: Frame, options: GcOptions): Promise<void> {
   const graceMs = options.graceHours === undefined ? undefined : options.graceHours * 3_600_000;
   const dryRun = options.dryRun ?? false;
-  const report = await runLongWork<GcReport & { dryRun: boolean }>(frame, 'gc', { kind: 'gc', dryRun, graceMs });
+  const report = await runLongWork<GcReport & { dryRun: boolean; spare?: SpareImage[] }>(frame, 'gc', { kind: 'gc', dryRun, graceMs });
   frame.print({ ...report }, () =>
     details([
       [dryRun ? 'would free' : 'freed', `${formatBytes(report.freedBytes)} in ${report.freedChunks} chunks`],
       ['kept', formatBytes(report.keptBytes)],
       ['packs rewritten', report.rewrittenPacks],
+      ...(report.waitMs === undefined
+        ? []
+        : ([['waits', `${Math.ceil(report.waitMs / 3_600_000)} h: the clock jumped, and ages mean nothing`]] as const)),
+      ...(report.spare ?? []).map((image) => ['could go too', `${image.reference}, ${formatBytes(image.bytes)}: ${image.how}`] as const),
     ]),
   );
 }

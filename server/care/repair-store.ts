@@ -3,6 +3,7 @@ import { appendEvent } from '../db/events.ts';
 import { inTransaction } from '../db/open.ts';
 import type { Site } from '../site.ts';
 import { type Healing, healStore } from './heal.ts';
+import { keepHealth } from './health.ts';
 import { findHurtImages, referenceOf } from './lost.ts';
 import type { FetchChunks } from './repair-run.ts';
 import { reportHealing, reportHurt } from './report.ts';
@@ -26,6 +27,7 @@ export async function repairStore(site: Site, fetchChunks: FetchChunks, onProgre
   await reportHurt(site, before);
   const healing = await healStore(site, fetchChunks);
   await reportHealing(site, before, healing);
+  await keepHealth(site, healing);
   const wasWell = first.damages.length === 0 && before.length === 0;
   const last = wasWell ? first : await site.store.check({}, onProgress);
   const damages = [...last.damages, ...lostDamages(healing)];

@@ -1,6 +1,7 @@
 import type { FoundDamage } from '../../core/content-store.ts';
 import type { Digest } from '../../core/ids.ts';
 import { appendEvent } from '../db/events.ts';
+import { setImageError } from '../db/images.ts';
 import { inTransaction } from '../db/open.ts';
 import type { Site } from '../site.ts';
 import type { Healing } from './heal.ts';
@@ -26,9 +27,11 @@ export async function reportHurt(site: Site, hurt: readonly HurtImage[]): Promis
 export async function reportHealing(site: Site, before: readonly HurtImage[], { hurt, words }: Healing): Promise<void> {
   const still = new Set<string>(hurt.map(({ image }) => image.id));
   for (const { image, digests } of before.filter((was) => !still.has(was.image.id))) {
+    await setImageError(site.db, image.id, null);
     await write(site, 'image.healed', image.id, { reference: referenceOf(image), chunks: digests.length });
   }
   for (const { image, digests } of hurt) {
+    await setImageError(site.db, image.id, words);
     await write(site, 'image.unhealed', image.id, { reference: referenceOf(image), lost: digests.length, error: words && { ...words } });
   }
 }

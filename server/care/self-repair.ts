@@ -1,6 +1,7 @@
 import type { FoundDamage } from '../../core/content-store.ts';
 import type { Site } from '../site.ts';
 import { type Healing, healStore } from './heal.ts';
+import { keepHealth } from './health.ts';
 import { findHurtImages, type HurtImage } from './lost.ts';
 import { fetchThroughQueue } from './repair-run.ts';
 import { reportDamage, reportHealing, reportHurt } from './report.ts';
@@ -52,12 +53,16 @@ async function repairUntil(site: Site, found: FoundDamage[], signal: AbortSignal
 /** True when nothing is missing. Each image's loss is told when it grows, not at every look. */
 async function repairOnce(site: Site, told: Map<string, number>, signal: AbortSignal): Promise<boolean> {
   const before = await findHurtImages(site);
-  if (before.length === 0) return true;
+  if (before.length === 0) {
+    await keepHealth(site, { hurt: [], words: null });
+    return true;
+  }
   const news = before.filter(({ image, digests }) => (told.get(image.id) ?? 0) < digests.length);
   await reportHurt(site, news);
   const healing: Healing = await healStore(site, fetchThroughQueue(signal));
   if (signal.aborted) return false;
   await reportHealing(site, before, { ...healing, hurt: healing.hurt.filter(isNewsOf(news)) });
+  await keepHealth(site, healing);
   told.clear();
   for (const { image, digests } of healing.hurt) told.set(image.id, digests.length);
   return healing.hurt.length === 0;

@@ -14,7 +14,17 @@ const NOT_CONFIGURATION: ReadonlySet<string> = new Set([
 ]);
 
 const ADVERTISE = ['http', 'https', 'tftp'] as const;
-const NUMBERS: ReadonlySet<string> = new Set(['httpPort', 'httpsPort', 'tftpPort', 'storeReserveBytes', 'callHomeSeconds', 'menuSeconds']);
+const NUMBERS: ReadonlySet<string> = new Set([
+  'httpPort',
+  'httpsPort',
+  'tftpPort',
+  'storeReserveBytes',
+  'callHomeSeconds',
+  'storeQuotaBytes',
+  'scrubRateMbPerSecond',
+  'scrubDays',
+  'menuSeconds',
+]);
 
 /**
  * Settings from WAYSTATION_* variables (`httpPort` is WAYSTATION_HTTP_PORT, `advertise.http` is

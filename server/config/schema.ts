@@ -48,6 +48,15 @@ export const ConfigSchema = z.strictObject({
   storeReserveBytes: z.number().int().min(0).default(1_073_741_824),
   /** After so many hours without replication a site is reported as not synced; 0 = never. */
   alarmAfterHours: z.number().min(0).max(8760).default(48),
+  /** What the packs of the store may take altogether; 0: no quota. */
+  storeQuotaBytes: z.number().int().min(0).default(0),
+  /** When the store is read again, and when it is collected: cron expressions in `maintenanceTimezone`, or `off`. */
+  scrubSchedule: nonEmpty.default('15 1 * * *'),
+  gcSchedule: nonEmpty.default('45 4 * * *'),
+  maintenanceTimezone: nonEmpty.default('UTC'),
+  /** How fast a scrub reads, and within how many days it reads everything. */
+  scrubRateMbPerSecond: z.number().int().min(1).max(10_000).default(20),
+  scrubDays: z.number().int().min(1).max(366).default(30),
 });
 
 export type Config = Readonly<z.infer<typeof ConfigSchema>>;

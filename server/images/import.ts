@@ -2,6 +2,7 @@ import type { OnProgress } from '../../core/content-store.ts';
 import { AppError } from '../../core/errors.ts';
 import { parseName, printable } from '../../core/ids.ts';
 import type { Arch, Image } from '../../core/image.ts';
+import { requireQuota } from '../care/quota.ts';
 import type { Site } from '../site.ts';
 import { chooseVersion, publishImage } from './publish.ts';
 import { parseVersion } from './reference.ts';
@@ -37,6 +38,7 @@ export async function importImage(site: Site, request: ImportRequest, onProgress
   const activateAt = request.activateAt === undefined ? undefined : parseTime(request.activateAt);
   const ring = request.ring === undefined ? undefined : parseRing(request.ring);
   await chooseVersion(site.db, name, version);
+  await requireQuota(site, 0);
   const source = { path: request.path, ...(sectorSize === undefined ? {} : { sectorSize }) };
   const imported = await site.store.importDisk(source, onProgress);
   return publishImage(site, { imported, name, version, arch, group, activateAt, ring, actor: request.actor });

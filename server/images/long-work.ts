@@ -6,6 +6,7 @@ import { type ArchiveWish, createArchive } from '../archives/create.ts';
 import { loadArchive } from '../archives/load.ts';
 import type { FetchChunks } from '../care/repair-run.ts';
 import { repairStore } from '../care/repair-store.ts';
+import { listSpareImages } from '../care/spare.ts';
 import { type EngineImport, importEngine } from '../engine/publish.ts';
 import type { Site } from '../site.ts';
 import { collectGarbage, exportImage, verifyImage } from './content.ts';
@@ -49,7 +50,9 @@ export async function doWork(site: Site, work: Work, { actor, report, fetchChunk
       return work.repair ? viewRepair(await repairStore(site, fetchChunks, report)) : viewReport(await site.store.check({}, report));
     case 'gc': {
       const grace = work.graceMs === undefined ? {} : { graceMs: work.graceMs };
-      return { ...(await collectGarbage(site, { dryRun: work.dryRun, ...grace }, report)), dryRun: work.dryRun };
+      const collected = await collectGarbage(site, { dryRun: work.dryRun, ...grace }, report);
+      const spare = work.dryRun ? { spare: (await listSpareImages(site)).map((image) => ({ ...image })) } : {};
+      return { ...collected, dryRun: work.dryRun, ...spare };
     }
   }
 }

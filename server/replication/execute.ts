@@ -7,6 +7,7 @@ import { EMPTY_PLAN, parsePlan } from '../../sync/replicate/plan.ts';
 import type { RunTools } from '../../sync/replicate/ports.ts';
 import { executeRun } from '../../sync/replicate/run.ts';
 import { openPipeListener } from '../../sync/tunnel/pipe-listener.ts';
+import { requireQuota } from '../care/quota.ts';
 import { acquireLease, type Lease, releaseLease, renewLease } from '../db/leases.ts';
 import { getLink, type Link } from '../db/links.ts';
 import { adoptRun, getRun, type Run } from '../db/runs.ts';
@@ -109,6 +110,7 @@ async function work(site: Site, { run, link, signal }: { run: Run; link: Link; s
     incoming,
     freeBytes: () => freeBytes(incoming),
     reserveBytes: site.config.storeReserveBytes,
+    requireQuota: (bytes) => requireQuota(site, bytes),
     onRsyncBytes: (bytes) => {
       bytesRsync += bytes;
     },

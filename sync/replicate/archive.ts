@@ -27,6 +27,7 @@ export async function requestArchive(tools: RunTools, plan: RunPlan): Promise<Ou
   const largest = Math.max(0, ...left.map((part) => part.sizeBytes));
   // The packs take about what the parts weigh; one part is being unpacked while the next one arrives.
   await requireRoom(tools, sumBytes(left) + 2 * largest);
+  await tools.requireQuota(sumBytes(left));
   await tools.records.save({ bytesNeeded: sumBytes(archive.parts) });
   const kept = { key: archive.key, parts: archive.parts };
   const known = { ...plan, want, absent: [...new Set([...plan.absent, ...absent])] };

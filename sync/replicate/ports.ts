@@ -66,6 +66,8 @@ export type RunTools = {
   readonly freeBytes: () => Promise<number>;
   /** How many bytes must stay free whatever happens. */
   readonly reserveBytes: number;
+  /** Throws `disk_full`, naming the site's quota, unless so many more octets of packs are within it. */
+  readonly requireQuota: (bytes: number) => Promise<void>;
   /** Counts payload that rsync carried. */
   readonly onRsyncBytes: (bytes: number) => void;
   readonly monotonicMs: () => number;

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { AppError } from '../../../core/errors.ts';
+import { viewStore } from '../../care/store-view.ts';
 import type { Metrics } from '../metrics.ts';
 import { Reply, type Route, route } from '../route.ts';
 
@@ -48,13 +49,17 @@ function metricsRoute(metrics: Metrics): Route {
     action: 'metrics.read',
     summary: 'Counters and gauges, Prometheus text format',
     handle: async ({ site }) => {
-      const store = await site.store.stats();
+      const store = await viewStore(site);
       const gauges = {
         process_resident_bytes: process.memoryUsage.rss(),
         process_uptime_seconds: Math.round(process.uptime()),
         store_bytes: store.storedBytes,
         store_free_bytes: store.freeBytes,
         store_chunks: store.chunks,
+        store_quota_bytes: store.quotaBytes ?? 0,
+        store_lost_chunks: store.lost.chunks,
+        store_scrub_damages: store.scrub.last?.damages ?? 0,
+        store_scrub_completed_seconds: store.scrub.last?.endedAt ? Math.round(Date.parse(store.scrub.last.endedAt) / 1000) : 0,
       };
       return new Reply(200, metrics.render(gauges), { 'content-type': 'text/plain; version=0.0.4' });
     },

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import type { Identity } from '../../../core/authorise.ts';
 import { AppError } from '../../../core/errors.ts';
 import { fetchThroughQueue } from '../../care/repair-run.ts';
+import { viewStore } from '../../care/store-view.ts';
 import { listImages } from '../../db/images.ts';
 import { deleteImage } from '../../images/delete.ts';
 import { doWork, type Work } from '../../images/long-work.ts';
@@ -88,8 +89,8 @@ export const STORE_ROUTES: readonly Route[] = [
     path: '/api/v1/store',
     listener: 'api',
     action: 'store.read',
-    summary: 'What the content store holds, and the free space beside it',
-    handle: async ({ site }) => site.store.stats(),
+    summary: 'What the content store holds, quota and forecast, the last scrub, what is lost',
+    handle: async ({ site }) => viewStore(site),
   }),
   route({
     method: 'POST',

@@ -10,6 +10,7 @@ import { inTransaction, isUniqueViolation } from '../../../server/db/open.ts';
 import { createOperatorToken, findOperatorToken, listOperatorTokens, revokeOperatorToken } from '../../../server/db/operator-tokens.ts';
 import { getSetting, setSetting } from '../../../server/db/settings.ts';
 import { hashOf } from '../../helpers/digests.ts';
+import { careContract } from './care-contract.ts';
 import { controlContract } from './control-contract.ts';
 import { holdingsContract } from './holdings-contract.ts';
 import { replicationContract } from './replication-contract.ts';
@@ -157,6 +158,7 @@ export function databaseContract(name: string, connect: () => Promise<Knex>): vo
 
     controlContract(() => db);
     replicationContract(() => db);
+    careContract(() => db);
     holdingsContract(() => db);
   });
 }
