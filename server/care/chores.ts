@@ -43,6 +43,7 @@ async function scrub(site: Site, signal: AbortSignal): Promise<void> {
     bytesPerSecond: scrubRateMbPerSecond * MB,
     shareBytes: shareOf(storedBytes, { days: scrubDays, betweenMs }),
     monotonicMs: () => performance.now(),
+    // A sleep that was cut short is over: the loop looks at the signal.
     sleep: (ms) => pause(ms, undefined, { signal }).catch(() => undefined),
     signal,
   });

@@ -55,6 +55,7 @@ async function repeat(site: Site, chore: Chore, signal: AbortSignal): Promise<vo
     } catch (error) {
       if (signal.aborted) return;
       site.log.error('a chore of the store failed', { chore: chore.name, error: String(error) });
+      // A database that is away is what failed, most likely: the chore stays due.
       await setSetting(site.db, key, String(cron.next(site.now()))).catch(() => undefined);
       await site.wake.wait(key, LOOK_AGAIN_MS, signal);
     }
