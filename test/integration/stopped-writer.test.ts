@@ -1,0 +1,54 @@
+import assert from 'node:assert/strict';
+import { readdir, readFile, stat, utimes } from 'node:fs/promises';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+import { openSite } from '../../server/open-site.ts';
+import { waystation } from '../helpers/lab/command.ts';
+import { initServer } from '../helpers/lab/server.ts';
+import { waitUntil } from '../helpers/lab/wait.ts';
+import { makeDisk } from '../helpers/replication-sites.ts';
+import { CLEAN_ENV } from '../helpers/run-cli.ts';
+import { temporaryDirectory } from '../helpers/temp-directory.ts';
+
+const MIB = 1024 * 1024;
+const LONG_AGO = new Date(Date.now() - 3 * 86_400_000);
+
+test('a server that is stopped in the middle of an import loses nothing to a collection, though its packs look days old', async () => {
+  const work = await temporaryDirectory('stopped');
+  const [disk, dataDir] = [join(work, 'disk.raw'), join(work, 'hq')];
+  const octets = await makeDisk(disk, 48 * MIB);
+  const ports = ['--http-port', '0', '--https-port', '0', '--tftp-port', '0'];
+  const server = await initServer({ name: 'hq', dataDir, initArgs: ports });
+  after(() => server.stop());
+  const packs = join(dataDir, 'store', 'packs');
+  const files = async () => (await readdir(packs)).filter((name) => name.endsWith('.pack')).map((name) => join(packs, name));
+  const age = async () => {
+    for (const file of await files()) await utimes(file, LONG_AGO, LONG_AGO);
+  };
+  await server.json('image', 'import', disk, '--name', 'old');
+  await server.json('image', 'delete', 'old@1', '--yes');
+  await age();
+
+  // The second import stores nothing: it relies on what is here and what nothing else needs.
+  const importing = waystation(['image', 'import', disk, '--name', 'new'], { dataDir });
+  await waitUntil('the import relies on a pack', 30_000, async () => await isTouched(await files()), 2);
+  server.process.kill('SIGSTOP');
+  const isOver = await Promise.race([importing.then(() => true), new Promise((resolve) => setTimeout(() => resolve(false), 300))]);
+  assert.equal(isOver, false, 'it was stopped before its end');
+  await age();
+  await assert.rejects(openSite({ dataDir, env: CLEAN_ENV }), { code: 'directory_in_use' });
+  const collecting = waystation(['store', 'gc', '--grace-hours', '1', '--json'], { dataDir });
+  server.process.kill('SIGCONT');
+
+  const [imported, collected] = await Promise.all([importing, collecting]);
+  assert.deepEqual([imported.code, collected.code], [0, 0], `${imported.stderr}${collected.stderr}`);
+  const out = join(work, 'out.raw');
+  await server.json('image', 'export', 'new', '--out', out);
+  assert.ok((await readFile(out)).equals(octets));
+  assert.equal((await server.json<{ clean: boolean }>('store', 'check')).clean, true);
+});
+
+async function isTouched(files: readonly string[]): Promise<boolean> {
+  const infos = await Promise.all(files.map((file) => stat(file)));
+  return infos.some(({ mtimeMs }) => mtimeMs > LONG_AGO.getTime() + 60_000);
+}
