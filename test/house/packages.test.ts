@@ -37,3 +37,9 @@ test('the pinned Node runs the tests and is locked for both architectures', () =
 test('the lockfile names no registry', () => {
   assert.doesNotMatch(readFileSync('package-lock.json', 'utf8'), /"resolved"/);
 });
+
+test('what the demo starts is installed for the demo, not only for the tests', () => {
+  const lines = readFileSync('script/packages', 'utf8').split('\n');
+  const demo = lines.filter((line) => line.startsWith('demo ')).flatMap((line) => line.split(' ').slice(1));
+  for (const needed of ['qemu-system-x86', 'dnsmasq-base', 'busybox-static', 'mtools']) assert.ok(demo.includes(needed), needed);
+});

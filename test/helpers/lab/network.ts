@@ -1,6 +1,6 @@
-import { execFile, spawn } from 'node:child_process';
+import { type ChildProcessByStdio, execFile, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { once } from 'node:events';
+import type { Readable } from 'node:stream';
 import { promisify } from 'node:util';
 import { stopChild } from './server.ts';
 
@@ -71,14 +71,22 @@ async function startForeignDhcp(netns: string): Promise<() => Promise<void>> {
   const args = ['--keep-in-foreground', '--port=0', '--conf-file=/dev/null', '--user=root', '--pid-file=', '--dhcp-leasefile=/dev/null'];
   args.push('--interface=eth0', '--bind-interfaces', '--dhcp-range=192.168.77.100,192.168.77.200,1h', '--log-dhcp', '--log-facility=-');
   const child = spawn('ip', ['netns', 'exec', netns, 'dnsmasq', ...args], { stdio: ['ignore', 'ignore', 'pipe'] });
-  await Promise.race([
-    once(child.stderr, 'data'),
-    once(child, 'exit').then(() => {
-      throw new Error('dnsmasq ended at its start');
-    }),
-  ]);
-  child.stderr.resume();
+  await hasStarted(child);
   return () => stopChild(child);
+}
+
+/** `ip netns exec` says on the same stream that there is no such program: only dnsmasq's own word counts. */
+function hasStarted(child: ChildProcessByStdio<null, null, Readable>): Promise<void> {
+  let words = '';
+  child.stderr.setEncoding('utf8');
+  return new Promise((resolve, reject) => {
+    child.stderr.on('data', (text: string) => {
+      words = (words + text).slice(-2_000);
+      if (/dnsmasq.*: started/.test(words)) resolve();
+    });
+    child.once('error', reject);
+    child.once('close', () => reject(new Error(`dnsmasq, the foreign DHCP server, did not start: ${words.trim()}`)));
+  });
 }
 
 async function ip(...args: string[]): Promise<void> {
