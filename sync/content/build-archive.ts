@@ -1,3 +1,4 @@
+import { findCounterparts } from '../../core/content/delta/counterparts.ts';
 import type { Encoder } from '../../core/content/encoder.ts';
 import type { OnProgress } from '../../core/content-store.ts';
 import { AppError } from '../../core/errors.ts';
@@ -8,6 +9,7 @@ import { type ChunkReader, createChunkReader, notHere } from './chunk-reader.ts'
 import { createDeltaEncoder, type Elect, electByVotes, electPages } from './delta-encoder.ts';
 import { createDigestSet, type DigestSet } from './digest-set.ts';
 import { dataOf } from './export-disk.ts';
+import { readFileMap } from './file-hints.ts';
 import { createFrameBuilder, createFrameQueue, type FrameQueue } from './frame-queue.ts';
 import { type DataExtent, readManifestData, type VisitPage } from './manifest-reader.ts';
 import { createPartWriter } from './part-writer.ts';
@@ -117,7 +119,12 @@ async function addData(want: readonly Digest[], bases: Bases, work: Work, onDone
 /** Reading the whole base pays only when something is to be coded against it. */
 async function electorFor(manifest: Digest, bases: readonly Digest[], work: Work): Promise<Elect> {
   if (bases.length === 0 || !(await hasUnknownData(manifest, work))) return () => [];
-  return electByVotes(await mapBases(work.store, work.get, bases, () => undefined));
+  const { store, get } = work;
+  const base = await mapBases(store, get, bases, () => undefined);
+  const wanted = await readFileMap(get, manifest);
+  const counterpart =
+    wanted.files === 0 ? undefined : findCounterparts(wanted, await Promise.all(bases.map((one) => readFileMap(get, one))));
+  return electByVotes(base, counterpart);
 }
 
 async function hasUnknownData(manifest: Digest, work: Work): Promise<boolean> {

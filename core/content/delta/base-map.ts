@@ -16,6 +16,7 @@ export type BaseMap = {
   readonly chunks: number;
   digestOf(chunk: number): Digest;
   lengthOf(chunk: number): number;
+  offsetOf(chunk: number): number;
   /** The chunk that covers this octet of an image, or -1. */
   chunkAt(image: number, offset: number): number;
   /** A chunk that holds a block with this CRC-32, or -1. */
@@ -57,6 +58,7 @@ export function createBaseMap(): BaseMap {
       return digestFromBytes((digests[Math.floor(chunk / DIGESTS_A_SLAB)] as Buffer).subarray(at, at + 32));
     },
     lengthOf: (chunk) => lengths.values()[chunk] ?? 0,
+    offsetOf: (chunk) => offsets.values()[chunk] ?? 0,
     chunkAt(image, offset) {
       const start = imageStarts[image] ?? offsets.length;
       const chunk = lastAtMost(offsets.values(), offset, start, imageStarts[image + 1] ?? offsets.length);

@@ -5,8 +5,10 @@ import type { BaseMap } from './base-map.ts';
 /** A place in one of the base's images. */
 export type Place = { readonly image: number; readonly offset: number };
 
-/** Where the base keeps what the file that owns an octet of the new image has there; undefined when nothing is known. */
-export type FindCounterpart = (offset: number) => Place | undefined;
+/** The file of the base that is like the owner of an octet of the new image: the same place in it, `distance` octets further. */
+export type Counterpart = { at(distance: number): Place | undefined };
+/** Undefined when nobody owns that octet, or no file is like the owner. */
+export type FindCounterpart = (offset: number) => Counterpart | undefined;
 
 export const WEIGHTS = { sameBlock: 4, samePlace: 1, sameFile: 3, nearby: 1.5 } as const;
 /** Blocks around the place in the base's file that count as well: what was inserted or cut moves the rest. */
@@ -27,14 +29,18 @@ export function createVotes(base: BaseMap, counterpart?: FindCounterpart): Votes
     if (chunk >= 0) scores.set(chunk, (scores.get(chunk) ?? 0) + weight);
   }
 
+  function voteFor(place: Place | undefined, weight: number): void {
+    if (place !== undefined) vote(base.chunkAt(place.image, place.offset), weight);
+  }
+
   return {
     count(offset, crc) {
       vote(base.chunkWith(crc), WEIGHTS.sameBlock);
       for (let image = 0; image < base.images; image++) vote(base.chunkAt(image, offset), WEIGHTS.samePlace);
-      const place = counterpart?.(offset);
-      if (place === undefined) return;
-      vote(base.chunkAt(place.image, place.offset), WEIGHTS.sameFile);
-      for (const blocks of NEARBY_BLOCKS) vote(base.chunkAt(place.image, place.offset + blocks * BLOCK_BYTES), WEIGHTS.nearby);
+      const file = counterpart?.(offset);
+      if (file === undefined) return;
+      voteFor(file.at(0), WEIGHTS.sameFile);
+      for (const blocks of NEARBY_BLOCKS) voteFor(file.at(blocks * BLOCK_BYTES), WEIGHTS.nearby);
     },
     elect() {
       const elected = electChunks(scores, base);
