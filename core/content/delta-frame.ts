@@ -13,17 +13,20 @@ import { compress } from './zstd.ts';
  */
 const PREAMBLE = Buffer.alloc(8);
 
+/** Where one dictionary at a time is put together: fresh memory for each would cost more in collections than decoding does. */
+export function makeDictionaryRoom(): Buffer {
+  return Buffer.allocUnsafe(PREAMBLE.length + MAX_BASE_BYTES);
+}
+
 /** The dictionary of these base chunks, which are asked for one by one. Throws `bad_data` once they are more than 4 MiB. */
-async function gatherDictionary(bases: readonly Digest[], getBase: GetChunk): Promise<Buffer> {
-  const pieces: Buffer[] = [PREAMBLE];
-  let bytes = 0;
+async function gatherDictionary(bases: readonly Digest[], getBase: GetChunk, room: Buffer): Promise<Buffer> {
+  let bytes = PREAMBLE.copy(room);
   for (const digest of bases) {
     const piece = await getBase(digest);
-    bytes += piece.length;
-    if (bytes > MAX_BASE_BYTES) throw new AppError('bad_data', `a delta frame builds on more than ${MAX_BASE_BYTES} bytes`);
-    pieces.push(piece);
+    if (bytes + piece.length > room.length) throw new AppError('bad_data', `a delta frame builds on more than ${MAX_BASE_BYTES} bytes`);
+    bytes += piece.copy(room, bytes);
   }
-  return Buffer.concat(pieces);
+  return room.subarray(0, bytes);
 }
 
 export type DeltaInput = {
@@ -35,8 +38,12 @@ export type DeltaInput = {
 };
 
 /** One frame of these chunks, coded against base chunks; undefined when that saves nothing. The same input gives the same octets. */
-export async function encodeDeltaFrame({ chunks, raw, bases }: DeltaInput, getBase: GetChunk): Promise<Buffer | undefined> {
-  const dictionary = await gatherDictionary(bases, getBase);
+export async function encodeDeltaFrame(
+  { chunks, raw, bases }: DeltaInput,
+  getBase: GetChunk,
+  room: Buffer = makeDictionaryRoom(),
+): Promise<Buffer | undefined> {
+  const dictionary = await gatherDictionary(bases, getBase, room);
   const payload = await compress(raw, { level: DELTA_LEVEL, dictionary });
   if (payload.length > raw.length) return undefined;
   return joinFrame({ encoding: 'zstd-base', chunks, bases, payload });
@@ -46,7 +53,12 @@ export async function encodeDeltaFrame({ chunks, raw, bases }: DeltaInput, getBa
  * The chunks of any frame whose payload was checked, each hashed; `getBase` gives the receiver's own base chunks,
  * which need not be checked: with a wrong one the chunks come out wrong. Throws `bad_data`, and whatever `getBase` throws.
  */
-export async function decodeAnyFrame(header: FrameHeader, payload: Buffer, getBase: GetChunk): Promise<Chunk[]> {
+export async function decodeAnyFrame(
+  header: FrameHeader,
+  payload: Buffer,
+  getBase: GetChunk,
+  room: Buffer = makeDictionaryRoom(),
+): Promise<Chunk[]> {
   if (header.encoding !== 'zstd-base') return decodeFrame(header, payload);
-  return decodeFrame(header, payload, await gatherDictionary(header.bases, getBase));
+  return decodeFrame(header, payload, await gatherDictionary(header.bases, getBase, room));
 }

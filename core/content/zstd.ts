@@ -33,7 +33,8 @@ export function decompress(payload: Buffer, rawBytes: number, dictionary?: Buffe
   // A few octets may announce a window of 128 MiB, and zstd would make room for it.
   const params = { [constants.ZSTD_d_windowLogMax]: MAX_WINDOW_LOG };
   const options: ZstdOptions = {
-    chunkSize: Math.max(rawBytes, 64),
+    // One octet more than needed: with none left, zlib makes a second buffer of the same size to look for more.
+    chunkSize: Math.max(rawBytes + 1, 64),
     maxOutputLength: rawBytes,
     params,
     ...(dictionary ? { dictionary } : {}),

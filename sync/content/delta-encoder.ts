@@ -1,7 +1,7 @@
 import { crc32 } from 'node:zlib';
 import type { BaseMap } from '../../core/content/delta/base-map.ts';
 import { createVotes, type FindCounterpart } from '../../core/content/delta/votes.ts';
-import { encodeDeltaFrame } from '../../core/content/delta-frame.ts';
+import { encodeDeltaFrame, makeDictionaryRoom } from '../../core/content/delta-frame.ts';
 import { encodePackedFrame } from '../../core/content/frame.ts';
 import { BLOCK_BYTES, MAX_BASE_BYTES, MAX_FRAME_BASES } from '../../core/content/limits.ts';
 import { AppError } from '../../core/errors.ts';
@@ -20,11 +20,12 @@ const CLEARLY_SMALLER = 8;
 
 /** Encodes frames against what `elect` chooses; the smaller of delta and plain wins. */
 export function createDeltaEncoder(get: ChunkReader, elect: Elect): EncodeChunks {
-  const limit = createLimit(AT_ONCE);
+  const withRoom = createRooms(AT_ONCE);
   return async (chunks, raw) => {
     const bases = await elect(chunks, raw);
-    return limit(async () => {
-      const delta = bases.length === 0 ? undefined : await encodeDeltaFrame({ chunks, raw, bases }, get).catch(undefinedWhenBaseIsBad);
+    return withRoom(async (room) => {
+      const delta =
+        bases.length === 0 ? undefined : await encodeDeltaFrame({ chunks, raw, bases }, get, room).catch(undefinedWhenBaseIsBad);
       if (delta !== undefined && delta.length * CLEARLY_SMALLER < raw.length) return delta;
       const plain = await encodePackedFrame(chunks, raw);
       return delta !== undefined && delta.length < plain.length ? delta : plain;
@@ -38,18 +39,18 @@ function undefinedWhenBaseIsBad(error: unknown): undefined {
   throw error;
 }
 
-function createLimit(most: number): <Result>(work: () => Promise<Result>) => Promise<Result> {
-  const waiting: (() => void)[] = [];
-  let running = 0;
+/** Lends rooms for dictionaries: who comes when all are lent waits for one. */
+function createRooms(most: number): <Result>(work: (room: Buffer) => Promise<Result>) => Promise<Result> {
+  const free = Array.from({ length: most }, makeDictionaryRoom);
+  const waiting: ((room: Buffer) => void)[] = [];
   return async (work) => {
-    if (running >= most) await new Promise<void>((resolve) => waiting.push(resolve));
-    else running += 1;
+    const room = free.pop() ?? (await new Promise<Buffer>((resolve) => waiting.push(resolve)));
     try {
-      return await work();
+      return await work(room);
     } finally {
       const next = waiting.shift();
-      if (next) next();
-      else running -= 1;
+      if (next) next(room);
+      else free.push(room);
     }
   };
 }

@@ -1,4 +1,4 @@
-import { decodeAnyFrame } from '../../core/content/delta-frame.ts';
+import { decodeAnyFrame, makeDictionaryRoom } from '../../core/content/delta-frame.ts';
 import { createFrameParser, type Frame } from '../../core/content/frame-reader.ts';
 import { MAX_PART_BYTES } from '../../core/content/limits.ts';
 import type { OnProgress } from '../../core/content-store.ts';
@@ -26,11 +26,11 @@ const BASE_FRAMES = 64;
  * part, is cut off, or holds other than it declares.
  */
 export async function unpackPart(store: Store, path: string, onProgress: OnProgress, growing?: Growing): Promise<Unpacked> {
-  const getBase = createChunkReader(store, BASE_FRAMES);
+  const bases: Bases = { get: createChunkReader(store, BASE_FRAMES), room: makeDictionaryRoom() };
   return withWriteSession(store, `unpacking ${path}`, async (session) => {
     const counted: Counted = { chunks: 0, rawBytes: 0, skippedFrames: 0, frames: 0 };
     for await (const { frame, header } of readPart(path, growing)) {
-      await storeFrame(frame, getBase, session, counted);
+      await storeFrame(frame, bases, session, counted);
       if (counted.frames > header.frames || counted.rawBytes > header.rawBytes) throw badPart(path, 'holds more than it declares');
       onProgress(counted.rawBytes, header.rawBytes);
     }
@@ -60,10 +60,12 @@ export function createGrowing(store: Store): {
   };
 }
 
-async function storeFrame(frame: Frame, getBase: ChunkReader, session: WriteSession, counted: Counted): Promise<void> {
+type Bases = { readonly get: ChunkReader; readonly room: Buffer };
+
+async function storeFrame(frame: Frame, bases: Bases, session: WriteSession, counted: Counted): Promise<void> {
   counted.frames += 1;
   counted.rawBytes += frame.header.rawBytes;
-  const chunks = await decodeAnyFrame(frame.header, frame.payload, getBase).catch(undefinedWithoutBase);
+  const chunks = await decodeAnyFrame(frame.header, frame.payload, bases.get, bases.room).catch(undefinedWithoutBase);
   if (chunks === undefined) {
     counted.skippedFrames += 1;
     return;

@@ -1,4 +1,4 @@
-import { type Chunk, chunkDigest, encodeFrame } from '../../core/content/frame.ts';
+import { type Chunk, chunkDigest, encodePackedFrame } from '../../core/content/frame.ts';
 import type { Frame } from '../../core/content/frame-reader.ts';
 import type { Digest } from '../../core/ids.ts';
 import { asStoreError } from './durable.ts';
@@ -103,7 +103,9 @@ function openSession(store: Store): WriteSession & { end(): Promise<void> } {
   return { put, putFrame, finish, end };
 }
 
-/** A copy, since the frame's octets may be those of a buffer that is read into again. */
+/** A copy, since the frame's octets may be those of a buffer that is read into again. Decoded chunks lie one after the other in one buffer. */
 async function plainOctets({ header, octets }: Frame, chunks: readonly Chunk[]): Promise<Buffer> {
-  return header.encoding === 'zstd-base' ? encodeFrame(chunks) : Buffer.from(octets);
+  if (header.encoding !== 'zstd-base') return Buffer.from(octets);
+  const first = chunks[0]?.bytes ?? octets;
+  return encodePackedFrame(header.chunks, Buffer.from(first.buffer, first.byteOffset, header.rawBytes));
 }
