@@ -24,8 +24,6 @@ export function createChunkReader(store: Store, cachedFrames: number = CACHED_FR
     const key = `${location.pack}:${location.offset}`;
     const known = cache.get(key);
     cache.delete(key);
-    if (!known) (globalThis as any).DEC = ((globalThis as any).DEC ?? 0) + 1;
-    (globalThis as any).ASK = ((globalThis as any).ASK ?? 0) + 1;
     const chunks = known ?? readFrameAt(store, location).then((frame) => decodeFrame(frame.header, frame.payload));
     cache.set(key, chunks);
     const [oldest] = cache.keys();
