@@ -7,7 +7,7 @@ export type Identity =
   | { readonly kind: 'local-admin' }
   | { readonly kind: 'operator'; readonly tokenId: Id; readonly role: OperatorRole }
   /** A server whose client certificate we issued and have not revoked. */
-  | { readonly kind: 'server'; readonly serverId: Id }
+  | { readonly kind: 'server'; readonly serverId: Id; readonly isContentOnly?: boolean }
   /** The holder of a self-made key that said hello for a boot id of this target. */
   | { readonly kind: 'agent'; readonly targetId: Id; readonly keyId: string };
 
@@ -66,6 +66,8 @@ const SERVER: readonly Action[] = [
   'control.report',
   'control.pull',
 ];
+/** Of a server that takes content from us and is no child. */
+const CONTENT_ONLY: readonly Action[] = ['sync.archive', 'sync.tunnel', 'sync.renew'];
 const VIEWER: readonly Action[] = [
   'server.read',
   'image.read',
@@ -106,7 +108,10 @@ export function authorise(identity: Identity, action: Action, object: AuthObject
     case 'operator':
       return BY_ROLE[identity.role].includes(action);
     case 'server':
-      return SERVER.includes(action) && (isOwn(identity.serverId, object) || object.viaId === identity.serverId);
+      return (
+        (identity.isContentOnly ? CONTENT_ONLY : SERVER).includes(action) &&
+        (isOwn(identity.serverId, object) || object.viaId === identity.serverId)
+      );
     case 'agent':
       return AGENT.includes(action) && isOwn(identity.targetId, object);
   }

@@ -16,7 +16,9 @@
  * A repair begins at `archive` with single chunks of manifests that are published here already, and is done when `verify`
  * has found them (`healed`): there is nothing to publish.
  *
- * Nothing else assigns a state. `evicted` leads back: the parent no longer has the archive that the plan names.
+ * Nothing else assigns a state. `evicted` leads back: the parent no longer has the archive that the plan names. `turned`
+ * too: content comes from another server from now on; `turned-in-vain`: nobody is left to ask for what the parent lacks.
+ * `parent-away`: nothing new is learnt, what was wanted before is completed from another server; such a run ends `partial`.
  */
 export const RUN_STATES = [
   'waiting-parent',
@@ -44,18 +46,29 @@ export type RunEvent =
   | 'published'
   | 'healed'
   | 'evicted'
+  | 'turned'
+  | 'turned-in-vain'
+  | 'parent-away'
   | 'give-up'
   | 'stop'
   | 'fail';
 
 const MOVES: { readonly [State in RunState]: { readonly [Event in RunEvent]?: RunState } } = {
-  'waiting-parent': { reached: 'toc', stop: 'partial', fail: 'failed' },
+  'waiting-parent': { reached: 'toc', 'parent-away': 'diff', stop: 'partial', fail: 'failed' },
   toc: { listed: 'diff', 'nothing-new': 'done', stop: 'partial', fail: 'failed' },
   diff: { lacking: 'archive', complete: 'publish', stop: 'partial', fail: 'failed' },
-  archive: { planned: 'transfer', stop: 'partial', fail: 'failed' },
-  transfer: { landed: 'verify', evicted: 'archive', 'give-up': 'partial', stop: 'partial', fail: 'failed' },
+  archive: { planned: 'transfer', turned: 'archive', 'turned-in-vain': 'verify', stop: 'partial', fail: 'failed' },
+  transfer: {
+    landed: 'verify',
+    evicted: 'archive',
+    turned: 'archive',
+    'turned-in-vain': 'verify',
+    'give-up': 'partial',
+    stop: 'partial',
+    fail: 'failed',
+  },
   verify: { verified: 'publish', healed: 'done', lacking: 'archive', 'give-up': 'partial', stop: 'partial', fail: 'failed' },
-  publish: { published: 'done', fail: 'failed' },
+  publish: { published: 'done', 'give-up': 'partial', fail: 'failed' },
   done: {},
   partial: {},
   failed: {},

@@ -147,6 +147,8 @@ export const EnrolRequest = z.object({
   /** PKCS#10, PEM: the key of the child's TLS client certificate. */
   csr: z.string().max(8192),
   signer: SignerRecord,
+  /** `content`: to take content from here and nothing else; the sender is no child. Release 0.1 makes a child of it. */
+  purpose: z.enum(['content']).optional(),
 });
 
 export const EnrolAnswer = z.object({

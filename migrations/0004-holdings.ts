@@ -42,6 +42,7 @@ export async function up(db: Knex): Promise<void> {
     t.string('name', 63).notNullable().unique();
     t.string('url', 512).notNullable();
     t.string('ca_pin', 71).notNullable();
+    t.string('certificate_key_id', 71).notNullable(); // SPKI digest of the client certificate that it gave us
     t.bigInteger('rate_bytes');
     t.bigInteger('created_at').notNullable();
     t.string('origin', 36).notNullable();

@@ -11,6 +11,7 @@ import type { Client } from '../client.ts';
 import type { Frame } from '../frame.ts';
 import { details, formatBytes, table } from '../output.ts';
 import { registerEgress } from './server-egress.ts';
+import { registerSources } from './server-source.ts';
 
 type ServerView = ReturnType<typeof viewServer>;
 
@@ -50,6 +51,7 @@ export function register(program: Command, frame: Frame): void {
     .command('ring <server> <ring>')
     .description('the ring in which a child sees new versions: 0 for the pilots, none for "as this server"')
     .action((reference: string, ring: string) => setRing(frame, reference, ring));
+  registerSources(server, frame);
   server
     .command('revoke <server>')
     .description("take a child's rights away, at once")

@@ -83,7 +83,8 @@ async function identifyServer(certificate: X509Certificate, clientKeyId: Digest,
       clientKeyId,
     };
   }
-  return { identity: { kind: 'server', serverId: server.id }, clientKeyId };
+  const isContentOnly = server.isContentOnly ? { isContentOnly: true } : {};
+  return { identity: { kind: 'server', serverId: server.id, ...isContentOnly }, clientKeyId };
 }
 
 /** The certificate of the TLS peer. The handshake proved that it holds the key; nothing else is proved. */

@@ -158,7 +158,7 @@ export async function updateLinkForecast(db: Knex, id: Id, forecast: Lacking | n
  * Records how far the parent's catalogue is complete here. Part of the transaction that publishes. A number that was held
  * is never given up: an archive file may have been loaded while the run was on its way.
  */
-export async function updateLinkHeld(trx: Knex, id: Id, held: { epoch: number; generation: number; at: number }): Promise<void> {
+export async function updateLinkHeld(trx: Knex, id: Id, held: { epoch: number; generation: number; at: number | null }): Promise<void> {
   const { epoch, generation, at } = held;
   await trx('links').where({ id }).update({ last_run_at: at });
   await trx('links')

@@ -34,7 +34,12 @@ export type Run = {
   readonly endedAt: number | null;
   readonly error: { readonly code: ErrorCode; readonly message: string; readonly hint?: string } | null;
   readonly progress: Progress | null;
+  /** Which servers gave how much; the total is above. */
+  readonly sources: readonly GivenBytes[];
 };
+
+/** What one server gave in a run. */
+export type GivenBytes = { readonly server: Id; readonly name: string; readonly bytesReceived: number; readonly bytesRsync: number };
 
 export type RunPatch = Partial<Omit<Run, 'id' | 'linkId' | 'trigger' | 'fencing' | 'inWindow' | 'startedAt'>>;
 
@@ -53,9 +58,10 @@ const COLUMNS = {
   endedAt: 'ended_at',
   error: 'error',
   progress: 'progress',
+  sources: 'sources',
 } as const satisfies { [Key in keyof RunPatch]-?: string };
 
-const DOCUMENTS: readonly string[] = ['plan', 'error', 'progress'];
+const DOCUMENTS: readonly string[] = ['plan', 'error', 'progress', 'sources'];
 const ENDED = RUN_STATES.filter(isRunEnded);
 
 export type NewRun = Pick<Run, 'id' | 'linkId' | 'state' | 'trigger' | 'fencing' | 'startedAt'> & {
@@ -193,6 +199,7 @@ function toRun(row: RunRow): Run {
     endedAt: row.ended_at === null ? null : number('ended_at'),
     error: document('error'),
     progress: document('progress'),
+    sources: document('sources') ?? [],
   };
 }
 

@@ -15,6 +15,7 @@ import { getServer } from '../db/servers.ts';
 import { withForecast } from '../schedule/progress.ts';
 import { watchStops } from '../schedule/stops.ts';
 import type { Site } from '../site.ts';
+import { openGivers } from './content-givers.ts';
 import { keptParts } from './kept-parts.ts';
 import { rememberLacking } from './lacking.ts';
 import { openParent } from './parent-client.ts';
@@ -99,21 +100,20 @@ async function work(site: Site, { run, link, signal }: { run: Run; link: Link; s
   const waitMs = run.trigger === 'command' ? WAIT_MS.command : WAIT_MS.other;
   const parent = openParent(site, { parent: known, link, waitMs, signal });
   const pipes = await openPipeListener(join(site.dataDir, 'run', 'sync.sock'));
-  let bytesRsync = 0;
-  const traffic = () => ({ ...parent.traffic(), bytesRsync });
+  const givers = await openGivers(site, { parent: known, client: parent, link, runId: run.id });
+  const { traffic } = givers;
   const tools: RunTools = {
     catalogue: parent,
-    content: parent,
-    records: withForecast(site, { run, records: openRecords(site, { run, link, traffic }) }),
+    content: givers,
+    slow: { percent: site.config.slowPercent, windowMs: site.config.slowSeconds * 1000 },
+    records: withForecast(site, { run, records: openRecords(site, { run, link, traffic, sources: givers.given }) }),
     store: site.store,
     pipes,
     incoming,
     freeBytes: () => freeBytes(incoming),
     reserveBytes: site.config.storeReserveBytes,
     requireQuota: (bytes) => requireQuota(site, bytes),
-    onRsyncBytes: (bytes) => {
-      bytesRsync += bytes;
-    },
+    onRsyncBytes: givers.count,
     monotonicMs: () => performance.now(),
     sleep: (ms) => sleep(ms, signal),
     signal,
@@ -127,7 +127,8 @@ async function work(site: Site, { run, link, signal }: { run: Run; link: Link; s
     isSound = state === 'done';
     log.info('replication run ended', { state, ...traffic() });
   } finally {
-    parent.close(isSound);
+    await givers.keepRates();
+    givers.close(isSound);
     await pipes.close();
   }
 }

@@ -6,7 +6,7 @@ import type { RunChange, RunRecords, VerifiedCatalogue } from '../../sync/replic
 import { appendEvent } from '../db/events.ts';
 import { type Link, updateLinkHeld } from '../db/links.ts';
 import { inTransaction } from '../db/open.ts';
-import { pruneRuns, type Run, type RunPatch, updateRun } from '../db/runs.ts';
+import { findLastPlan, type GivenBytes, pruneRuns, type Run, type RunPatch, updateRun } from '../db/runs.ts';
 import { IMAGES } from '../holdings/activation.ts';
 import { noteFailure } from '../holdings/failure.ts';
 import { relatedManifests, wantedManifests } from '../holdings/wanted.ts';
@@ -22,7 +22,10 @@ export type Traffic = { bytesReceived: number; bytesSent: number; bytesRsync: nu
 const KEPT_RUNS = 1000;
 
 /** The run's row, written under its fencing number with the newest counters each time. */
-export function openRecords(site: Site, given: { run: Run; link: Link; traffic: () => Traffic }): RunRecords {
+export function openRecords(
+  site: Site,
+  given: { run: Run; link: Link; traffic: () => Traffic; sources: () => readonly GivenBytes[] },
+): RunRecords {
   const { run, link } = given;
   let state: RunState = run.state;
   let plan: RunChange['plan'] = parsePlan(run.plan);
@@ -33,6 +36,7 @@ export function openRecords(site: Site, given: { run: Run; link: Link; traffic: 
       bytesSent: run.bytesSent + bytesSent,
       bytesRsync: run.bytesRsync + bytesRsync,
       requests: run.requests + requests,
+      sources: addGiven(run.sources, given.sources()),
     };
   };
   const write = (db: Parameters<typeof updateRun>[0], patch: RunPatch) =>
@@ -47,7 +51,11 @@ export function openRecords(site: Site, given: { run: Run; link: Link; traffic: 
       await pruneRuns(trx, link.id, KEPT_RUNS);
       const words = patch.error === null || patch.error === undefined ? {} : { error: { ...patch.error } };
       const event = { origin: site.self.id, at, actor: 'system', subject: run.id };
-      await appendEvent(trx, { ...event, kind: `run.${next}`, data: { link: link.id, ...counters(), ...data, ...words } });
+      await appendEvent(trx, {
+        ...event,
+        kind: `run.${next}`,
+        data: { link: link.id, ...JSON.parse(JSON.stringify(counters())), ...data, ...words },
+      });
     });
     state = next;
     site.wake.notify('runs');
@@ -64,7 +72,8 @@ export function openRecords(site: Site, given: { run: Run; link: Link; traffic: 
     const isAbsent = (manifest: Digest) => absent.includes(manifest);
     await noteKept(site, trx, link, catalogue);
     const published = await publishReplicas(site, trx, catalogue.objects, { storedBytes, isComplete, isAbsent, at });
-    await updateLinkHeld(trx, link.id, { epoch: catalogue.epoch, generation: catalogue.generation, at });
+    // A run that did not hear of the parent proves nothing of today.
+    await updateLinkHeld(trx, link.id, { epoch: catalogue.epoch, generation: catalogue.generation, at: plan?.away ? link.lastRunAt : at });
     return { generation: catalogue.generation, ...published };
   };
 
@@ -84,7 +93,28 @@ export function openRecords(site: Site, given: { run: Run; link: Link; traffic: 
     wantedManifests: (objects) => wantedManifests(site.db, link.id, objects),
     relatedManifests: (wanted, objects) => relatedManifests(site.db, wanted, objects),
     publish: (catalogue) => end('done', { error: null }, catalogue),
+    publishWithoutParent: (catalogue, why) =>
+      end('partial', { error: describeError(why) }, catalogue ?? { epoch: link.heldEpoch, generation: link.heldGeneration, objects: [] }),
+    acceptedCatalogue: () => acceptedCatalogue(site, link),
   };
+}
+
+/** What each server gave in all attempts of a run together. */
+function addGiven(before: readonly GivenBytes[], now: readonly GivenBytes[]): GivenBytes[] {
+  const servers = [...new Set([...before, ...now].map(({ server }) => server))];
+  return servers.map((server) => {
+    const all = [...before, ...now].filter((one) => one.server === server);
+    const total = (key: 'bytesReceived' | 'bytesRsync') => all.reduce((sum, one) => sum + one[key], 0);
+    return { server, name: all.at(-1)?.name ?? server, bytesReceived: total('bytesReceived'), bytesRsync: total('bytesRsync') };
+  });
+}
+
+/** What the last run had accepted of the parent and did not come to publish: it is signed, and newer than what is held. */
+async function acceptedCatalogue(site: Site, link: Link): Promise<VerifiedCatalogue | null> {
+  const last = await findLastPlan(site.db, link.id);
+  const catalogue = last === undefined || last.state === 'done' ? null : (parsePlan(last.plan)?.catalogue ?? null);
+  const isNews = catalogue !== null && catalogue.epoch === link.heldEpoch && catalogue.generation > link.heldGeneration;
+  return isNews ? catalogue : null;
 }
 
 function toPatch({ error, plan, ...change }: RunChange): RunPatch {

@@ -22,6 +22,8 @@ export type RunView = {
   readonly requests: number;
   readonly startedAt: string;
   readonly endedAt: string | null;
+  /** Which servers gave how much: the parent, further sources. */
+  readonly sources: Run['sources'];
   readonly progress: Run['progress'];
   readonly error: { readonly code: ErrorCode; readonly message: string; readonly hint?: string } | null;
 };
@@ -80,6 +82,7 @@ export function viewRun(run: Run): RunView {
     requests: run.requests,
     startedAt: new Date(run.startedAt).toISOString(),
     endedAt: run.endedAt === null ? null : new Date(run.endedAt).toISOString(),
+    sources: run.sources,
     progress: run.progress,
     error: run.error,
   };

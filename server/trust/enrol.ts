@@ -4,7 +4,7 @@ import type { z } from 'zod';
 import { AppError } from '../../core/errors.ts';
 import { type Digest, type Name, parseId } from '../../core/ids.ts';
 import { spkiDigest } from '../../core/pin.ts';
-import { type EnrolAnswer, type EnrolRequest, type SignerRecord, SYNC_PROTOCOL } from '../../core/sync-protocol.ts';
+import { type Ancestor, type EnrolAnswer, type EnrolRequest, type SignerRecord, SYNC_PROTOCOL } from '../../core/sync-protocol.ts';
 import { hashToken } from '../api/identity.ts';
 import { type EnrolTokenRow, findEnrolToken, useEnrolToken } from '../db/enrol-tokens.ts';
 import { appendEvent } from '../db/events.ts';
@@ -32,9 +32,8 @@ export async function enrolChild(site: Site, request: Request): Promise<z.infer<
   await readToken(site, site.db, request);
   const child = readChild(site, request);
   const ancestors = await listLineage(site);
-  refuseCycle(ancestors, child.id);
-  const [link] = await listLinks(site.db);
-  if (link !== undefined && aboveUs(link).includes(child.id)) throw aboveItself(child.id);
+  // Content may come from anywhere, also from below: only who is told what exists must not stand above who tells.
+  if (!child.isContentOnly) await refuseAncestor(site, ancestors, child.id);
   const issued = await site.keys.issueClientCertificate(request.csr, child.id, site.now());
   await redeemDecided(site, request, { ...child, certificateKeyId: issued.keyId });
   site.log.info('server enrolled', { server: child.id, name: child.name });
@@ -47,6 +46,12 @@ export async function enrolChild(site: Site, request: Request): Promise<z.infer<
     signer: site.keys.signer,
     ...(ancestors.length === 0 ? {} : { ancestors }),
   };
+}
+
+async function refuseAncestor(site: Site, ancestors: readonly Ancestor[], childId: KnownServer['id']): Promise<void> {
+  refuseCycle(ancestors, childId);
+  const [link] = await listLinks(site.db);
+  if (link !== undefined && aboveUs(link).includes(childId)) throw aboveItself(childId);
 }
 
 /** Two that want one name both find it free; the second to insert looks again and is told. */
@@ -64,6 +69,7 @@ async function redeem(site: Site, trx: Knex.Transaction, request: Request, child
   const token = await readToken(site, trx, request);
   const known = await getServer(trx, child.id);
   checkIdentity(known, child);
+  if (child.isContentOnly && known?.relation === 'child' && !known.isContentOnly && known.state === 'active') throw childAlready(known);
   const holder = await findServerByName(trx, child.name);
   if (holder && holder.id !== child.id)
     throw nameTaken(`the name ${child.name} belongs to another server here`, 'choose another with init --name');
@@ -118,6 +124,7 @@ function readChild(site: Site, request: Request): KnownServer {
     signerKeyId: request.signer.keyId as Digest,
     createdAt: site.now(),
     seenAt: site.now(),
+    isContentOnly: request.purpose === 'content',
   };
 }
 
@@ -134,6 +141,12 @@ function checkIdentity(known: KnownServer | undefined, child: KnownServer): void
       `if it was rebuilt: waystation server revoke ${known.name}, then join again`,
     );
   }
+}
+
+function childAlready(known: KnownServer): AppError {
+  return new AppError('wrong_state', `server ${known.name} is a child of this server and gets its content so`, {
+    hint: 'name a further server as a source',
+  });
 }
 
 function pinOf(signer: SignerRecord): Digest {

@@ -33,13 +33,7 @@ export async function joinParent(
   site: Site,
   join: { readonly url: string; readonly token: string; readonly actor: string },
 ): Promise<Joined> {
-  const url = parseServerUrl(join.url);
-  const token = parseEnrolToken(join.token);
-  if (token.caPin === site.keys.caPin) {
-    throw new AppError('usage', 'the token is of this very server', { hint: 'make the token at the parent and use it at the child' });
-  }
-  const { keyPem, csrPem } = await createRequest(site.self.id);
-  const answer = checkAnswer(await postRequest(site, url, token, csrPem), token, keyPem);
+  const { url, token, answer, keyPem } = await redeemAt(site, join);
   const parentId = parseId(answer.serverId);
   refuseCycle(answer.ancestors ?? [], site.self.id);
   await checkName(site, parentId, answer.name);
@@ -61,6 +55,27 @@ export async function joinParent(
   return joined;
 }
 
+/** What enrolling somewhere gave; nothing is kept yet. `certificateKeyId` is that of the certificate we got. */
+export type Redeemed = {
+  readonly url: string;
+  readonly token: EnrolToken;
+  readonly answer: z.infer<typeof EnrolAnswer>;
+  readonly keyPem: string;
+  readonly certificateKeyId: Digest;
+};
+
+/** Redeems a token for a client certificate, as a child or (`content`) to take content only. Errors: as `joinParent`. */
+export async function redeemAt(site: Site, join: { readonly url: string; readonly token: string }, purpose?: 'content'): Promise<Redeemed> {
+  const url = parseServerUrl(join.url);
+  const token = parseEnrolToken(join.token);
+  if (token.caPin === site.keys.caPin) {
+    throw new AppError('usage', 'the token is of this very server', { hint: 'make the token at the other server and use it here' });
+  }
+  const { keyPem, csrPem } = await createRequest(site.self.id);
+  const answer = checkAnswer(await postRequest(site, { url, token, csr: csrPem, purpose }), token, keyPem);
+  return { url, token, answer, keyPem, certificateKeyId: spkiDigest(readCertificate(answer.certificate).publicKey) };
+}
+
 /** The base URL of another server: https, no path, no credentials. Throws `usage`. */
 function parseServerUrl(text: string): string {
   const url = URL.parse(text);
@@ -72,7 +87,9 @@ function parseServerUrl(text: string): string {
   return url.origin;
 }
 
-async function postRequest(site: Site, url: string, token: EnrolToken, csr: string): Promise<z.infer<typeof EnrolAnswer>> {
+type Wish = { readonly url: string; readonly token: EnrolToken; readonly csr: string; readonly purpose: 'content' | undefined };
+
+async function postRequest(site: Site, { url, token, csr, purpose }: Wish): Promise<z.infer<typeof EnrolAnswer>> {
   const request: z.infer<typeof EnrolRequest> = {
     protocol: SYNC_PROTOCOL,
     token: token.text,
@@ -80,6 +97,7 @@ async function postRequest(site: Site, url: string, token: EnrolToken, csr: stri
     name: site.self.name,
     csr,
     signer: site.keys.signer,
+    ...(purpose === undefined ? {} : { purpose }),
   };
   const agent = pinnedAgent({ pin: token.caPin, now: site.now });
   try {

@@ -4,6 +4,7 @@ import { AppError } from '../../core/errors.ts';
 import type { Digest, Id } from '../../core/ids.ts';
 import { spkiDigest } from '../../core/pin.ts';
 import { type KnownServer, listServers } from '../db/servers.ts';
+import { listSources } from '../db/sources.ts';
 import type { Site } from '../site.ts';
 import { requestForKey } from './certificates.ts';
 import { isPastHalfLife } from './keys.ts';
@@ -30,9 +31,13 @@ export async function renewChildCertificate(
   return { certificate: issued.pem };
 }
 
-/** The child's side: renews what parents issued to us when half of its life is over. A failure is logged and tried again the next time. */
+/** Whoever issued a client certificate to us: a parent, or a source. */
+type Issuer = Pick<KnownServer, 'id' | 'name' | 'url' | 'caPin' | 'certificateKeyId'>;
+
+/** The child's side: renews what parents and sources issued to us when half of its life is over. A failure is logged and tried again the next time. */
 export async function renewOwnCertificates(site: Site, signal?: AbortSignal): Promise<void> {
-  const parents = (await listServers(site.db)).filter((server) => server.relation === 'parent' && server.state === 'active');
+  const known = (await listServers(site.db)).filter((server) => server.relation === 'parent' && server.state === 'active');
+  const parents: readonly Issuer[] = [...known, ...(await listSources(site.db)).map((source) => ({ ...source, id: source.serverId }))];
   for (const parent of parents) {
     const credentials = site.keys.parentCredentials(parent.id);
     if (signal?.aborted) return;
@@ -58,7 +63,7 @@ export function parentAgent(site: Site, parent: Pick<KnownServer, 'id' | 'name' 
 }
 
 /** Renews at once, whatever the age of the certificate. */
-export async function renewAtParent(site: Site, parent: KnownServer, signal?: AbortSignal): Promise<void> {
+export async function renewAtParent(site: Site, parent: Issuer, signal?: AbortSignal): Promise<void> {
   const credentials = site.keys.parentCredentials(parent.id);
   const agent = parentAgent(site, parent);
   try {

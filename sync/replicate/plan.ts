@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import type { ErrorCode } from '../../core/errors.ts';
 import type { Digest } from '../../core/ids.ts';
 import { ArchivePart, EnvelopeSchema } from '../../core/sync-protocol.ts';
 import type { VerifiedCatalogue } from './ports.ts';
@@ -25,6 +26,10 @@ export type RunPlan = {
   readonly absent: readonly Digest[];
   /** By `transfer`: names of parts that are unpacked into our own packs. */
   readonly unpacked: readonly string[];
+  /** What is fetched now is what the parent lacks: the run goes without it when nobody else has it. */
+  readonly isExtra: boolean;
+  /** Why the parent could not be asked; the run completes what was known before, from other servers. */
+  readonly away: { readonly code: ErrorCode; readonly message: string; readonly hint?: string } | null;
   /** How many archives were asked for: content that stays incomplete must not ask for ever. */
   readonly rounds: number;
 };
@@ -41,6 +46,8 @@ const StoredPlan = z.object({
   archive: z.object({ key: z.string(), parts: z.array(ArchivePart) }).nullable(),
   absent: z.array(digest),
   unpacked: z.array(z.string()),
+  isExtra: z.boolean().default(false),
+  away: z.object({ code: z.string(), message: z.string(), hint: z.string().optional() }).nullable().default(null),
   rounds: z.number().int(),
 });
 
@@ -54,6 +61,8 @@ export const EMPTY_PLAN: RunPlan = {
   archive: null,
   absent: [],
   unpacked: [],
+  isExtra: false,
+  away: null,
   rounds: 0,
 };
 

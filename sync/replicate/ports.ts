@@ -8,6 +8,7 @@ import type { RunState } from '../../core/run.ts';
 import type { ArchivePlan } from '../../core/sync-protocol.ts';
 import type { PipeListener } from '../tunnel/pipe-listener.ts';
 import type { RunPlan } from './plan.ts';
+import type { SlowRule } from './slow-watch.ts';
 
 /** What is new at the parent, every signature checked. */
 export type VerifiedCatalogue = { readonly epoch: number; readonly generation: number; readonly objects: readonly Envelope[] };
@@ -26,11 +27,15 @@ export type CatalogueSource = {
 /** What is asked for: manifests on top of others, or (`wantChunks` not empty) single chunks of the wanted ones. */
 export type ArchiveWish = Pick<RunPlan, 'have' | 'want' | 'wantChunks' | 'isPlain'>;
 
-/** Where content comes from: the parent, in both modes. */
+/** Where content comes from: the parent, in both modes, and further servers after it. */
 export type ContentSource = {
   requestArchive(request: ArchiveWish): Promise<ArchivePlan>;
   /** An upgraded connection to the rsync daemon over this archive's parts. Throws `not_found` when the archive is gone. */
   openTunnel(archiveKey: string): Promise<{ readonly link: Duplex; readonly head: Buffer }>;
+  /** From now on the next server gives, in place of one that failed so; false when there is none, or another would not help. */
+  turn?(why: AppError): Promise<boolean>;
+  /** What the server that gives now is known to manage; undefined when nobody knows, or nobody comes after it. */
+  expected?(): { readonly name: string; readonly bytesPerSecond: number } | undefined;
 };
 
 /** What a run writes down; every update repeats run, state and fencing number and throws `run_in_progress` when they were lost. */
@@ -42,6 +47,10 @@ export type RunRecords = {
   relatedManifests(wanted: readonly Digest[], objects: readonly Envelope[]): Promise<readonly Digest[]>;
   /** One transaction: objects and images visible, the generation held, the run in its last state. */
   publish(catalogue: VerifiedCatalogue): Promise<void>;
+  /** The same without a word from the parent: what is complete becomes visible, the run is `partial`. */
+  publishWithoutParent?(catalogue: VerifiedCatalogue | null, why: AppError): Promise<void>;
+  /** The newest catalogue that a run accepted and none has published. */
+  acceptedCatalogue?(): Promise<VerifiedCatalogue | null>;
 };
 
 export type RunChange = {
@@ -68,6 +77,8 @@ export type RunTools = {
   readonly reserveBytes: number;
   /** Throws `disk_full`, naming the site's quota, unless so many more octets of packs are within it. */
   readonly requireQuota: (bytes: number) => Promise<void>;
+  /** When who gives content counts as slow; absent: never. */
+  readonly slow?: SlowRule;
   /** Counts payload that rsync carried. */
   readonly onRsyncBytes: (bytes: number) => void;
   readonly monotonicMs: () => number;

@@ -2,6 +2,7 @@ import { AppError, describeError } from '../../core/errors.ts';
 import { isRunEnded, nextRunState, type RunEvent, type RunState } from '../../core/run.ts';
 import { requestArchive } from './archive.ts';
 import { findLacking } from './diff.ts';
+import { askingNext, followPlan, fromNext, planWithoutParent } from './givers.ts';
 import { partsLeft, type RunPlan } from './plan.ts';
 import type { RunTools } from './ports.ts';
 import { retryUnreachable } from './retry.ts';
@@ -17,14 +18,20 @@ type Work = (tools: RunTools, plan: RunPlan) => Promise<Outcome>;
 /** What is done in each state that is not an end (core/run.ts tells the story). Each may be repeated from its beginning. */
 const WORK: { readonly [State in RunState]?: Work } = {
   'waiting-parent': async (tools, plan) => {
-    await retryUnreachable(tools, () => tools.catalogue.reach());
-    return { event: 'reached', plan };
+    try {
+      await retryUnreachable(tools, () => tools.catalogue.reach());
+      return { event: 'reached', plan };
+    } catch (error) {
+      const without = await planWithoutParent(tools, plan, error);
+      if (without === undefined) throw error;
+      return { event: 'parent-away', plan: without };
+    }
   },
   toc: fetchCatalogue,
   diff: findLacking,
-  archive: requestArchive,
-  transfer: transferParts,
-  verify: checkComplete,
+  archive: fromNext(requestArchive),
+  transfer: fromNext(transferParts),
+  verify: askingNext(checkComplete),
 };
 
 /**
@@ -43,8 +50,7 @@ export async function executeRun(given: RunTools, from: { readonly state: RunSta
       // What is complete is published, window or not; only the end of the process comes first.
       if (state !== 'publish' || stopOf(tools.signal) === undefined) tools.signal.throwIfAborted();
       if (state === 'publish') {
-        await tools.records.publish(catalogueOf(plan));
-        return 'done';
+        return await publishPlan(tools, plan);
       }
       const outcome = await workOf(state)(tools, plan);
       plan = outcome.plan;
@@ -58,15 +64,6 @@ export async function executeRun(given: RunTools, from: { readonly state: RunSta
     }
   }
   return state;
-}
-
-/** Work may write its plan down half way: the newest one counts when it fails after that. */
-function followPlan(tools: RunTools, follow: (plan: RunPlan) => void): RunTools {
-  const save: RunTools['records']['save'] = async (change) => {
-    await tools.records.save(change);
-    if (change.plan !== undefined) follow(change.plan);
-  };
-  return { ...tools, records: { ...tools.records, save } };
 }
 
 function workOf(state: RunState): Work {
@@ -95,6 +92,17 @@ function stopOf(signal: AbortSignal): AppError | undefined {
 /** The window has closed, or somebody paused the link, here or at the parent. */
 function isStop(error: unknown): error is AppError {
   return error instanceof AppError && (error.code === 'window_closed' || error.code === 'disabled');
+}
+
+async function publishPlan({ records }: RunTools, plan: RunPlan): Promise<RunState> {
+  if (plan.away === null) {
+    await records.publish(catalogueOf(plan));
+    return move('publish', 'published');
+  }
+  const { code, message, hint } = plan.away;
+  const why = new AppError(code, `${message}; what was wanted before came from another server`, hint === undefined ? {} : { hint });
+  await records.publishWithoutParent?.(plan.catalogue, why);
+  return move('publish', 'give-up');
 }
 
 function catalogueOf(plan: RunPlan) {

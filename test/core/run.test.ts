@@ -5,6 +5,7 @@ import { isRunEnded, nextRunState, RUN_STATES, type RunEvent, type RunState } fr
 const EVENTS: readonly RunEvent[] = [
   ...(['reached', 'listed', 'nothing-new', 'lacking', 'complete', 'planned'] as const),
   ...(['landed', 'verified', 'published', 'evicted', 'give-up', 'stop', 'fail'] as const),
+  ...(['healed', 'turned', 'turned-in-vain', 'parent-away'] as const),
 ];
 
 const movesFrom = (state: RunState) => EVENTS.map((event) => nextRunState(state, event)).filter((next) => next !== undefined);

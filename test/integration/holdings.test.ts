@@ -201,7 +201,10 @@ test('of each image is told what is wanted, held and missing, and why', async ()
   await scopeTo({ names: ['till', 'rare', 'sought'] });
   await publish('sought');
   const flaw = Object.assign(new Error('on purpose'), { code: 'failed' });
-  const broken = { ...pair.branch, store: { ...pair.branch.store, unpackPart: () => Promise.reject(flaw) } };
+  const broken = {
+    ...pair.branch,
+    store: { ...pair.branch.store, unpackPart: () => Promise.reject(flaw), unpackGrowing: () => Promise.reject(flaw) },
+  };
   assert.equal((await runOnce(broken, { trigger: 'command' })).state, 'failed');
   const told = async (name: string) => (await listHoldings(pair.branch, { isMeasured: true })).find(({ image }) => image === name);
   const sought = await told('sought@1');

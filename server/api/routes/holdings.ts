@@ -33,7 +33,8 @@ async function ownAlarm(site: Site): Promise<{ since: string; words: string } | 
 
 async function listChildren(site: Site) {
   const alarms = await listSyncAlarms(site.db);
-  const children = (await listServers(site.db)).filter(({ relation, state }) => relation === 'child' && state === 'active');
+  const active = (await listServers(site.db)).filter(({ relation, state }) => relation === 'child' && state === 'active');
+  const children = active.filter(({ isContentOnly }) => !isContentOnly);
   return Promise.all(
     children.map(async (child) => {
       const raised = alarms.get(child.id);

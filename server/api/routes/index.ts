@@ -20,6 +20,7 @@ import { OPERATION_ROUTES } from './operations.ts';
 import { ORDER_ROUTES } from './orders.ts';
 import { SCOPE_ROUTES } from './scope.ts';
 import { SERVER_ROUTES } from './servers.ts';
+import { SOURCE_ROUTES } from './sources.ts';
 import { SYNC_ROUTES, TUNNEL_UPGRADE } from './sync.ts';
 import { TARGET_ROUTES } from './targets.ts';
 import { TOKEN_ROUTES } from './tokens.ts';
@@ -49,6 +50,7 @@ export function allRoutes(metrics: Metrics): readonly Route[] {
     ...EGRESS_ROUTES,
     ...CONTROL_ROUTES,
     ...SCOPE_ROUTES,
+    ...SOURCE_ROUTES,
     ...HOLDING_ROUTES,
     ...VERSION_ROUTES,
   ];

@@ -19,7 +19,9 @@ import { createLink, getLink, updateLinkAfterParent, updateLinkScope, updateLink
 import { putObject } from '../../../server/db/objects.ts';
 import { inTransaction } from '../../../server/db/open.ts';
 import { listKnownImages, putReplica, raiseReplica, renumberObject } from '../../../server/db/replicas.ts';
+import { getRun, insertRun, updateRun } from '../../../server/db/runs.ts';
 import { createServer, getServer, noteChildAsked, setChildRing } from '../../../server/db/servers.ts';
+import { listSources, putSource, removeSource, updateSourceRate } from '../../../server/db/sources.ts';
 import { clearSyncAlarm, listSyncAlarms, raiseSyncAlarm } from '../../../server/db/sync-alarms.ts';
 import { hashOf } from '../../helpers/digests.ts';
 
@@ -143,5 +145,36 @@ export function holdingsContract(database: () => Knex): void {
     assert.equal((await listSyncAlarms(db)).get(id), 7);
     const clear = () => inTransaction(db, (trx) => clearSyncAlarm(trx, id));
     assert.deepEqual([await clear(), await clear()], [true, false]);
+  });
+
+  it('keeps further sources in the order in which they were added, each once', async () => {
+    const db = database();
+    const [first, second] = [newId(), newId()];
+    const source = (serverId: Id, createdAt: number, url: string) => ({
+      ...{ serverId, name: parseName(`s-${serverId}`), url, caPin: hashOf('ca'), certificateKeyId: hashOf('key'), createdAt },
+    });
+    await inTransaction(db, (trx) => putSource(trx, source(second, 2, 'https://b'), newId()));
+    await inTransaction(db, (trx) => putSource(trx, source(first, 1, 'https://a'), newId()));
+    await updateSourceRate(db, first, 2 ** 40);
+    await inTransaction(db, (trx) => putSource(trx, source(first, 9, 'https://c'), newId()));
+    const found = (await listSources(db)).filter(({ serverId }) => serverId === first || serverId === second);
+    assert.deepEqual(
+      found.map(({ serverId, url, rateBytes }) => [serverId, url, rateBytes]),
+      [
+        [first, 'https://c', 2 ** 40],
+        [second, 'https://b', null],
+      ],
+    );
+    assert.deepEqual([await removeSource(db, first), await removeSource(db, first)], [true, false]);
+  });
+
+  it('writes down which servers gave how much in a run', async () => {
+    const db = database();
+    const run = { id: newId(), linkId: newId(), state: 'transfer', trigger: 'command', fencing: 0, startedAt: 1 } as const;
+    await insertRun(db, run);
+    assert.deepEqual((await getRun(db, run.id))?.sources, []);
+    const sources = [{ server: newId(), name: 'sibling', bytesReceived: 2 ** 40, bytesRsync: 7 }];
+    await updateRun(db, { id: run.id, state: 'transfer', fencing: 0 }, { sources });
+    assert.deepEqual((await getRun(db, run.id))?.sources, sources);
   });
 }
