@@ -48,7 +48,7 @@ export function forecastRun(link: Link, { bytes, now, run, lineBps }: RunToForec
 async function lineRate(site: Site, link: Link): Promise<number | null> {
   const kept = link.rateBytes === null ? null : link.rateBytes * 8;
   if (kept !== null) return isHeldBack(link, kept) ? null : kept;
-  const runs = await listRuns(site.db, { linkId: link.id, limit: 20 });
+  const runs = await listRuns(site.db, { linkId: link.id, limit: 5 });
   const telling = runs.find(({ state, bytesRsync }) => state === 'done' && bytesRsync >= TELLING_BYTES);
   if (telling === undefined || telling.endedAt === null) return null;
   const bps = (telling.bytesReceived * 8000) / Math.max(1, telling.endedAt - telling.startedAt);
