@@ -1,6 +1,7 @@
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import type { Digest } from '../core/ids.ts';
 import { listImages } from '../server/db/images.ts';
@@ -19,7 +20,7 @@ import { type ServeProcess, startServeProcess } from '../test/helpers/serve-proc
  * total kept, and is it shared fairly? The master is a process of its own; the branches are real too (their own database,
  * store, rsync and pipe), side by side in this process. What each one gets is counted on its TCP connection, TLS and all.
  *
- *   node bench/branches.ts [--count 50] [--mb 4] [--mbit 24]
+ *   node bench/branches.ts [--count 50] [--mb 4] [--mbit 16]
  */
 export type BranchesBench = {
   readonly count: number;
@@ -39,6 +40,8 @@ type Branch = { readonly site: Site; readonly proxy: PacingProxy };
 type Sample = { readonly at: number; readonly bytes: readonly number[] };
 
 const SAMPLE_MS = 100;
+/** Each starts three processes here, which on one machine must not all start in the same moment. */
+const APART_MS = 200;
 /** Handshake and catalogue are behind who has this much: it is fetching. */
 const UNDER_WAY_BYTES = 65_536;
 
@@ -92,7 +95,7 @@ async function makeBranch(root: string, { name, token, port }: { name: string; t
   return { site, proxy };
 }
 
-/** Lets all of them run at once; gives what each had received, again and again, until the first one has ended. */
+/** Lets them run, one soon after the other; gives what each had received, again and again, until the first one has ended. */
 async function replicate(branches: readonly Branch[]): Promise<readonly Sample[]> {
   const samples: Sample[] = [];
   let hasOneEnded = false;
@@ -100,7 +103,8 @@ async function replicate(branches: readonly Branch[]): Promise<readonly Sample[]
     if (!hasOneEnded) samples.push({ at: performance.now(), bytes: branches.map(({ proxy }) => proxy.bytes.down) });
   };
   const timer = setInterval(sample, SAMPLE_MS);
-  const runs = branches.map(async ({ site }) => {
+  const runs = branches.map(async ({ site }, n) => {
+    await sleep(n * APART_MS);
     const run = await runOnce(site, { trigger: 'command' });
     hasOneEnded = true;
     if (run.state !== 'done') throw new Error(`a run ended ${run.state}: ${run.error?.message}`);
@@ -155,7 +159,7 @@ if (import.meta.main) {
   const options = {
     count: { type: 'string', default: '50' },
     mb: { type: 'string', default: '4' },
-    mbit: { type: 'string', default: '24' },
+    mbit: { type: 'string', default: '16' },
   } as const;
   const { values } = parseArgs({ options });
   const [count, mb, mbit] = [values.count, values.mb, values.mbit].map(Number) as [number, number, number];

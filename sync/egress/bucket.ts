@@ -1,6 +1,3 @@
-/** How much a bucket saves up while nobody takes: also how late a timer may be without loss. */
-const SAVED_MS = 200;
-
 /**
  * A token bucket. What is taken may lead into debt, which is paid before anybody takes again: so the size of what is
  * taken at once does not change the rate. Times are ms of any clock that does not go back.
@@ -13,13 +10,14 @@ export type Bucket = {
   take(bytes: number, now: number): void;
 };
 
-export function openBucket(bps: number | null): Bucket {
+/** `savedMs`: how much is saved up while nobody takes; also how late a timer may be without loss. */
+export function openBucket(bps: number | null, savedMs: number): Bucket {
   let bytesPerMs = rateOf(bps);
   let tokens = 0;
   let filledAt: number | undefined;
   const fill = (now: number) => {
     const elapsed = Math.max(0, now - (filledAt ?? now));
-    tokens = bytesPerMs === null ? 0 : Math.min(bytesPerMs * SAVED_MS, tokens + bytesPerMs * elapsed);
+    tokens = bytesPerMs === null ? 0 : Math.min(bytesPerMs * savedMs, tokens + bytesPerMs * elapsed);
     filledAt = Math.max(now, filledAt ?? now);
   };
   return {

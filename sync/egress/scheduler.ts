@@ -26,12 +26,16 @@ type Request<Ticket> = { readonly bytes: number; readonly ticket: Ticket; readon
 type Flow<Ticket> = { bps: number | null; priority: number; readonly bucket: Bucket; finish: number; readonly queue: Request<Ticket>[] };
 
 const MIN_SLICE = 4096;
+/** Fifty branches at a few Mbit/s: smaller ones would only cost processor time at both ends. */
+const MIN_SHARE_SLICE = 8192;
 const MAX_SLICE = 65_536;
-/** A slice takes about so long to send. */
-const SLICE_MS = 25;
+/** A slice takes about so long: at a cap of its own a flow should be even; in its share of the total it only has to get its turn. */
+const SLICE_MS = { ofCap: 25, ofShare: 100 } as const;
+/** In any three seconds what was saved up is at most a tenth. A busy process that looks later than this loses the rest. */
+const SAVED_MS = { flow: 200, total: 300 } as const;
 
 export function openScheduler<Ticket>(): EgressScheduler<Ticket> {
-  const total = openBucket(null);
+  const total = openBucket(null, SAVED_MS.total);
   const flows = new Map<string, Flow<Ticket>>();
   let totalBps: number | null = null;
   let virtualTime = 0;
@@ -59,7 +63,7 @@ export function openScheduler<Ticket>(): EgressScheduler<Ticket> {
     setFlow(id, { bps, priority }, now) {
       const flow = flows.get(id);
       if (flow === undefined) {
-        flows.set(id, { bps, priority, bucket: openBucket(bps), finish: virtualTime, queue: [] });
+        flows.set(id, { bps, priority, bucket: openBucket(bps, SAVED_MS.flow), finish: virtualTime, queue: [] });
         return;
       }
       flow.priority = priority;
@@ -69,9 +73,9 @@ export function openScheduler<Ticket>(): EgressScheduler<Ticket> {
     },
     removeFlow: (id) => void flows.delete(id),
     sliceBytes(id) {
-      const shares = totalBps === null ? Number.POSITIVE_INFINITY : totalBps / Math.max(1, flows.size);
-      const bps = Math.min(flows.get(id)?.bps ?? Number.POSITIVE_INFINITY, shares);
-      return Math.max(MIN_SLICE, Math.min(MAX_SLICE, Math.floor((bps / 8000) * SLICE_MS)));
+      const ofCap = bytesIn(flows.get(id)?.bps ?? null, SLICE_MS.ofCap);
+      const ofShare = bytesIn(totalBps === null ? null : totalBps / Math.max(1, flows.size), SLICE_MS.ofShare);
+      return Math.max(MIN_SLICE, Math.min(MAX_SLICE, ofCap, Math.max(MIN_SHARE_SLICE, ofShare)));
     },
     ask(id, bytes, ticket) {
       const flow = flows.get(id);
@@ -96,4 +100,8 @@ export function openScheduler<Ticket>(): EgressScheduler<Ticket> {
       }
     },
   };
+}
+
+function bytesIn(bps: number | null, ms: number): number {
+  return bps === null ? Number.POSITIVE_INFINITY : Math.floor((bps / 8000) * ms);
 }
