@@ -56,6 +56,11 @@ export type Endorsement = z.infer<typeof Endorsement>;
 export const Ancestor = z.object({ serverId: id, name, caPin: digest });
 export type Ancestor = z.infer<typeof Ancestor>;
 
+const mark = z
+  .string()
+  .regex(/^[0-9a-f]{16}$/)
+  .optional();
+
 export const CatalogueHead = z.object({
   serverId: id,
   /** A restored or rebuilt server takes a higher epoch; a lower one is refused. */
@@ -96,6 +101,9 @@ export const Catalogue = z.object({
   /** For origins that are not above the reader; absent from release 0.1. */
   endorsements: z.array(Endorsement).max(1000).optional(),
   objects: z.array(EnvelopeSchema),
+  /** Of the head's `generation`, and of `since` where that is another: what a server that was restored from a backup cannot give again. */
+  mark,
+  sinceMark: mark,
   /** What the parent can do beyond release 0.1 (core/negotiate.ts). */
   abilities: z.array(ability).max(64).optional(),
   /** Absent from release 0.1. */

@@ -5,6 +5,7 @@ import * as trustedServers from './0003-trusted-servers.ts';
 import * as holdings from './0004-holdings.ts';
 import * as control from './0005-control.ts';
 import * as care from './0006-care.ts';
+import * as catalogueMarks from './0007-catalogue-marks.ts';
 
 export type Migration = { readonly name: string; readonly up: (db: Knex) => Promise<void> };
 
@@ -16,4 +17,5 @@ export const MIGRATIONS: readonly Migration[] = [
   { name: '0004-holdings', up: holdings.up },
   { name: '0005-control', up: control.up },
   { name: '0006-care', up: care.up },
+  { name: '0007-catalogue-marks', up: catalogueMarks.up },
 ];

@@ -5,7 +5,7 @@ import { type Digest, type Id, newId } from '../core/ids.ts';
 import { OUR_ABILITIES, OUR_PROTOCOLS } from '../core/negotiate.ts';
 import type { Catalogue } from '../core/sync-protocol.ts';
 import { appendEvent } from './db/events.ts';
-import { getCatalogueNumbers, getObject, listObjectsBetween, putObject, takeGeneration } from './db/objects.ts';
+import { getCatalogueNumbers, getMark, getObject, listObjectsBetween, putObject, takeGeneration } from './db/objects.ts';
 import { inTransaction } from './db/open.ts';
 import { getSetting, setSetting } from './db/settings.ts';
 import { getSigner, saveSigner } from './db/signers.ts';
@@ -81,9 +81,17 @@ export async function answerCatalogue(
     signature: site.keys.sign(catalogueBytes(head)),
     ...(await vouchersOf(site, numbered, held.signer)),
     objects: numbered as unknown as Catalogue['objects'],
+    ...(await marksOf(site, head)),
     abilities: [...OUR_ABILITIES],
     tier: await describeTier(site, childId),
   };
+}
+
+/** Not in the head: a child of release 0.1 signs what it knows of that. The connection is the parent's. */
+async function marksOf(site: Site, { generation, since }: Catalogue['head']): Promise<Pick<Catalogue, 'mark' | 'sinceMark'>> {
+  const mark = await getMark(site.db, generation);
+  const sinceMark = since === generation ? undefined : await getMark(site.db, since);
+  return { ...(mark === undefined ? {} : { mark }), ...(sinceMark === undefined ? {} : { sinceMark }) };
 }
 
 /** A child that holds more than we ever gave says that we were restored from a backup: one event for each epoch. */

@@ -21,6 +21,8 @@ type ImageView = {
   readonly usedBytes: number;
   readonly storedBytes: number;
   readonly createdAt: string;
+  /** Made here; shown by list and show. */
+  readonly local?: boolean;
   readonly verifiedAt: string | null;
 };
 
@@ -98,8 +100,11 @@ async function list(frame: Frame): Promise<void> {
 }
 
 async function listOffline(site: Site): Promise<ImageView[]> {
-  const [{ listImages }, { viewImage }] = await Promise.all([import('../../server/db/images.ts'), import('../../server/images/view.ts')]);
-  return (await listImages(site.db)).map(viewImage) as ImageView[];
+  const [{ listImages }, { viewHeldImage }] = await Promise.all([
+    import('../../server/db/images.ts'),
+    import('../../server/images/view.ts'),
+  ]);
+  return (await listImages(site.db)).map((image) => viewHeldImage(site, image)) as ImageView[];
 }
 
 async function show(frame: Frame, reference: string): Promise<void> {
@@ -130,10 +135,10 @@ async function remove(frame: Frame, reference: string, isAgreed: boolean): Promi
 
 function listing(items: readonly ImageView[]): string {
   if (items.length === 0) return 'no images';
-  const head = ['NAME', 'VERSION', 'KIND', 'ARCH', 'STATE', 'SIZE', 'USED', 'CREATED'];
+  const head = ['NAME', 'VERSION', 'KIND', 'ARCH', 'STATE', 'SIZE', 'USED', 'CREATED', 'LOCAL'];
   const rows = items.map((one) => {
-    const { name, version, kind, arch, state, sizeBytes, usedBytes, createdAt } = one;
-    return [name, version, kind, arch, state, formatBytes(sizeBytes), formatBytes(usedBytes), createdAt];
+    const { name, version, kind, arch, state, sizeBytes, usedBytes, createdAt, local } = one;
+    return [name, version, kind, arch, state, formatBytes(sizeBytes), formatBytes(usedBytes), createdAt, local ? 'yes' : 'no'];
   });
   return table(head, rows);
 }
@@ -143,6 +148,7 @@ function describe(image: ImageView): string {
     ['image', `${image.name}@${image.version}`],
     ['kind', `${image.kind}, ${image.arch}`],
     ['state', image.state],
+    ...(image.local === undefined ? [] : [['made', image.local ? 'here' : `by server ${image.origin}`] as const]),
     ['manifest', image.manifest],
     ['size', formatBytes(image.sizeBytes)],
     ['used', formatBytes(image.usedBytes)],

@@ -15,6 +15,8 @@ export type Link = {
   readonly timezone: string;
   readonly heldEpoch: number;
   readonly heldGeneration: number;
+  /** What the parent told of that generation, to know it again; null when it told nothing. */
+  readonly heldMark: string | null;
   /** Epoch ms of the next scheduled run; in the past when it was missed. */
   readonly dueAt: number | null;
   readonly lastRunAt: number | null;
@@ -51,6 +53,7 @@ type LinkRow = {
   timezone: string;
   held_epoch: number | string;
   held_generation: number | string;
+  held_mark: string | null;
   due_at: number | string | null;
   last_run_at: number | string | null;
   scope: string | null;
@@ -158,15 +161,19 @@ export async function updateLinkForecast(db: Knex, id: Id, forecast: Lacking | n
  * Records how far the parent's catalogue is complete here. Part of the transaction that publishes. A number that was held
  * is never given up: an archive file may have been loaded while the run was on its way.
  */
-export async function updateLinkHeld(trx: Knex, id: Id, held: { epoch: number; generation: number; at: number | null }): Promise<void> {
-  const { epoch, generation, at } = held;
+export async function updateLinkHeld(
+  trx: Knex,
+  id: Id,
+  held: { epoch: number; generation: number; mark?: string | undefined; at: number | null },
+): Promise<void> {
+  const { epoch, generation, mark, at } = held;
   await trx('links').where({ id }).update({ last_run_at: at });
   await trx('links')
     .where({ id })
     .where((row) =>
       row.where('held_epoch', '<', epoch).orWhere((same) => same.where({ held_epoch: epoch }).where('held_generation', '<', generation)),
     )
-    .update({ held_epoch: epoch, held_generation: generation });
+    .update({ held_epoch: epoch, held_generation: generation, held_mark: mark ?? null });
 }
 
 /** Sets of which images the content is fetched. */
@@ -199,6 +206,7 @@ function toLink(row: LinkRow): Link {
     timezone: row.timezone,
     heldEpoch: Number(row.held_epoch),
     heldGeneration: Number(row.held_generation),
+    heldMark: row.held_mark,
     scope: row.scope === null ? FULL_SCOPE : (JSON.parse(row.scope) as Scope),
     ancestors: row.ancestors === null ? [] : (JSON.parse(row.ancestors) as Id[]),
     ring: row.ring,

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import type { Knex } from 'knex';
 import type { Json } from '../../core/canonical-json.ts';
 import type { Envelope, ObjectKind } from '../../core/envelope.ts';
@@ -41,7 +42,25 @@ export async function takeGeneration(trx: Knex.Transaction): Promise<number> {
   await trx('settings')
     .where({ key: GENERATION })
     .update({ value: String(next) });
+  await markGeneration(trx, next);
   return next;
+}
+
+/** A child that holds an older generation than these is not asked for its mark. */
+const KEPT_MARKS = 100_000;
+
+async function markGeneration(trx: Knex.Transaction, generation: number): Promise<void> {
+  const mark = randomBytes(8).toString('hex');
+  await trx('catalogue_marks').insert({ generation, mark }).onConflict('generation').merge();
+  await trx('catalogue_marks')
+    .where('generation', '<=', generation - KEPT_MARKS)
+    .delete();
+}
+
+/** The mark of a generation; undefined for one that had none or lost it. */
+export async function getMark(db: Knex, generation: number): Promise<string | undefined> {
+  const row = await db('catalogue_marks').where({ generation }).first('mark');
+  return row?.mark;
 }
 
 /** Stores an envelope, in place of an older revision of the same object. */

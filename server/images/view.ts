@@ -14,6 +14,11 @@ export function viewImage(image: Image): { readonly [key: string]: Json } {
   };
 }
 
+/** The same with whether it was made here: such an image can be deleted here, and no parent's takes its place. */
+export function viewHeldImage(site: { readonly self: { readonly id: string } }, image: Image): { readonly [key: string]: Json } {
+  return { ...viewImage(image), local: image.origin === site.self.id };
+}
+
 /** A report on the store's health; `clean` says that nothing is damaged. */
 export function viewReport(report: CheckReport): { readonly [key: string]: Json } {
   return { ...report, damages: report.damages.map((damage) => ({ ...damage })), clean: report.damages.length === 0 };

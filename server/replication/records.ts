@@ -72,8 +72,9 @@ export function openRecords(
     const isAbsent = (manifest: Digest) => absent.includes(manifest);
     await noteKept(site, trx, link, catalogue);
     const published = await publishReplicas(site, trx, catalogue.objects, { storedBytes, isComplete, isAbsent, at });
+    const { epoch, generation, mark } = catalogue;
     // A run that did not hear of the parent proves nothing of today.
-    await updateLinkHeld(trx, link.id, { epoch: catalogue.epoch, generation: catalogue.generation, at: plan?.away ? link.lastRunAt : at });
+    await updateLinkHeld(trx, link.id, { epoch, generation, mark, at: plan?.away ? link.lastRunAt : at });
     return { generation: catalogue.generation, ...published };
   };
 

@@ -19,12 +19,13 @@ import { trustedSigner } from '../trust/trusted-signer.ts';
  * (a replay, or a parent restored from a backup without a new epoch).
  */
 export async function verifyCatalogue(site: Site, from: { parent: KnownServer; link: Link }, answer: unknown): Promise<VerifiedCatalogue> {
-  const { head, objects } = await verifySigned(site, from.parent.id, answer, (told) => {
+  const { head, objects, mark } = await verifySigned(site, from.parent.id, answer, (told, catalogue) => {
     if (told.archive !== undefined)
       throw new AppError('bad_data', "the parent's catalogue is one of an archive file", { hint: 'upgrade the parent' });
     checkOrder(told, from);
+    checkMark(catalogue, from);
   });
-  return { epoch: head.epoch, generation: head.generation, objects };
+  return { epoch: head.epoch, generation: head.generation, objects, mark };
 }
 
 /**
@@ -35,13 +36,13 @@ export async function verifySigned(
   site: Site,
   serverId: Id,
   answer: unknown,
-  checkHead: (head: CatalogueHead) => void = () => undefined,
-): Promise<{ readonly head: CatalogueHead; readonly objects: readonly Envelope[] }> {
+  checkHead: (head: CatalogueHead, catalogue: Catalogue) => void = () => undefined,
+): Promise<{ readonly head: CatalogueHead; readonly objects: readonly Envelope[]; readonly mark: string | undefined }> {
   const catalogue = parse(answer);
   const { head } = catalogue;
   verifyCatalogueHead(catalogue, await trustedSigner(site, catalogue, { keyId: catalogue.keyId, serverId }));
   checkAge(head, site.now());
-  checkHead(head);
+  checkHead(head, catalogue);
   checkOnce(catalogue.objects as unknown as Envelope[]);
   const objects: Envelope[] = [];
   for (const object of catalogue.objects as unknown as Envelope[]) {
@@ -49,7 +50,7 @@ export async function verifySigned(
     verifyEnvelope(object, await trustedSigner(site, catalogue, { keyId: object.keyId, serverId: object.origin }));
     objects.push(object);
   }
-  return { head, objects };
+  return { head, objects, mark: catalogue.mark };
 }
 
 /** The frame of the answer; its objects are looked at one by one, so that the first wrong one ends it. */
@@ -109,6 +110,20 @@ function checkOrder(head: CatalogueHead, { parent, link: held }: { parent: Known
   throw new AppError(
     'mismatch',
     `the parent told ${told}; we hold epoch ${held.heldEpoch}, generation ${held.heldGeneration}: going back is refused`,
+    {
+      hint: `if ${parent.name} was restored from a backup, run there: waystation server epoch raise --yes`,
+    },
+  );
+}
+
+/** The numbers are in order and yet not those that we took: the parent was restored from a backup and has made new ones since. */
+function checkMark({ head, mark, sinceMark }: Catalogue, { parent, link: held }: { parent: KnownServer; link: Link }): void {
+  const isContinued = head.epoch === held.heldEpoch && head.since === held.heldGeneration;
+  const told = head.since === head.generation ? mark : sinceMark;
+  if (!isContinued || held.heldMark === null || told === undefined || told === held.heldMark) return;
+  throw new AppError(
+    'mismatch',
+    `the parent's generation ${head.since} is not the one that this server took: what came between is lost there`,
     {
       hint: `if ${parent.name} was restored from a backup, run there: waystation server epoch raise --yes`,
     },

@@ -37,7 +37,9 @@ export type RunPlan = {
 const digest = z.string().regex(/^sha256:[0-9a-f]{64}$/);
 
 const StoredPlan = z.object({
-  catalogue: z.object({ epoch: z.number(), generation: z.number(), objects: z.array(EnvelopeSchema) }).nullable(),
+  catalogue: z
+    .object({ epoch: z.number(), generation: z.number(), objects: z.array(EnvelopeSchema), mark: z.string().optional() })
+    .nullable(),
   wanted: z.array(digest),
   want: z.array(digest),
   have: z.array(digest),

@@ -11,7 +11,13 @@ import type { RunPlan } from './plan.ts';
 import type { SlowRule } from './slow-watch.ts';
 
 /** What is new at the parent, every signature checked. */
-export type VerifiedCatalogue = { readonly epoch: number; readonly generation: number; readonly objects: readonly Envelope[] };
+export type VerifiedCatalogue = {
+  readonly epoch: number;
+  readonly generation: number;
+  readonly objects: readonly Envelope[];
+  /** What tells this generation from another of the same number; undefined when the parent tells none. */
+  readonly mark?: string | undefined;
+};
 
 /**
  * Where the catalogue comes from. Pull replication asks the parent over TLS; a shared database reads its own tables.

@@ -81,6 +81,8 @@ test('a copy is neither changed nor deleted at the branch, by API or command: re
     assert.equal(refused.code, 77, words.join(' '));
     assert.match(refused.stderr, owner);
   }
+  const shown = await runJson<{ local: boolean }>(['--data', join(root, 'branch'), 'image', 'show', 'debian']);
+  assert.equal(shown.document.local, false);
   const image = await runCli(['--data', join(root, 'branch'), 'image', 'delete', 'debian', '--yes']);
   assert.equal(image.code, 77);
   assert.match(image.stderr, new RegExp(`image debian@1 belongs to server hq \\(${pair.hq.self.id}\\)`));

@@ -5,6 +5,7 @@ import { after, before, test } from 'node:test';
 import { listEvents } from '../../server/db/events.ts';
 import { listImages } from '../../server/db/images.ts';
 import { getLinkToParent } from '../../server/db/links.ts';
+import { getCatalogueNumbers } from '../../server/db/objects.ts';
 import type { Run } from '../../server/db/runs.ts';
 import { getServer, updateServer } from '../../server/db/servers.ts';
 import { deleteDocument, documentsInForce, setDocument } from '../../server/documents.ts';
@@ -145,6 +146,34 @@ test('what the master makes and deletes afterwards arrives as always', async () 
   await deleteImage(hq, 'first', 'test');
   assert.equal((await run()).state, 'done');
   assert.deepEqual(await images(), ['second', 'third']);
+});
+
+test('a restored master that made new things until its numbers fit again is refused all the same', async () => {
+  await whileDown(async () => {
+    await rm(join(root, 'backup'), { recursive: true });
+    await cp(join(root, 'hq'), join(root, 'backup'), { recursive: true });
+  });
+  await set('before', 'lost');
+  assert.equal((await run()).state, 'done');
+  await whileDown(async () => {
+    await rm(join(root, 'hq'), { recursive: true });
+    await cp(join(root, 'backup'), join(root, 'hq'), { recursive: true });
+  });
+  const held = (await getLinkToParent(branch.db, hqId))?.heldGeneration;
+  for (const [value, generation] of [
+    ['one', held],
+    ['two', (held ?? 0) + 1],
+  ] as const) {
+    await set('other', value);
+    assert.equal((await getCatalogueNumbers(hq.db)).generation, generation);
+    const refused = await run();
+    assert.deepEqual([refused.state, refused.error?.code], ['failed', 'mismatch']);
+    assert.match(refused.error?.message ?? '', /is not the one that this server took/);
+  }
+  await raiseEpoch(hq, 'test');
+  assert.equal((await run()).state, 'done');
+  const values = (await documentsInForce(branch)).map(({ name, content }) => `${name} ${'value' in content && content.value}`);
+  assert.ok(values.includes('before lost') && values.includes('other two'), values.join());
 });
 
 test('a second restore from the same backup needs an epoch above the first one, and gets it', async () => {
