@@ -8,4 +8,5 @@ export type Encoder = { readonly format: number; readonly zstd: string; readonly
 export const PLAIN_ENCODER = { format: 1, zstd: process.versions['zstd'] ?? 'none', level: 3 } as const satisfies Encoder;
 /** For everybody else. `delta` counts the ways in which we chose base chunks and parameters. */
 export const DELTA_ENCODER = { ...PLAIN_ENCODER, delta: 1 } as const satisfies Encoder;
-export const DELTA_LEVEL = 3;
+/** Of all frames of an image of which the receiver has a base: they are few, and made once for all receivers. */
+export const DELTA_LEVEL = 9;

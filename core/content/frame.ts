@@ -150,7 +150,7 @@ async function decodePayload(header: FrameHeader, payload: Buffer, dictionary: B
  * the frame is there). The digests are taken as given. The same chunks give the same octets with the same
  * zstd. The work is done on libuv's threads, of several frames beside each other.
  */
-export async function encodePackedFrame(chunks: readonly FrameChunk[], raw: Buffer, level = PLAIN_ENCODER.level): Promise<Buffer> {
+export async function encodePackedFrame(chunks: readonly FrameChunk[], raw: Buffer, level: number = PLAIN_ENCODER.level): Promise<Buffer> {
   const compressed = await compress(raw, { level });
   const isSmaller = compressed.length < raw.length;
   return joinFrame({ encoding: isSmaller ? 'zstd' : 'raw', chunks, bases: [], payload: isSmaller ? compressed : raw });

@@ -25,6 +25,8 @@ export const MAX_PATH_BYTES = 4096;
 /** One text of a tree image's `meta`: an engine's list of packages is some 4 KiB. */
 export const MAX_META_CHARACTERS = 64 * 1024;
 
-/** A file of an archive, and a pack before the next one is begun. */
+/** A file of an archive is refused beyond the maximum; ours end earlier: one is unpacked while the next one arrives. */
+export const PART_BYTES = 64 * 1024 * 1024;
 export const MAX_PART_BYTES = 256 * 1024 * 1024;
+/** A pack before the next one is begun. */
 export const MAX_PACK_BYTES = 256 * 1024 * 1024;

@@ -3,9 +3,9 @@ import { type BaseMap, blocksOf, createBaseMap } from '../../core/content/delta/
 import { createSketch, likeness, type Sketch } from '../../core/content/delta/sketch.ts';
 import { AppError } from '../../core/errors.ts';
 import type { Digest } from '../../core/ids.ts';
-import type { ChunkReader } from './chunk-reader.ts';
+import { type ChunkReader, undefinedWhenBad } from './chunk-reader.ts';
 import { dataOf } from './export-disk.ts';
-import { readManifestData } from './manifest-reader.ts';
+import { type DataExtent, readManifestData } from './manifest-reader.ts';
 import type { Store } from './store.ts';
 
 /** How many of the receiver's images one image is coded against, and octets of data in them: what the map of blocks may take in memory. */
@@ -13,18 +13,23 @@ const MOST_BASES = 2;
 const MOST_BASE_BYTES = 32 * 1024 ** 3;
 
 /** The receiver's images that share most with the wanted one, best first; of images that share nothing only the first in order. */
-export async function chooseBases(get: ChunkReader, have: readonly Digest[], wanted: Digest): Promise<readonly Digest[]> {
+export async function chooseBases(store: Store, get: ChunkReader, have: readonly Digest[], wanted: Digest): Promise<readonly Digest[]> {
   if (have.length <= 1) return have;
-  const sketch = await sketchOf(get, wanted);
+  const sketch = await sketchOf(store, get, wanted);
   const ranked: { manifest: Digest; shared: number }[] = [];
-  for (const manifest of have) ranked.push({ manifest, shared: likeness(sketch, await sketchOf(get, manifest)) });
+  for (const manifest of have) ranked.push({ manifest, shared: likeness(sketch, await sketchOf(store, get, manifest)) });
   ranked.sort((a, b) => b.shared - a.shared || (a.manifest < b.manifest ? -1 : 1));
   return ranked.filter(({ shared }, rank) => rank === 0 || (rank < MOST_BASES && shared > 0)).map(({ manifest }) => manifest);
 }
 
-async function sketchOf(get: ChunkReader, manifest: Digest): Promise<Sketch> {
+/** The data of an image as far as its pages are here. */
+function dataHere(store: Store, get: ChunkReader, manifest: Digest): AsyncGenerator<DataExtent> {
+  return readManifestData(get, manifest, (digest) => store.index.has(digest));
+}
+
+async function sketchOf(store: Store, get: ChunkReader, manifest: Digest): Promise<Sketch> {
   const sketch = createSketch();
-  for await (const { digest } of readManifestData(get, manifest, () => true)) sketch.add(digest);
+  for await (const { digest } of dataHere(store, get, manifest)) sketch.add(digest);
   return sketch.finish();
 }
 
@@ -36,13 +41,12 @@ export async function mapBases(
   onBytes: (bytes: number) => void,
 ): Promise<BaseMap> {
   const map = createBaseMap();
+  const getOrNothing: ChunkReader = async (digest) => (await get(digest).catch(undefinedWhenBad)) ?? Buffer.alloc(0);
   let bytesRead = 0;
   for (const [number, manifest] of bases.entries()) {
     if (number > 0) map.nextImage();
-    for await (const { digest, offset, bytes } of dataOf(
-      readManifestData(get, manifest, () => true),
-      get,
-    )) {
+    for await (const { digest, offset, bytes } of dataOf(dataHere(store, get, manifest), getOrNothing)) {
+      if (bytes.length === 0) continue;
       if (store.signal.aborted) throw new AppError('cancelled', 'the store was closed');
       map.add({ digest, offset, length: bytes.length }, sumsOf(bytes));
       bytesRead += bytes.length;
@@ -60,12 +64,13 @@ export function* sumsOf(bytes: Buffer): Generator<number> {
 /** Pages of the receiver's images, in the order of the disk: what a new image's pages resemble. */
 export type BasePages = { readonly digest: Digest; readonly offset: number }[];
 
-export async function listBasePages(get: ChunkReader, bases: readonly Digest[]): Promise<BasePages> {
+export async function listBasePages(store: Store, get: ChunkReader, bases: readonly Digest[]): Promise<BasePages> {
   const pages: { digest: Digest; offset: number }[] = [];
   for (const manifest of bases) {
     const visitPage = (digest: Digest, _depth: number, _length: number, offset: number): boolean => {
-      pages.push({ digest, offset });
-      return true;
+      const isHere = store.index.has(digest);
+      if (isHere) pages.push({ digest, offset });
+      return isHere;
     };
     for await (const _ of readManifestData(get, manifest, visitPage));
   }

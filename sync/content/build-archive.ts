@@ -1,11 +1,12 @@
 import { findCounterparts } from '../../core/content/delta/counterparts.ts';
+import type { FileMap } from '../../core/content/delta/file-map.ts';
 import type { Encoder } from '../../core/content/encoder.ts';
 import type { OnProgress } from '../../core/content-store.ts';
 import { AppError } from '../../core/errors.ts';
 import type { Digest } from '../../core/ids.ts';
 import type { ArchivePart } from '../../core/sync-protocol.ts';
 import { chooseBases, listBasePages, mapBases } from './base-images.ts';
-import { type ChunkReader, createChunkReader, notHere } from './chunk-reader.ts';
+import { type ChunkReader, createChunkReader, notHere, undefinedWhenBad } from './chunk-reader.ts';
 import { createDeltaEncoder, type Elect, electByVotes, electPages } from './delta-encoder.ts';
 import { createDigestSet, type DigestSet } from './digest-set.ts';
 import { dataOf } from './export-disk.ts';
@@ -23,9 +24,6 @@ export type Request = {
   readonly encoder: Encoder;
 };
 
-/** Decoded frames kept: the base chunks of one frame come from all over the disk. */
-const BUILDING_FRAMES = 64;
-
 /**
  * Writes the parts for a request into a directory: roots and pages first (so that who has the first part
  * knows what belongs to the image), then data in disk order, then single chunks. All is encoded
@@ -38,15 +36,15 @@ export async function buildParts(
   directory: string,
   onProgress: OnProgress,
 ): Promise<readonly ArchivePart[]> {
-  const get = createChunkReader(store, BUILDING_FRAMES);
+  const get = createChunkReader(store);
   const writer = createPartWriter(directory, request.encoder);
   const queue = createFrameQueue(writer.append, store.signal);
   try {
     const known = await markKnown(store, get, request.have);
     const work: Work = { store, get, known, queue };
-    const bases = await chooseAllBases(get, request);
+    const bases = await chooseAllBases(store, get, request);
     const totalBytes = await addPages(request.want, bases, work);
-    await addData(request.want, bases, work, (done) => onProgress(done, totalBytes));
+    await addData(request.want, bases, work, (done, ofBases) => onProgress(done + ofBases, totalBytes + ofBases));
     await addChunks(request.wantChunks, work);
     await queue.drain();
     return await writer.finish();
@@ -69,19 +67,19 @@ async function markKnown(store: Store, get: ChunkReader, have: readonly Digest[]
 type Work = { readonly store: Store; readonly get: ChunkReader; readonly known: DigestSet; readonly queue: FrameQueue };
 type Bases = ReadonlyMap<Digest, readonly Digest[]>;
 
-async function chooseAllBases(get: ChunkReader, { have, want, encoder }: Request): Promise<Bases> {
+async function chooseAllBases(store: Store, get: ChunkReader, { have, want, encoder }: Request): Promise<Bases> {
   const bases = new Map<Digest, readonly Digest[]>();
   if (encoder.delta === undefined) return bases;
-  for (const manifest of want) bases.set(manifest, await chooseBases(get, have, manifest));
+  for (const manifest of want) bases.set(manifest, await chooseBases(store, get, have, manifest));
   return bases;
 }
 
 /** Sends roots and pages that are not known; gives the octets of data still to come. */
-async function addPages(want: readonly Digest[], bases: Bases, { get, known, queue }: Work): Promise<number> {
+async function addPages(want: readonly Digest[], bases: Bases, { store, get, known, queue }: Work): Promise<number> {
   let dataBytes = 0;
   for (const manifest of want) {
-    const pages = await listBasePages(get, bases.get(manifest) ?? []);
-    const frames = createFrameBuilder(queue, createDeltaEncoder(get, electPages(pages, get)));
+    const pages = await listBasePages(store, get, bases.get(manifest) ?? []);
+    const frames = createFrameBuilder(queue, pages.length === 0 ? undefined : createDeltaEncoder(get, electPages(pages, get)));
     let place = 0;
     const visitPage: VisitPage = (digest, _depth, _length, offset) => {
       place = offset;
@@ -100,31 +98,43 @@ async function addPages(want: readonly Digest[], bases: Bases, { get, known, que
   return dataBytes;
 }
 
-async function addData(want: readonly Digest[], bases: Bases, work: Work, onDone: (bytes: number) => void): Promise<void> {
+async function addData(want: readonly Digest[], bases: Bases, work: Work, onDone: (bytes: number, ofBases: number) => void): Promise<void> {
   const { get, known, queue } = work;
   let done = 0;
+  let ofBases = 0;
   for (const manifest of want) {
-    const elect = await electorFor(manifest, bases.get(manifest) ?? [], work);
-    const frames = createFrameBuilder(queue, createDeltaEncoder(get, elect));
+    const before = ofBases;
+    const elect = await electorFor(manifest, bases.get(manifest) ?? [], work, (bytes) => {
+      ofBases = before + bytes;
+      onDone(done, ofBases);
+    });
+    const frames = createFrameBuilder(queue, elect && createDeltaEncoder(get, elect));
     for await (const { digest, bytes, offset } of dataOf(unknownData(manifest, work), get)) {
       if (!known.add(digest)) continue;
       await frames.add({ digest, bytes, offset });
       done += bytes.length;
-      onDone(done);
+      onDone(done, ofBases);
     }
     await frames.flush();
   }
 }
 
 /** Reading the whole base pays only when something is to be coded against it. */
-async function electorFor(manifest: Digest, bases: readonly Digest[], work: Work): Promise<Elect> {
-  if (bases.length === 0 || !(await hasUnknownData(manifest, work))) return () => [];
+async function electorFor(
+  manifest: Digest,
+  bases: readonly Digest[],
+  work: Work,
+  onBytes: (bytes: number) => void,
+): Promise<Elect | undefined> {
+  if (bases.length === 0 || !(await hasUnknownData(manifest, work))) return undefined;
   const { store, get } = work;
-  const base = await mapBases(store, get, bases, () => undefined);
+  const base = await mapBases(store, get, bases, onBytes);
   const wanted = await readFileMap(get, manifest);
-  const counterpart =
-    wanted.files === 0 ? undefined : findCounterparts(wanted, await Promise.all(bases.map((one) => readFileMap(get, one))));
-  return electByVotes(base, counterpart);
+  if (wanted.files === 0) return electByVotes(base);
+  const maps: (FileMap | undefined)[] = [];
+  // A damaged base has no file map: its blocks and places still count.
+  for (const one of bases) maps.push(await readFileMap(get, one).catch(undefinedWhenBad));
+  return electByVotes(base, findCounterparts(wanted, maps));
 }
 
 async function hasUnknownData(manifest: Digest, work: Work): Promise<boolean> {

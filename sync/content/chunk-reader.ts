@@ -119,3 +119,9 @@ export async function readFrameAt(store: Store, location: Location): Promise<Fra
   }
   return parseFrame(octets);
 }
+
+/** For readers of a base: what is damaged or missing is done without, whoever read it has told of it. Throws on anything else. */
+export function undefinedWhenBad(error: unknown): undefined {
+  if (error instanceof AppError && (error.code === 'corrupt' || error.code === 'not_found')) return undefined;
+  throw error;
+}

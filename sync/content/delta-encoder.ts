@@ -2,18 +2,18 @@ import { crc32 } from 'node:zlib';
 import type { BaseMap } from '../../core/content/delta/base-map.ts';
 import { createVotes, type FindCounterpart } from '../../core/content/delta/votes.ts';
 import { encodeDeltaFrame, makeDictionaryRoom } from '../../core/content/delta-frame.ts';
+import { DELTA_LEVEL } from '../../core/content/encoder.ts';
 import { encodePackedFrame } from '../../core/content/frame.ts';
 import { BLOCK_BYTES, MAX_BASE_BYTES, MAX_FRAME_BASES } from '../../core/content/limits.ts';
-import { AppError } from '../../core/errors.ts';
 import type { Digest } from '../../core/ids.ts';
 import type { BasePages } from './base-images.ts';
-import type { ChunkReader } from './chunk-reader.ts';
+import { type ChunkReader, undefinedWhenBad } from './chunk-reader.ts';
 import type { EncodeChunks, PlacedChunk } from './frame-queue.ts';
 
 /** Which base chunks to code these chunks against; the same answer for the same chunks. */
 export type Elect = (chunks: readonly PlacedChunk[], raw: Buffer) => readonly Digest[] | Promise<readonly Digest[]>;
 
-/** Each compression with a dictionary takes some 80 MiB. */
+/** Each compression with a dictionary takes some 30 MiB. */
 const AT_ONCE = 2;
 /** A delta frame that is this many times smaller than its content needs no comparison with a plain one. */
 const CLEARLY_SMALLER = 8;
@@ -24,19 +24,12 @@ export function createDeltaEncoder(get: ChunkReader, elect: Elect): EncodeChunks
   return async (chunks, raw) => {
     const bases = await elect(chunks, raw);
     return withRoom(async (room) => {
-      const delta =
-        bases.length === 0 ? undefined : await encodeDeltaFrame({ chunks, raw, bases }, get, room).catch(undefinedWhenBaseIsBad);
+      const delta = bases.length === 0 ? undefined : await encodeDeltaFrame({ chunks, raw, bases }, get, room).catch(undefinedWhenBad);
       if (delta !== undefined && delta.length * CLEARLY_SMALLER < raw.length) return delta;
-      const plain = await encodePackedFrame(chunks, raw);
+      const plain = await encodePackedFrame(chunks, raw, DELTA_LEVEL);
       return delta !== undefined && delta.length < plain.length ? delta : plain;
     });
   };
-}
-
-/** Our copy of the base is damaged: the frame goes plain, and check tells of the damage. */
-function undefinedWhenBaseIsBad(error: unknown): undefined {
-  if (error instanceof AppError && (error.code === 'corrupt' || error.code === 'not_found')) return undefined;
-  throw error;
 }
 
 /** Lends rooms for dictionaries: who comes when all are lent waits for one. */

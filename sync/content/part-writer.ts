@@ -3,13 +3,13 @@ import { createReadStream } from 'node:fs';
 import { type FileHandle, open, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Encoder } from '../../core/content/encoder.ts';
-import { MAX_PART_BYTES } from '../../core/content/limits.ts';
+import { PART_BYTES } from '../../core/content/limits.ts';
 import type { ArchivePart } from '../../core/sync-protocol.ts';
 import { writeAll } from './durable.ts';
 import type { FrameSummary } from './frame-queue.ts';
 import { encodePartHeader, encodePartTrailer, PART_HEADER_BYTES, PART_TRAILER_BYTES } from './part-format.ts';
 
-/** Writes frames into parts of at most 256 MiB in one directory. */
+/** Writes frames into parts of at most 64 MiB in one directory. */
 export type PartWriter = {
   append(octets: Buffer, summary: FrameSummary): Promise<void>;
   /** Ends the last part. All parts, in order. */
@@ -43,7 +43,7 @@ export function createPartWriter(directory: string, encoder: Encoder): PartWrite
 
   return {
     async append(octets, { rawBytes }) {
-      if (part !== undefined && part.bytes + octets.length + PART_TRAILER_BYTES > MAX_PART_BYTES) await end();
+      if (part !== undefined && part.bytes + octets.length + PART_TRAILER_BYTES > PART_BYTES) await end();
       part ??= await beginPart(directory, parts.length);
       await writeAll(part.file, octets, part.bytes);
       part.bytes += octets.length;

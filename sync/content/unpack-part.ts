@@ -3,7 +3,7 @@ import { createFrameParser, type Frame } from '../../core/content/frame-reader.t
 import { MAX_PART_BYTES } from '../../core/content/limits.ts';
 import type { OnProgress } from '../../core/content-store.ts';
 import { AppError } from '../../core/errors.ts';
-import { type ChunkReader, createChunkReader } from './chunk-reader.ts';
+import { type ChunkReader, createChunkReader, undefinedWhenBad } from './chunk-reader.ts';
 import { PART_HEADER_BYTES, PART_TRAILER_BYTES, type PartHeader, parsePartHeader, parsePartTrailer } from './part-format.ts';
 import { confirmation, type Growing, openGrowing, openWhole } from './part-source.ts';
 import type { Store } from './store.ts';
@@ -65,19 +65,14 @@ type Bases = { readonly get: ChunkReader; readonly room: Buffer };
 async function storeFrame(frame: Frame, bases: Bases, session: WriteSession, counted: Counted): Promise<void> {
   counted.frames += 1;
   counted.rawBytes += frame.header.rawBytes;
-  const chunks = await decodeAnyFrame(frame.header, frame.payload, bases.get, bases.room).catch(undefinedWithoutBase);
+  const chunks = await decodeAnyFrame(frame.header, frame.payload, bases.get, bases.room).catch(undefinedWhenBad);
   if (chunks === undefined) {
+    // The run finds out what is still missing and asks for it in plain frames.
     counted.skippedFrames += 1;
     return;
   }
   await session.putFrame(frame, chunks);
   counted.chunks += chunks.length;
-}
-
-/** The run finds out what is still missing and asks for it in plain frames. */
-function undefinedWithoutBase(error: unknown): undefined {
-  if (error instanceof AppError && (error.code === 'not_found' || error.code === 'corrupt')) return undefined;
-  throw error;
 }
 
 async function* readPart(path: string, growing: Growing | undefined): AsyncGenerator<{ frame: Frame; header: PartHeader }> {
