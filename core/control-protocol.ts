@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { Inventory } from './agent-protocol.ts';
 import type { Json } from './canonical-json.ts';
+import { Endorsement, EnvelopeSchema, SignerRecord } from './sync-protocol.ts';
 
 /**
  * What servers tell each other besides content, over mutual TLS, always on a connection that the child opened:
@@ -142,6 +143,33 @@ export const ServerReport = z.looseObject({
 });
 export type ServerReport = z.infer<typeof ServerReport>;
 
+/** An image that its server offers to those above. */
+export const OfferReport = z.object({
+  id,
+  reference: z.string().max(128),
+  kind: z.enum(['disk', 'tree', 'engine']),
+  arch: z.enum(['amd64', 'arm64']),
+  sizeBytes: z.number().int().nonnegative(),
+  usedBytes: z.number().int().nonnegative(),
+  manifest: digest,
+  state: z.enum(['offered', 'approved', 'refused', 'published', 'failed']),
+  words: z.string().max(1024).nullable(),
+  createdAt: isoTime,
+});
+export type OfferReport = z.infer<typeof OfferReport>;
+
+/** The signed object of an offer, with what a reader needs to believe in it: relays add who they vouch for. */
+export const OfferedObject = z.object({
+  object: EnvelopeSchema,
+  signers: z.array(SignerRecord).max(64),
+  endorsements: z.array(Endorsement).max(64),
+});
+export type OfferedObject = z.infer<typeof OfferedObject>;
+
+/** Asks the offering server to open a tunnel upwards in which it serves the parts of one archive. The ticket is good for one connection. */
+export const TunnelQuery = z.object({ archive: z.string().regex(/^[0-9a-f]{64}$/), ticket: id });
+export type TunnelQuery = z.infer<typeof TunnelQuery>;
+
 /** An order made above for a machine here. The image was resolved where it was made. */
 export const OrderCommand = z.object({
   orderId: id,
@@ -180,6 +208,11 @@ export const COMMANDS = {
   'target.approve': z.object({ targetId: id, keyId: digest }),
   'order.create': OrderCommand,
   'order.stop': z.object({ orderId: id }),
+  'offer.decided': z.object({
+    imageId: id,
+    state: z.enum(['approved', 'refused', 'published', 'failed']),
+    words: z.string().max(1024).nullable(),
+  }),
   'setting.put': z.object({ key: z.string().max(64), value: z.string().max(64).nullable() }),
 } as const;
 export type CommandKind = keyof typeof COMMANDS;

@@ -6,6 +6,7 @@ import * as holdings from './0004-holdings.ts';
 import * as control from './0005-control.ts';
 import * as care from './0006-care.ts';
 import * as catalogueMarks from './0007-catalogue-marks.ts';
+import * as offers from './0008-offers.ts';
 
 export type Migration = { readonly name: string; readonly up: (db: Knex) => Promise<void> };
 
@@ -18,4 +19,5 @@ export const MIGRATIONS: readonly Migration[] = [
   { name: '0005-control', up: control.up },
   { name: '0006-care', up: care.up },
   { name: '0007-catalogue-marks', up: catalogueMarks.up },
+  { name: '0008-offers', up: offers.up },
 ];

@@ -7,6 +7,7 @@ import { runLongWork } from '../long-work.ts';
 import { details, formatBytes, table } from '../output.ts';
 import { wholeNumber } from '../parse.ts';
 import { printReport, type ReportView } from '../report.ts';
+import { registerOffers } from './image-offers.ts';
 import { registerVersions } from './image-versions.ts';
 
 type ImageView = {
@@ -76,6 +77,7 @@ export function register(program: Command, frame: Frame): void {
     .description('delete an image of this server, here and at its children; "store gc" frees the space')
     .option('--yes', 'do not ask')
     .action((reference: string, options: { yes?: boolean }) => remove(frame, reference, options.yes ?? false));
+  registerOffers(image, frame);
   registerVersions(image, frame);
 }
 

@@ -15,6 +15,7 @@ import type { Site } from '../site.ts';
 import { addWithin, groupWithin, removeWithin } from '../targets/manage.ts';
 import { noSuchTarget } from '../targets/see.ts';
 import { controlTopic, enqueue } from './dispatch.ts';
+import { noteDecision } from './offers/make.ts';
 import { putPolicy } from './policies.ts';
 
 /** Not the command's fault: it is tried again. */
@@ -112,6 +113,9 @@ async function perform(site: Site, trx: Knex.Transaction, command: Command): Pro
     }
     case 'order.stop':
       return [`target:${(await stopWithin(site, trx, parseBody('order.stop', body).orderId as Id, actor)).targetId}`];
+    case 'offer.decided':
+      await noteDecision(site, trx, parseBody('offer.decided', body), actor);
+      return [];
     case 'setting.put':
       await putPolicy(site, trx, parseBody('setting.put', body), { owner: command.origin as Id, actor });
       return [];

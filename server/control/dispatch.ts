@@ -29,20 +29,21 @@ export async function dispatch<Kind extends CommandKind>(
   also: (trx: Knex.Transaction) => Promise<void> = async () => undefined,
 ): Promise<void> {
   await inTransaction(site.db, async (trx) => {
-    const now = site.now();
-    const command = {
-      id: newId(now),
-      dest: to.id,
-      origin: site.self.id,
-      kind: order.kind,
-      body: order.body as Json,
-      actor: order.actor,
-      createdAt: now,
-    };
-    await enqueue(trx, to.via, command);
+    await dispatchWithin(site, trx, to, order);
     await also(trx);
   });
   site.wake.notify(controlTopic(to.via));
+}
+
+/** As `dispatch`, in the caller's transaction; the caller wakes `controlTopic(to.via)`. */
+export async function dispatchWithin<Kind extends CommandKind>(
+  site: Site,
+  trx: Knex.Transaction,
+  to: ServerBelow,
+  { kind, body, actor }: Order<Kind>,
+): Promise<void> {
+  const now = site.now();
+  await enqueue(trx, to.via, { id: newId(now), dest: to.id, origin: site.self.id, kind, body: body as Json, actor, createdAt: now });
 }
 
 /** Appends to a child's queue, in the caller's transaction. */

@@ -10,6 +10,7 @@ import { findTargetBy } from '../db/targets.ts';
 import { viewOrder } from '../orders/view.ts';
 import type { Site } from '../site.ts';
 import { viewTarget } from '../targets/view.ts';
+import { describeOffer } from './offers/make.ts';
 import { describeSelf } from './status.ts';
 
 type Items<Stream> = Extract<ReportBatch, { stream: Stream }>['items'];
@@ -71,6 +72,7 @@ async function describe(site: Site, trx: Knex, { kind, subject }: Change): Promi
     const target = await findTargetBy(trx, 'id', subject);
     return target === undefined ? null : fit(told(await viewTarget(here, target)), 'inventory');
   }
+  if (kind === 'offer') return (await describeOffer(trx, subject)) as unknown as Json;
   return null;
 }
 

@@ -1,14 +1,18 @@
+import type { Duplex } from 'node:stream';
 import { AppError } from '../../core/errors.ts';
 import type { Id } from '../../core/ids.ts';
 import { getServer } from '../db/servers.ts';
+import { TUNNEL_PROTOCOL } from '../replication/parent-client.ts';
 import type { Site } from '../site.ts';
-import { pinnedJson } from '../trust/pinned-request.ts';
+import { pinnedJson, pinnedUpgrade } from '../trust/pinned-request.ts';
 import { type PinnedAgent, pinnedAgent } from '../trust/pinned-tls.ts';
 
 /** Our kept connections to a parent, for reports and pulls. */
 export type ParentChannel = {
   post(path: string, body: unknown, signal: AbortSignal): Promise<unknown>;
   get(path: string, query: Readonly<Record<string, string>>, signal: AbortSignal): Promise<unknown>;
+  /** A connection that carries rsync's daemon protocol in tunnel frames; the caller owns the socket. */
+  upgrade(path: string, query: Readonly<Record<string, string>>): Promise<{ readonly socket: Duplex; readonly head: Buffer }>;
   close(): void;
 };
 
@@ -35,6 +39,11 @@ export function openChannel(site: Site, parentId: Id): ParentChannel {
   return {
     post: (path, json, signal) => ask(path, { json, signal }),
     get: (path, query, signal) => ask(`${path}?${new URLSearchParams(query)}`, { signal }),
+    upgrade: async (path, query) => {
+      opened ??= await openAgent(site, parentId);
+      const url = `${opened.url}/api/v1/control/${path}?${new URLSearchParams(query)}`;
+      return pinnedUpgrade(opened.agent, { url, protocol: TUNNEL_PROTOCOL, timeoutMs: TIMEOUT_MS });
+    },
     close: () => opened?.agent.destroy(),
   };
 }

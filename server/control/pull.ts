@@ -8,6 +8,7 @@ import { type LogLine, readLog } from '../read-log.ts';
 import type { Site } from '../site.ts';
 import { applyCommand } from './apply.ts';
 import { askBelow } from './ask.ts';
+import { addVouchers, answerArchive, answerObject, answerTunnel, passTunnel } from './offers/answer.ts';
 import type { ParentChannel } from './parent-channel.ts';
 import { serverName } from './servers-below.ts';
 
@@ -26,7 +27,7 @@ export async function pullOnce(site: Site, channel: ParentChannel, parentId: Id,
 
 /** Commands need not wait for it; an answer that does not get through is asked for again by whoever wants it. */
 async function answer(site: Site, channel: ParentChannel, request: ControlRequest, signal: AbortSignal): Promise<void> {
-  const made: Answer = { protocol: CONTROL_PROTOCOL, id: request.id, ...(await resultOf(site, request)) };
+  const made: Answer = { protocol: CONTROL_PROTOCOL, id: request.id, ...(await resultOf(site, channel, request)) };
   try {
     await channel.post('answers', made, signal);
   } catch (error) {
@@ -34,20 +35,27 @@ async function answer(site: Site, channel: ParentChannel, request: ControlReques
   }
 }
 
-async function resultOf(site: Site, request: ControlRequest): Promise<Pick<Answer, 'result' | 'error'>> {
+async function resultOf(site: Site, channel: ParentChannel, request: ControlRequest): Promise<Pick<Answer, 'result' | 'error'>> {
   try {
-    if (request.dest !== site.self.id) return { result: await passOn(site, request) };
+    if (request.dest !== site.self.id) return { result: await passOn(site, channel, request) };
     if (request.kind === 'logs') return { result: await ownLog(site, LogQuery.parse(request.query)) };
+    if (request.kind === 'offer.object') return { result: await answerObject(site, request.query) };
+    if (request.kind === 'offer.archive') return { result: await answerArchive(site, request.query) };
+    if (request.kind === 'offer.tunnel') return { result: await answerTunnel(site, channel, request.query) };
     throw new AppError('version_mismatch', `this server does not know the question "${request.kind}"`, { hint: 'upgrade it' });
   } catch (error) {
     return { error: describeError(error) };
   }
 }
 
-async function passOn(site: Site, { dest, kind, query }: ControlRequest): Promise<Json> {
-  const via = await reachOf(site.db, dest as Id);
+async function passOn(site: Site, channel: ParentChannel, { dest, kind, query }: ControlRequest): Promise<Json> {
+  const id = dest as Id;
+  const via = await reachOf(site.db, id);
   if (!via) throw new AppError('not_found', `server ${dest} is not known to server ${site.self.name}`);
-  return askBelow(site, { id: dest as Id, via, name: await serverName(site.db, dest as Id) }, { kind, query });
+  const below = { id, via, name: await serverName(site.db, id) };
+  if (kind === 'offer.tunnel') return passTunnel(site, channel, below, query);
+  const answer = await askBelow(site, below, { kind, query });
+  return kind === 'offer.object' ? addVouchers(site, answer) : answer;
 }
 
 /** An answer is a request's body: at most 1 MiB, so the oldest lines stay out when they are too many. */

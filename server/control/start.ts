@@ -3,6 +3,7 @@ import type { Id } from '../../core/ids.ts';
 import { listServers } from '../db/servers.ts';
 import { activateWaiting } from '../orders/accept.ts';
 import type { Site } from '../site.ts';
+import { APPROVALS, fetchApproved } from './offers/decide.ts';
 import { openChannel, type ParentChannel } from './parent-channel.ts';
 import { pullOnce } from './pull.ts';
 import { freshReportState, reportOnce } from './report.ts';
@@ -11,6 +12,8 @@ import { watchSelf } from './status.ts';
 /** The topic that tells that a parent was joined. */
 export const PARENTS = 'parents';
 const LOOK_AGAIN_MS = 3_000;
+/** How soon what could not be fetched is tried again. */
+const APPROVALS_AGAIN_MS = 15_000;
 const FIRST_PAUSE_MS = 500;
 /** An order made just after an outage is there within this time; 500 branches that come back spread over it. */
 const LONGEST_PAUSE_MS = 4_000;
@@ -45,7 +48,7 @@ export function startControl(site: Site): { readonly close: () => Promise<void> 
       await woken;
     }
   };
-  const running = Promise.all([watch(), watchSelf(site, signal), watchWaiting(site, signal)]);
+  const running = Promise.all([watch(), watchSelf(site, signal), watchWaiting(site, signal), watchApprovals(site, signal)]);
   return {
     close: async () => {
       stopping.abort();
@@ -81,6 +84,14 @@ async function watchWaiting(site: Site, signal: AbortSignal): Promise<void> {
     await activateWaiting(site);
     await woken;
     await site.wake.wait('breath', BREATH_MS, signal);
+  });
+}
+
+async function watchApprovals(site: Site, signal: AbortSignal): Promise<void> {
+  await keepTrying(site, { what: 'images that were approved', signal }, async () => {
+    const woken = site.wake.wait(APPROVALS, APPROVALS_AGAIN_MS, signal);
+    await fetchApproved(site, signal);
+    await woken;
   });
 }
 

@@ -38,7 +38,12 @@ export async function serveTunnel(site: Site, { archive, socket, head, childId, 
   }
 }
 
-type Served = Pick<ServedTunnel, 'archive' | 'socket' | 'head'> & { readonly lane: TunnelLane };
+/** As `serveTunnel`, towards a server above that takes what we offer: no child's cap or share counts there. */
+export function serveUpwards(site: Site, served: Pick<ServedTunnel, 'archive' | 'socket' | 'head'>): Promise<void> {
+  return serveLane(site, served);
+}
+
+type Served = Pick<ServedTunnel, 'archive' | 'socket' | 'head'> & { readonly lane?: TunnelLane };
 
 async function serveLane(site: Site, { archive, socket, head, lane }: Served): Promise<void> {
   const directory = await mkdtemp(join(await tunnelRoot(site), OURS));
@@ -50,7 +55,8 @@ async function serveLane(site: Site, { archive, socket, head, lane }: Served): P
       (error: Error) => error.message,
     );
     try {
-      await runTunnel({ link: socket, head, input: daemon.output, output: daemon.input, pace: lane.pace, onCap: lane.setCap });
+      const paced = lane === undefined ? {} : { pace: lane.pace, onCap: lane.setCap };
+      await runTunnel({ link: socket, head, input: daemon.output, output: daemon.input, ...paced });
     } finally {
       daemon.kill();
       const words = await ended;

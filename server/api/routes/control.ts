@@ -1,10 +1,14 @@
 import { z } from 'zod';
 import { Answer, Pulled, ReportAnswer, Reports } from '../../../core/control-protocol.ts';
+import { AppError } from '../../../core/errors.ts';
 import type { Id } from '../../../core/ids.ts';
 import { takeAnswer } from '../../control/ask.ts';
+import { isTicketOf, redeemTicket } from '../../control/offers/tickets.ts';
 import { answerPull } from '../../control/pulled.ts';
 import { checkProtocol, receiveReports } from '../../control/receive.ts';
+import { TUNNEL_PROTOCOL } from '../../replication/parent-client.ts';
 import { type Route, type RouteContext, route } from '../route.ts';
+import type { UpgradeRoute } from '../upgrade.ts';
 
 /** What children tell us and ask of us as their parent (core/control-protocol.ts). */
 export const CONTROL_ROUTES: readonly Route[] = [
@@ -44,6 +48,22 @@ export const CONTROL_ROUTES: readonly Route[] = [
     },
   }),
 ];
+
+/** A connection that a child was asked to open: its content flows upwards in it, and this server is the one that fetches. */
+export const OFFER_UPGRADE: UpgradeRoute = {
+  path: '/api/v1/control/tunnel',
+  protocol: TUNNEL_PROTOCOL,
+  action: 'control.pull',
+  check: async (context) => {
+    if (isTicketOf(context.site, callerOf(context), context.query['ticket'] ?? '')) return;
+    throw new AppError('not_found', 'nobody waits for this connection');
+  },
+  handle: async (context, socket, head) => {
+    const closed = new Promise<void>((resolve) => socket.once('close', () => resolve()));
+    if (!redeemTicket(context.site, callerOf(context), context.query['ticket'] ?? '', { link: socket, head })) socket.destroy();
+    await closed;
+  },
+};
 
 function callerOf({ identity }: RouteContext): Id {
   if (identity.kind !== 'server') throw new Error('authorise let somebody else than a server in');

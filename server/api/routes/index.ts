@@ -4,7 +4,7 @@ import type { UpgradeRoute } from '../upgrade.ts';
 import { AGENT_ROUTES } from './agent.ts';
 import { ARCHIVE_ROUTES } from './archives.ts';
 import { BOOT_ROUTES } from './boot.ts';
-import { CONTROL_ROUTES } from './control.ts';
+import { CONTROL_ROUTES, OFFER_UPGRADE } from './control.ts';
 import { DOCUMENT_ROUTES } from './documents.ts';
 import { EGRESS_ROUTES } from './egress.ts';
 import { ENGINE_ROUTES } from './engine.ts';
@@ -15,6 +15,7 @@ import { HOLDING_ROUTES } from './holdings.ts';
 import { IMAGE_ROUTES, STORE_ROUTES } from './images.ts';
 import { LINK_ROUTES } from './links.ts';
 import { LOG_ROUTES } from './logs.ts';
+import { OFFER_ROUTES } from './offers.ts';
 import { openApiRoute } from './openapi.ts';
 import { OPERATION_ROUTES } from './operations.ts';
 import { ORDER_ROUTES } from './orders.ts';
@@ -49,6 +50,7 @@ export function allRoutes(metrics: Metrics): readonly Route[] {
     ...LINK_ROUTES,
     ...EGRESS_ROUTES,
     ...CONTROL_ROUTES,
+    ...OFFER_ROUTES,
     ...SCOPE_ROUTES,
     ...SOURCE_ROUTES,
     ...HOLDING_ROUTES,
@@ -58,4 +60,4 @@ export function allRoutes(metrics: Metrics): readonly Route[] {
 }
 
 /** Every protocol that a client may switch to. */
-export const UPGRADES: readonly UpgradeRoute[] = [TUNNEL_UPGRADE];
+export const UPGRADES: readonly UpgradeRoute[] = [TUNNEL_UPGRADE, OFFER_UPGRADE];
