@@ -188,7 +188,7 @@ test('more than 4 MiB of base chunks is refused before all of it was read', asyn
     return base.bytes;
   };
   await assert.rejects(decodeAnyFrame(header, payload, getBase), { code: 'bad_data' });
-  assert.equal(asked, 17);
+  assert.ok(asked <= 20, `${asked} were asked for`);
 });
 
 test('a plain frame needs no base', async () => {
