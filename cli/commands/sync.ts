@@ -132,6 +132,10 @@ function printRun(frame: Frame, view: RunView): void {
   frame.print(view as unknown as Json, () => runText(view));
 }
 
+function sourcesText({ sources }: RunView): string {
+  return sources.map(({ name, bytesRsync }) => `${formatBytes(bytesRsync)} from ${name}`).join(', ');
+}
+
 function runText(view: RunView): string {
   const { progress, error } = view;
   const eta = progress?.etaSeconds === null || progress === null ? '' : `, about ${progress.etaSeconds} s left`;
@@ -140,6 +144,7 @@ function runText(view: RunView): string {
     ['state', progress === null ? view.state : `${view.state}, ${progress.percent} %${eta}`],
     ['trigger', view.trigger],
     ['received', `${formatBytes(view.bytesReceived)}, ${formatBytes(view.bytesRsync)} of it by rsync`],
+    ...(view.sources.length > 1 ? ([['by rsync', sourcesText(view)]] as const) : []),
     ['sent', `${formatBytes(view.bytesSent)} in ${view.requests} requests`],
     ['started', view.startedAt],
     ['ended', view.endedAt],

@@ -39,7 +39,9 @@ export async function listServersBehind(db: Knex): Promise<ServerBelow[]> {
 
 /** The server below us of that name or id. Errors: `not_found`, `ambiguous`. */
 export async function findServerBelow(db: Knex, reference: string): Promise<ServerBelow> {
-  const known = (await findServerByName(db, reference)) ?? (await getServer(db, reference as Id));
+  const enrolled = (await findServerByName(db, reference)) ?? (await getServer(db, reference as Id));
+  // Who takes only content from us asks us for nothing else: it is reached, if at all, through its own parent.
+  const known = enrolled?.isContentOnly ? undefined : enrolled;
   if (known?.relation === 'child' && known.state === 'active') return { id: known.id, name: known.name, via: known.id };
   if (known !== undefined) {
     throw new AppError('wrong_state', `server ${known.name} is ${known.relation === 'child' ? 'revoked' : 'not below this one'}`, {

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { newId } from '../../core/ids.ts';
 import type { Image } from '../../core/image.ts';
 import type { Scope } from '../../core/scope.ts';
 import { listEvents } from '../../server/db/events.ts';
@@ -18,7 +19,7 @@ import { resolveImage, resolveVisibleImage } from '../../server/images/reference
 import { releaseImage } from '../../server/images/release.ts';
 import { onlyLink, runOnce } from '../../server/replication.ts';
 import type { Site } from '../../server/site.ts';
-import { makeDisk, makePair } from '../helpers/replication-sites.ts';
+import { makeDisk, makePair, reopenSite } from '../helpers/replication-sites.ts';
 import { runJson } from '../helpers/run-cli.ts';
 import { temporaryDirectory } from '../helpers/temp-directory.ts';
 
@@ -28,7 +29,11 @@ let made = 0;
 before(async () => {
   pair = await makePair(root);
 });
-after(() => pair.close());
+after(async () => {
+  await pair.branch.close();
+  await pair.serving.close();
+  await pair.hq.close();
+});
 
 const actor = 'test';
 const run = (): Promise<Run> => runOnce(pair.branch, { trigger: 'command' });
@@ -137,6 +142,43 @@ test('a tombstone hides a pinned image and leaves its content until the pin ends
   assert.deepEqual((await pair.branch.store.verifyImage(image.manifest)).damages, []);
   await unpinImage(pair.branch, 'sign', actor);
   assert.ok(!(await listKeptManifests(pair.branch.db)).includes(image.manifest));
+});
+
+test('a tombstone hides an image that an active order deploys here, and its content stays until the order ends', async () => {
+  const image = await publish('fleet');
+  await run();
+  const order = { id: newId(), target: newId() };
+  await pair.branch.db('orders').insert({
+    ...{ id: order.id, job_id: newId(), target_id: order.target, image_id: image.id, image_reference: 'fleet@1' },
+    ...{
+      manifest: image.manifest,
+      state: 'installing',
+      revision: 1,
+      origin: pair.branch.self.id,
+      nonce: 'n',
+      created_at: 1,
+      updated_at: 1,
+    },
+  });
+  await pair.branch.db('active_orders').insert({ target_id: order.target, order_id: order.id });
+  await deleteImage(pair.hq, 'fleet@1', actor);
+  await run();
+  await assert.rejects(resolveVisibleImage(pair.branch.db, 'fleet'), { code: 'not_found' });
+  await pair.branch.store.gc({ roots: await listKeptManifests(pair.branch.db), graceMs: 0, dryRun: false });
+  assert.deepEqual((await pair.branch.store.verifyImage(image.manifest)).damages, []);
+  await pair.branch.db('active_orders').where({ order_id: order.id }).delete();
+  assert.ok(!(await listKeptManifests(pair.branch.db)).includes(image.manifest));
+});
+
+test('a pin and a rollback are there after a restart', async () => {
+  await publish('desk');
+  await run();
+  await rollbackImage(pair.branch, 'desk', actor);
+  await pair.branch.close();
+  pair = { ...pair, branch: await reopenSite(root, 'branch') };
+  assert.deepEqual([await defaultOf('desk'), await defaultOf('press')], ['1', '1']);
+  await unpinImage(pair.branch, 'desk', actor);
+  assert.equal(await defaultOf('desk'), '2');
 });
 
 test('a version with a time is held and verified before it, becomes the default at it, once, also after the server was down', async () => {

@@ -2,18 +2,21 @@ import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { listEvents } from '../../server/db/events.ts';
 import { listImages } from '../../server/db/images.ts';
 import { updateLinkAfterParent } from '../../server/db/links.ts';
 import { getObject } from '../../server/db/objects.ts';
 import { listRuns, type Run } from '../../server/db/runs.ts';
 import { getServer, setChildRing, updateServer } from '../../server/db/servers.ts';
+import { importImage } from '../../server/images/import.ts';
+import { resolveImage } from '../../server/images/reference.ts';
 import { LINKS } from '../../server/replication/follow-parent.ts';
 import { onlyLink, requestRun } from '../../server/replication.ts';
 import { type Serving, startServe } from '../../server/serve.ts';
 import type { Site } from '../../server/site.ts';
 import { type PacingProxy, startPacingProxy } from '../helpers/pacing-proxy.ts';
 import { enrolAt, importDisk, makeDisk, makeSite } from '../helpers/replication-sites.ts';
-import { runJson } from '../helpers/run-cli.ts';
+import { runCli, runJson } from '../helpers/run-cli.ts';
 import { temporaryDirectory } from '../helpers/temp-directory.ts';
 
 /** hq → relay → branch, all three serving; the line between hq and relay can be made slow. */
@@ -133,6 +136,44 @@ test('sync status tells of every image beside the link and the run', async () =>
       ['debian@1', true],
     ],
   );
+});
+
+test('the command line chooses versions, asks before a scope gives content up, and says whose an image is', async () => {
+  const at = (site: Site, ...args: string[]) => runCli([...args, '--data', site.dataDir]);
+  const code = async (...args: Parameters<typeof at>) => (await at(...args)).code;
+  assert.equal(await code(branch, 'image', 'pin', 'debian@1'), 0);
+  assert.equal(await code(branch, 'image', 'rollback', 'debian'), 65);
+  assert.match((await at(branch, 'sync', 'status')).stdout, /debian@1 +published +active \(pinned\)/);
+  assert.equal(await code(branch, 'image', 'unpin', 'debian'), 0);
+  assert.equal(await code(branch, 'image', 'activate', 'debian'), 64);
+  assert.equal(await code(branch, 'image', 'activate', 'debian@1', '--at', 'tomorrow'), 64);
+  assert.equal(await code(branch, 'image', 'release', 'debian@1', '--all'), 77);
+  const asked = await at(branch, 'sync', 'scope', 'set', '--names', 'deb*');
+  assert.deepEqual([asked.code, /slow@1/.test(asked.stderr)], [64, true]);
+  assert.equal(await code(branch, 'sync', 'scope', 'set', '--names', 'deb*', '--yes'), 0);
+  assert.match((await at(branch, 'image', 'list')).stdout, /slow +1 +disk +amd64 +known/);
+  assert.equal(await code(branch, 'sync', 'scope', 'clear'), 0);
+  await runHere(branch);
+  assert.ok(await holds(branch, 'slow'));
+  assert.equal(await code(hq, 'server', 'ring', 'relay', '7'), 0);
+  assert.equal(await code(relay, 'server', 'ring', 'hq', '7'), 64);
+  assert.match((await at(branch, 'server', 'source')).stdout, /no further sources/);
+});
+
+test('a running server shows a version by itself when its time has come', async () => {
+  const activateAt = new Date(Date.now() + 1_500).toISOString();
+  const path = join(root, 'disk.raw');
+  const next = await importImage(hq, { path, name: 'debian', activateAt, actor: 'test' });
+  assert.equal((await resolveImage(hq.db, 'debian')).version, '1');
+  const shown = async () => (await listEvents(hq.db, { subject: next.id })).find(({ kind }) => kind === 'image.activated');
+  let told = await shown();
+  while (told === undefined) {
+    const changed = hq.wake.wait('events', 5_000);
+    told = await shown();
+    if (told === undefined) await changed;
+  }
+  assert.ok(told.at >= Date.parse(activateAt));
+  assert.equal((await resolveImage(hq.db, 'debian')).version, '2');
 });
 
 test('a child is told its ring, its own or that of its parent', async () => {

@@ -32,6 +32,8 @@ const Server = z.object({
   fingerprint: z.string().nullable(),
   createdAt: z.iso.datetime(),
   seenAt: z.iso.datetime().nullable(),
+  /** Takes content from here and is no child ("server source add" there). */
+  contentOnly: z.boolean(),
   /** Of a child: its own ring. */
   ring: z.number().int().nullable(),
   /** For a server behind a child of ours: the name of that child. */
@@ -57,6 +59,7 @@ export function viewServer(server: KnownServer): ServerView {
     fingerprint: caPin,
     createdAt: isoTime(createdAt),
     seenAt: seenAt === null ? null : isoTime(seenAt),
+    contentOnly: server.isContentOnly ?? false,
     ring: server.ring ?? null,
     ...{ via: null, status: null, reportedAt: null, waiting: 0 },
   };
@@ -89,6 +92,7 @@ async function viewBehind(site: Site, { id, name, via }: ServerBelow): Promise<S
     fingerprint: null,
     createdAt: time,
     seenAt: time,
+    contentOnly: false,
     ring: null,
   } as const;
   return { ...known, ...viewStatus(status), via: await serverName(site.db, via), waiting: 0 };
