@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
+import { once } from 'node:events';
 import { copyFile, mkdir, readdir, readFile, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
 import { encodeArchiveIndex, parseArchiveHeader, parseArchiveIndex } from '../../core/archive-file.ts';
 import type { Toc } from '../../core/toc.ts';
 import type { CreatedArchive } from '../../server/archives/create.ts';
@@ -20,7 +22,7 @@ import { revokeServer } from '../../server/servers.ts';
 import type { Site } from '../../server/site.ts';
 import { parsePlan } from '../../sync/replicate/plan.ts';
 import { enrolAt, importDisk, makeDisk, makePair, makeSite, reopenSite } from '../helpers/replication-sites.ts';
-import { runJson } from '../helpers/run-cli.ts';
+import { CLEAN_ENV, runJson } from '../helpers/run-cli.ts';
 import { temporaryDirectory } from '../helpers/temp-directory.ts';
 
 const root = await temporaryDirectory('archive-file');
@@ -288,4 +290,32 @@ test('an image that a branch made is carried home in a file, and reaches other b
   assert.deepEqual([done.state, done.error, (await states(pair.branch)).get('captured@1')], ['done', null, 'published']);
   await revokeServer(pair.hq, 'seed', 'test');
   assert.equal((await archive('hq', 'load', at('home.rad'))).code, 77);
+});
+
+test('a loading that was killed in the middle is done by loading again', async () => {
+  await publish('omega', pair.hq, 6 * MB);
+  assert.equal((await archive('hq', 'create', '--want', 'omega', '--out', at('omega.rad'))).code, 0);
+  const late = await makeSite(root, 'late');
+  await enrolAt(pair.hq, late, pair.serving.httpsUrl);
+  await late.close();
+  const incoming = join(at('late'), 'store', 'incoming');
+  const isUnpacking = async () => (await readdir(incoming).catch(() => [])).length > 0;
+  const main = fileURLToPath(new URL('../../cli/main.ts', import.meta.url));
+  const child = spawn(process.execPath, ['--no-warnings', main, '--data', at('late'), 'archive', 'load', at('omega.rad')], {
+    env: CLEAN_ENV,
+  });
+  const ended = once(child, 'exit');
+  while (child.exitCode === null && !(await isUnpacking())) await new Promise((resolve) => setTimeout(resolve, 1));
+  child.kill('SIGKILL');
+  const [code, signal] = await ended;
+  assert.deepEqual([code, signal], [null, 'SIGKILL'], 'it was killed before it ended');
+  const again = await archive<LoadedArchive>('late', 'load', at('omega.rad'));
+  assert.deepEqual([again.code, again.document.held, again.document.incomplete], [0, true, []]);
+  const site = await reopenSite(root, 'late');
+  try {
+    assert.equal((await states(site)).get('omega@1'), 'published');
+    assert.deepEqual([(await site.store.check()).damages, await readdir(incoming)], [[], []]);
+  } finally {
+    await site.close();
+  }
 });
