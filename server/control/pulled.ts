@@ -10,7 +10,7 @@ import { controlTopic } from './dispatch.ts';
 /** Below the time-outs of proxies and of the child's own request. */
 const LONG_POLL_MS = 25_000;
 /** How often the queue is looked at although nobody called: another process may have written it. */
-const LOOK_AGAIN_MS = 3_000;
+const LOOK_AGAIN_MS = 10_000;
 const MOST_COMMANDS = 100;
 
 /**
