@@ -67,7 +67,8 @@ async function debtOf(trx: Site['db'], link: Link): Promise<Debt> {
   const { owed } = link;
   if (last === undefined || last.endedAt === null) return { owed, restUntil: null };
   if (last.error?.code === 'window_closed' && owed?.why === 'running') return { owed: null, restUntil: null };
-  if (last.error?.code !== 'disabled' || !last.inWindow || link.paused !== null) return { owed, restUntil: null };
+  const isParents = last.error?.code === 'disabled' && last.inWindow && link.paused === null && (owed === null || owed.why === 'parent');
+  if (!isParents) return { owed, restUntil: null };
   return { owed: owed ?? { since: last.startedAt, why: 'parent' }, restUntil: last.endedAt + REST_MS };
 }
 

@@ -77,29 +77,41 @@ async function measure(proxies: readonly PacingProxy[], ms: number): Promise<num
   return proxies.map(({ bytes }, n) => ((bytes.down - (before[n] ?? 0)) * 8) / seconds);
 }
 
-function within(value: number | undefined, wanted: number, words: string): void {
-  assert.ok(value !== undefined && Math.abs(value - wanted) <= 0.1 * wanted, `${words}: ${value} bit/s instead of ${wanted}`);
+/**
+ * These links carry what they should, within a tenth, over three seconds. On a busy machine a window may bring less than the
+ * cap allows, and the next one tells; more than the cap is wrong at once.
+ */
+async function carry(proxies: readonly PacingProxy[], wanted: readonly number[], words: string): Promise<void> {
+  for (let windows = 1; ; windows += 1) {
+    const rates = await measure(proxies, 3000);
+    const sum = (values: readonly number[]) => values.reduce((all, value) => all + value, 0);
+    const isRight = wanted.every((rate, n) => Math.abs((rates[n] ?? 0) - rate) <= 0.1 * rate);
+    const figures = `${words}: ${rates.map(Math.round)} bit/s instead of ${wanted}`;
+    assert.ok(sum(rates) <= 1.1 * sum(wanted), figures);
+    if (isRight) return;
+    assert.ok(windows < 3, figures);
+  }
 }
 
 test('a link’s cap is kept within a tenth on the wire, and another one holds within seconds: set by hand, or by the clock of the office', async () => {
   const { site, proxy } = child(0);
-  await publish(14 * MB);
+  await publish(16 * MB);
   await setSchedule(site, await onlyLink(site), { schedule: null, timezone: 'UTC' });
   const link = await setCaps(site, await onlyLink(site), { bps: 8 * MB, office: null });
   const running = run(site);
   await arrived(proxy, MB / 4);
-  within((await measure([proxy], 3000))[0], 8 * MB, 'the cap that the tunnel was opened with');
+  await carry([proxy], [8 * MB], 'the cap that the tunnel was opened with');
   const opensAt = Math.ceil(Date.now() / 3_600_000 + 1) * 3_600_000;
   const clock = (ms: number) => new Date(ms).toISOString().slice(11, 16);
   const hours = `sun-sat ${clock(opensAt)}-${clock(opensAt + 3_600_000)}`;
   await setCaps(site, link, { bps: 16 * MB, office: { hours, bps: 4 * MB } });
   await sleep(300);
-  within((await measure([proxy], 3000))[0], 16 * MB, 'the cap that was set meanwhile');
+  await carry([proxy], [16 * MB], 'the cap that was set meanwhile');
   // The office opens in a second.
   aheadMs = opensAt - 1000 - Date.now();
   site.wake.notify('schedules');
   await sleep(1500);
-  within((await measure([proxy], 3000))[0], 4 * MB, 'the cap inside office hours');
+  await carry([proxy], [4 * MB], 'the cap inside office hours');
   await setCaps(site, link, { bps: null, office: null });
   assert.equal((await running).state, 'done');
 });
@@ -107,20 +119,17 @@ test('a link’s cap is kept within a tenth on the wire, and another one holds w
 test('children share the total by priority, and one that is done leaves its share to the other', async () => {
   await setEgress(hq, 16 * MB, 'test');
   await setPriority(hq, 'berlin', { priority: 30, actor: 'test' });
-  await publish(10 * MB);
+  await publish(12 * MB);
   const proxies = children.map(({ proxy }) => proxy);
   const [before0, before1] = proxies.map(({ bytes }) => bytes.down);
   const first = run(child(0).site);
   const second = run(child(1).site);
   await arrived(child(0).proxy, (before0 ?? 0) + MB / 2);
   await arrived(child(1).proxy, (before1 ?? 0) + MB / 8);
-  const [berlin, hamburg] = await measure(proxies, 3000);
-  within((berlin ?? 0) + (hamburg ?? 0), 16 * MB, 'both together');
-  within(berlin, 12 * MB, 'priority 30');
-  within(hamburg, 4 * MB, 'priority 10');
+  await carry(proxies, [12 * MB, 4 * MB], 'priorities 30 and 10');
   assert.equal((await first).state, 'done');
   await sleep(200);
-  within((await measure([child(1).proxy], 3000))[0], 16 * MB, 'alone');
+  await carry([child(1).proxy], [16 * MB], 'alone');
   await setEgress(hq, null, 'test');
   assert.equal((await second).state, 'done');
 });

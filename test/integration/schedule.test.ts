@@ -156,7 +156,7 @@ test('a pause ends the run under way within seconds, keeps what came, and holds 
   proxy.setBytesPerSecond(4 * MB);
   const replication = startReplication(branch);
   try {
-    const id = await requestRun(branch, { trigger: 'command' });
+    const id = await requestRun(branch, { trigger: 'schedule', inWindow: true });
     await midTransfer(2 * MB);
     const pausedAt = performance.now();
     await pauseLink(branch, await link(), 'operator:anna');
