@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
+import { connectLocal } from '../cli/client.ts';
 import type { Digest } from '../core/ids.ts';
 import { listImages } from '../server/db/images.ts';
 import { getServer, updateServer } from '../server/db/servers.ts';
@@ -40,6 +41,10 @@ type Branch = { readonly site: Site; readonly proxy: PacingProxy };
 type Sample = { readonly at: number; readonly bytes: readonly number[] };
 
 const SAMPLE_MS = 100;
+/** Until all are under way the total is so much smaller: whoever starts first is not to be done before the last one starts. */
+const SLOW_START = 8;
+/** After that, until the rates are looked at. */
+const SETTLE_MS = 500;
 /** Each starts three processes here, which on one machine must not all start in the same moment. */
 const APART_MS = 200;
 /** Handshake and catalogue are behind who has this much: it is fetching. */
@@ -56,7 +61,7 @@ export async function benchBranches({ count, bytes, capBps }: { count: number; b
       branches.push(await makeBranch(root, { name: `branch-${n}`, token, port: master.httpsPort }));
     const cpuBefore = await cpuSeconds(master);
     const startedAt = performance.now();
-    const samples = await replicate(branches);
+    const samples = await replicate(branches, () => raiseTotal(join(root, 'hq'), capBps));
     const wallSeconds = (performance.now() - startedAt) / 1000;
     const published = (await Promise.all(branches.map(({ site }) => holds(site, manifest)))).filter(Boolean).length;
     return { count, published, capBps, ...judge(samples), wallSeconds, masterCpuSeconds: (await cpuSeconds(master)) - cpuBefore };
@@ -75,7 +80,7 @@ async function prepareMaster(root: string, { count, bytes, capBps }: { count: nu
   try {
     await makeDisk(join(root, 'disk.raw'), bytes);
     const { manifest } = await importDisk(hq, join(root, 'disk.raw'));
-    await setEgress(hq, capBps, 'bench');
+    await setEgress(hq, capBps / SLOW_START, 'bench');
     const tokens: string[] = [];
     for (let n = 0; n < count; n += 1) tokens.push((await issueEnrolToken(hq)).token);
     return { tokens, manifest };
@@ -95,35 +100,42 @@ async function makeBranch(root: string, { name, token, port }: { name: string; t
   return { site, proxy };
 }
 
-/** Lets them run, one soon after the other; gives what each had received, again and again, until the first one has ended. */
-async function replicate(branches: readonly Branch[]): Promise<readonly Sample[]> {
+/**
+ * Lets them run, one soon after the other and slowly until the last one is under way (`onAllUnderWay`); gives what each
+ * had received, again and again, from then until the first one has ended.
+ */
+async function replicate(branches: readonly Branch[], onAllUnderWay: () => Promise<void>): Promise<readonly Sample[]> {
   const samples: Sample[] = [];
   let hasOneEnded = false;
-  const sample = () => {
-    if (!hasOneEnded) samples.push({ at: performance.now(), bytes: branches.map(({ proxy }) => proxy.bytes.down) });
-  };
-  const timer = setInterval(sample, SAMPLE_MS);
   const runs = branches.map(async ({ site }, n) => {
     await sleep(n * APART_MS);
     const run = await runOnce(site, { trigger: 'command' });
     hasOneEnded = true;
     if (run.state !== 'done') throw new Error(`a run ended ${run.state}: ${run.error?.message}`);
   });
-  try {
-    await Promise.all(runs);
-  } finally {
-    clearInterval(timer);
-    await Promise.allSettled(runs);
-  }
+  const watch = async () => {
+    while (!hasOneEnded && branches.some(({ proxy }) => proxy.bytes.down < UNDER_WAY_BYTES)) await sleep(SAMPLE_MS);
+    await onAllUnderWay();
+    await sleep(SETTLE_MS);
+    for (; !hasOneEnded; await sleep(SAMPLE_MS)) {
+      samples.push({ at: performance.now(), bytes: branches.map(({ proxy }) => proxy.bytes.down) });
+    }
+  };
+  await Promise.all([watch(), ...runs]).finally(() => Promise.allSettled(runs));
   return samples;
 }
 
-/** Between the moment at which the last branch was under way and the one at which the first had ended (the last sample but its slack). */
+/** As `server egress set` does: transfers under way obey at once. */
+async function raiseTotal(dataDir: string, bps: number): Promise<void> {
+  await (await connectLocal(dataDir)).put('/api/v1/egress', { mbit: bps / 1e6 });
+}
+
 function judge(samples: readonly Sample[]): Pick<BranchesBench, 'egressBps' | 'unfairness' | 'windowSeconds'> {
-  const first = samples.find(({ bytes }) => bytes.every((received) => received >= UNDER_WAY_BYTES));
+  const [first] = samples;
   const last = samples.at(-1);
-  if (first === undefined || last === undefined || first === last)
+  if (first === undefined || last === undefined || first === last) {
     throw new Error('they were never all under way at once: give --mb more or --mbit less');
+  }
   const seconds = (last.at - first.at) / 1000;
   const received = last.bytes.map((bytes, n) => bytes - (first.bytes[n] ?? 0));
   const total = received.reduce((sum, bytes) => sum + bytes, 0);
