@@ -127,8 +127,10 @@ async function measureNothing(based: Place, mbits: number): Promise<void> {
     await withBranch(based, async (pid) => {
       // The first one opens the connection that is kept.
       await syncRun(based);
+      const { bytesReceived, bytesSent } = await syncRun(based);
       const figures = await measureRun(based, [hq.pid, pid], mbits);
-      await note({ method: OURS, on: 'nothing', mbits, ...figures });
+      // The run's own octets (TLS and all): the line also carries the control connection, which never sleeps.
+      await note({ method: OURS, on: 'nothing', mbits, ...figures, downBytes: bytesReceived, upBytes: bytesSent });
     });
     await wan.setRate(mbits);
     // No server at the branch: memory and processor time there are those of the command, which nobody watches.

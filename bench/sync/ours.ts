@@ -24,6 +24,7 @@ export type RunResult = {
   readonly endedAt: string;
   readonly bytesRsync: number;
   readonly bytesReceived: number;
+  readonly bytesSent: number;
   readonly requests: number;
   readonly error: { readonly message: string } | null;
 };
