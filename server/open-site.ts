@@ -43,7 +43,7 @@ export async function openSite(options: OpenSiteOptions): Promise<Site> {
     opened.push(() => db.destroy());
     const keys = await openKeys(dataDir, serverId);
     const self = await readSelf(db, serverId);
-    const store = await openContentStore(join(dataDir, 'store'));
+    const store = await openContentStore(join(dataDir, 'store'), { cacheBytes: config.archiveCacheBytes });
     opened.push(() => store.close());
     return { dataDir, config, self, db, store, keys, log, wake: new Wake(), now, close };
   } catch (error) {

@@ -19,6 +19,7 @@ const NUMBERS: ReadonlySet<string> = new Set([
   'httpsPort',
   'tftpPort',
   'storeReserveBytes',
+  'archiveCacheBytes',
   'callHomeSeconds',
   'storeQuotaBytes',
   'scrubRateMbPerSecond',

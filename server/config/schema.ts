@@ -46,6 +46,8 @@ export const ConfigSchema = z.strictObject({
   logLevel: z.enum(['error', 'warn', 'info', 'debug']).default('info'),
   /** Free bytes that replication and imports leave on the store's file system. */
   storeReserveBytes: z.number().int().min(0).default(1_073_741_824),
+  /** What archives built for children may take together before the ones not used longest go. */
+  archiveCacheBytes: z.number().int().min(0).default(34_359_738_368),
   /** A server that gives less than `slowPercent` of what it gave before for `slowSeconds` is slow: content comes from the next source, if there is one. */
   slowPercent: z.number().min(0).max(100).default(10),
   slowSeconds: z.number().min(1).max(3600).default(30),

@@ -19,7 +19,7 @@ export type Unpacked = {
 type Counted = { -readonly [Name in keyof Unpacked]: Unpacked[Name] } & { frames: number };
 
 /** Decoded frames of ours kept while delta frames are read: neighbours build on the same base chunks. */
-const BASE_FRAMES = 64;
+const BASE_FRAMES = 48;
 
 /**
  * Takes one part of an archive into the store: see ContentStore.unpackPart. Errors: `bad_data` for a file that is no

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { open } from 'node:fs/promises';
+import { open, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { noise, writeMbr } from '../../core/content/make-disk.ts';
@@ -36,5 +36,29 @@ test('a disk of 6 GiB is imported and exported in less than 300 MB of memory, it
   for (const index of [0, 50, 99]) {
     const piece = (file: string): string => run('cmp', ['-n', String(4 * MIB), '-i', String(MIB + index * 60 * MIB), file, out]);
     assert.equal(piece(path), '');
+  }
+});
+
+test('an update is coded and unpacked in less than 300 MB of memory on either side', async (t) => {
+  const directory = await temporaryDirectory(t);
+  const [first, second] = [join(directory, 'first.img'), join(directory, 'second.img')];
+  const disk = Buffer.alloc(64 * MIB);
+  writeMbr(disk, [{ type: 0x83, start: 2048, sectors: disk.length / 512 - 2048 }]);
+  const piece = noise(7, MIB);
+  for (let at = MIB; at < disk.length; at += MIB) {
+    for (let block = 0; block < MIB; block += 4096) piece.writeUInt32LE(at + block, block);
+    piece.copy(disk, at);
+  }
+  await writeFile(first, disk);
+  for (let at = MIB; at < disk.length; at += 50_000) disk.writeUInt32LE(at, at + 100);
+  await writeFile(second, disk);
+  for (const side of ['master', 'branch']) {
+    const child = [process.execPath, join(import.meta.dirname, 'delta-memory-child.ts'), side, directory, first, second];
+    // As `waystation` starts its Node.
+    const text = run('env', ['MALLOC_MMAP_THRESHOLD_=262144', 'MALLOC_ARENA_MAX=2', ...child]);
+    const { maxRssBytes = 0, skipped } = JSON.parse(text) as { maxRssBytes?: number; skipped: number };
+    t.diagnostic(`${side}: ${Math.round(maxRssBytes / 1e6)} MB of memory`);
+    assert.equal(skipped, 0);
+    assert.ok(maxRssBytes > 0 && maxRssBytes < 300_000_000, `${side}: ${maxRssBytes} bytes of memory`);
   }
 });
