@@ -12,14 +12,20 @@ import type { Store } from './store.ts';
 const MOST_BASES = 2;
 const MOST_BASE_BYTES = 32 * 1024 ** 3;
 
-/** The receiver's images that share most with the wanted one, best first; of images that share nothing only the first in order. */
-export async function chooseBases(store: Store, get: ChunkReader, have: readonly Digest[], wanted: Digest): Promise<readonly Digest[]> {
-  if (have.length <= 1) return have;
-  const sketch = await sketchOf(store, get, wanted);
-  const ranked: { manifest: Digest; shared: number }[] = [];
-  for (const manifest of have) ranked.push({ manifest, shared: likeness(sketch, await sketchOf(store, get, manifest)) });
-  ranked.sort((a, b) => b.shared - a.shared || (a.manifest < b.manifest ? -1 : 1));
-  return ranked.filter(({ shared }, rank) => rank === 0 || (rank < MOST_BASES && shared > 0)).map(({ manifest }) => manifest);
+/** Gives the receiver's images that share most with a wanted one, best first; of images that share nothing only the first in order. */
+export type ChooseBases = (wanted: Digest) => Promise<readonly Digest[]>;
+
+/** Each image is looked through once, however many are wanted. */
+export function createBaseChooser(store: Store, get: ChunkReader, have: readonly Digest[]): ChooseBases {
+  const sketches: { readonly manifest: Digest; readonly sketch: Sketch }[] = [];
+  return async (wanted) => {
+    if (have.length <= 1) return have;
+    for (const manifest of have.slice(sketches.length)) sketches.push({ manifest, sketch: await sketchOf(store, get, manifest) });
+    const sketch = await sketchOf(store, get, wanted);
+    const ranked = sketches.map((one) => ({ manifest: one.manifest, shared: likeness(sketch, one.sketch) }));
+    ranked.sort((a, b) => b.shared - a.shared || (a.manifest < b.manifest ? -1 : 1));
+    return ranked.filter(({ shared }, rank) => rank === 0 || (rank < MOST_BASES && shared > 0)).map(({ manifest }) => manifest);
+  };
 }
 
 /** The data of an image as far as its pages are here. */

@@ -5,7 +5,7 @@ import type { OnProgress } from '../../core/content-store.ts';
 import { AppError } from '../../core/errors.ts';
 import type { Digest } from '../../core/ids.ts';
 import type { ArchivePart } from '../../core/sync-protocol.ts';
-import { chooseBases, listBasePages, mapBases } from './base-images.ts';
+import { createBaseChooser, listBasePages, mapBases } from './base-images.ts';
 import { type ChunkReader, createChunkReader, notHere, undefinedWhenBad } from './chunk-reader.ts';
 import { createDeltaEncoder, type Elect, electByVotes, electPages } from './delta-encoder.ts';
 import { createDigestSet, type DigestSet } from './digest-set.ts';
@@ -70,7 +70,8 @@ type Bases = ReadonlyMap<Digest, readonly Digest[]>;
 async function chooseAllBases(store: Store, get: ChunkReader, { have, want, encoder }: Request): Promise<Bases> {
   const bases = new Map<Digest, readonly Digest[]>();
   if (encoder.delta === undefined) return bases;
-  for (const manifest of want) bases.set(manifest, await chooseBases(store, get, have, manifest));
+  const choose = createBaseChooser(store, get, have);
+  for (const manifest of want) bases.set(manifest, await choose(manifest));
   return bases;
 }
 

@@ -68,7 +68,7 @@ export function electPages(pages: BasePages, get: ChunkReader): Elect {
   return async (chunks) => {
     const places = chunks.map(({ offset }) => offset);
     const [from, to] = [Math.min(...places), Math.max(...places)];
-    const begin = Math.max(0, ...pages.map(({ offset }) => offset).filter((offset) => offset <= from));
+    const begin = pages.reduce((last, { offset }) => (offset <= from ? Math.max(last, offset) : last), 0);
     const elected = new Set<Digest>();
     let bytes = 0;
     for (const { digest, offset } of pages) {
