@@ -124,6 +124,15 @@ test('who holds nothing of the base leaves all delta frames out and keeps the re
   assert.equal(await unpackAll(branch, delta), made.filter((encoding) => encoding === 'zstd-base').length);
 });
 
+test('of several images that the receiver has, the likest is built on', async (t) => {
+  const { directory, store, one, two } = await versions(t);
+  const others: Digest[] = [];
+  for (const seed of [5, 6]) others.push(await importOctets(store, directory, gptDisk(20, seed)));
+  const alone = await store.buildArchive({ have: [one], want: [two], encodings });
+  const among = await store.buildArchive({ have: [...others, one], want: [two], encodings });
+  assert.ok(sizeOf(among) < sizeOf(alone) + 2000, `${sizeOf(among)} octets, ${sizeOf(alone)} with the right base alone`);
+});
+
 async function damageMiddle(packs: string): Promise<void> {
   for (const name of await readdir(packs)) {
     const file = await open(join(packs, name), 'r+');
