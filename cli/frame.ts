@@ -50,7 +50,7 @@ export type Frame = {
   /** The command's one result: `value` under --json, else `human` (nothing when it is empty). */
   print(value: Json, human?: string | (() => string)): void;
   /** For a result that is printed and yet no success (a mismatch, a partial run): the exit code is this code's. */
-  setOutcome(code: ErrorCode): void;
+  setOutcome(outcome: ErrorCode | number): void;
   /** A line for people that is not the result; on stderr, silent under --json. */
   say(line: string): void;
   /** A bar on a terminal's stderr, nothing elsewhere. */
@@ -67,7 +67,7 @@ type Globals = { data?: string; url?: string; json?: boolean; tokenFile?: string
 
 export const DEFAULT_DATA_DIR = '/var/lib/waystation';
 
-export function createFrame(program: Command, world: World, setOutcome: (code: ErrorCode) => void): Frame {
+export function createFrame(program: Command, world: World, setOutcome: (outcome: ErrorCode | number) => void): Frame {
   const globals = (): Globals => program.opts<Globals>();
   const { env, stdout, stderr } = world;
   const frame: Frame = {

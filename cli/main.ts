@@ -30,7 +30,7 @@ export type CommandModule = { readonly register: (program: Command, frame: Frame
 const EXIT_HELP = `
 Exit codes:
   0 done    1 failed    64 usage    65 bad data    66 not found    69 not running or not reachable
-  75 temporary: busy, port or directory in use, disk full    77 denied    78 configuration`;
+  75 temporary: busy, port or directory in use, disk full    76 another version    77 denied    78 configuration    83 paused`;
 
 /**
  * Runs one command line (without program name) and gives its exit code. Nothing is thrown; the failure's one line,
@@ -49,8 +49,8 @@ export async function runCommand(argv: readonly string[], overrides: Partial<Wor
   const program = createProgram(world);
   let exitCode = 0;
   try {
-    const frame = createFrame(program, world, (code) => {
-      exitCode = EXIT_CODES[code];
+    const frame = createFrame(program, world, (outcome) => {
+      exitCode = typeof outcome === 'number' ? outcome : EXIT_CODES[outcome];
     });
     await registerCommands(program, frame, argv);
     await program.parseAsync([...argv], { from: 'user' });

@@ -18,15 +18,14 @@ export const EXIT_CODES = {
   not_found: 66,
   unreachable: 69,
   not_running: 69,
-  version_mismatch: 69,
   busy: 75,
   port_in_use: 75,
   directory_in_use: 75,
   disk_full: 75,
   run_in_progress: 75,
   waiting: 75,
-  disabled: 75,
   window_closed: 75,
+  version_mismatch: 76,
   denied: 77,
   token_wrong: 77,
   token_expired: 77,
@@ -38,9 +37,18 @@ export const EXIT_CODES = {
   unreadable_secret: 78,
   missing_program: 78,
   unknown_data_source: 78,
+  disabled: 83,
 } as const;
 
 export type ErrorCode = keyof typeof EXIT_CODES;
+
+/** What a replication run can fail of in ways that must be told apart by scripts: above sysexits' range, else as everywhere. */
+const RUN_EXIT_CODES: { readonly [Code in ErrorCode]?: number } = { not_permitted: 79, bad_signature: 80, mismatch: 81, expired: 82 };
+
+/** The exit code of a command whose replication run ended with this error. */
+export function runExitCode(code: ErrorCode): number {
+  return RUN_EXIT_CODES[code] ?? EXIT_CODES[code];
+}
 
 /**
  * A failure the operator can act on: a stable code, a message (what we were doing, the value),

@@ -51,7 +51,8 @@ async function workUntil(site: Site, signal: AbortSignal): Promise<void> {
     try {
       for (const link of await listLinks(site.db)) {
         // A run that is owed may follow the one that has ended.
-        if (!signal.aborted && (await executeUnfinishedRun(site, link.id, signal)) !== undefined) site.wake.notify(SCHEDULES);
+        if (!signal.aborted && (await executeUnfinishedRun(site, link.id, signal, { waitsForSpace: true })) !== undefined)
+          site.wake.notify(SCHEDULES);
       }
     } catch (error) {
       // The run stays unfinished and is taken up again: at the next look, or by the next process.

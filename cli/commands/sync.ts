@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import type { Json } from '../../core/canonical-json.ts';
-import type { ErrorCode } from '../../core/errors.ts';
+import { type ErrorCode, runExitCode } from '../../core/errors.ts';
 import { isRunEnded, type RunState } from '../../core/run.ts';
 import type { RunView } from '../../server/replication/view.ts';
 import type { Site } from '../../server/site.ts';
@@ -13,8 +13,9 @@ import { linkText, onlyLink, registerLink } from './sync-link.ts';
 import { registerScope } from './sync-scope.ts';
 
 const EXITS = `
-Exit codes: 0 done, also with nothing new, 1 failed or partial, 66 no parent, 69 parent unreachable or (all but run) no
-server up, 75 a run is in progress, the link is paused, the window is shut or the disk is full, 77 refused by the parent, 78 rsync is missing`;
+Exit codes: 0 done, also with nothing new, 1 failed or partial, 66 no parent, 69 parent unreachable or (all but run) no server up,
+75 a run is in progress, the window is shut or the disk is full, 76 the parent speaks another version, 77 authentication refused,
+78 rsync is missing, 79 not permitted, 80 a signature is wrong, 81 a hash is wrong or the catalogue went back, 82 expired, 83 paused`;
 
 export function register(program: Command, frame: Frame): void {
   const sync = program.command('sync').description('replication from the parent').addHelpText('after', EXITS);
@@ -77,7 +78,8 @@ async function follow(frame: Frame, client: Client, started: RunView): Promise<R
   const bar = frame.progress('replication');
   let seen = started;
   try {
-    while (!isRunEnded(seen.state as RunState) && !frame.signal.aborted) {
+    // A run with an error that has not ended waits, for space: longer than a person would.
+    while (!isRunEnded(seen.state as RunState) && seen.error === null && !frame.signal.aborted) {
       if (seen.progress !== null) bar.update(seen.progress);
       seen = await client.get<RunView>(`/api/v1/runs/${encodeURIComponent(seen.id)}?follow=true`);
     }
@@ -90,12 +92,12 @@ async function follow(frame: Frame, client: Client, started: RunView): Promise<R
 async function finish(frame: Frame, ended: RunView): Promise<void> {
   printRun(frame, ended);
   const code = outcomeOf(ended);
-  if (code !== undefined) frame.setOutcome(code);
+  if (code !== undefined) frame.setOutcome(runExitCode(code));
 }
 
 /** A failed run ends the command with the exit code of what went wrong. */
 function outcomeOf({ state, error }: RunView): ErrorCode | undefined {
-  if (state === 'failed') return error?.code ?? 'failed';
+  if (state === 'failed' || (error !== null && !isRunEnded(state as RunState))) return error?.code ?? 'failed';
   return state === 'partial' ? 'partial' : undefined;
 }
 
@@ -136,12 +138,16 @@ function sourcesText({ sources }: RunView): string {
   return sources.map(({ name, bytesRsync }) => `${formatBytes(bytesRsync)} from ${name}`).join(', ');
 }
 
+function stateText({ state, error }: RunView): string {
+  return error === null || isRunEnded(state as RunState) ? state : `${state}, waiting: it goes on by itself when the server is up`;
+}
+
 function runText(view: RunView): string {
   const { progress, error } = view;
   const eta = progress?.etaSeconds === null || progress === null ? '' : `, about ${progress.etaSeconds} s left`;
   return details([
     ['run', view.id],
-    ['state', progress === null ? view.state : `${view.state}, ${progress.percent} %${eta}`],
+    ['state', progress === null ? stateText(view) : `${view.state}, ${progress.percent} %${eta}`],
     ['trigger', view.trigger],
     ['received', `${formatBytes(view.bytesReceived)}, ${formatBytes(view.bytesRsync)} of it by rsync`],
     ...(view.sources.length > 1 ? ([['by rsync', sourcesText(view)]] as const) : []),

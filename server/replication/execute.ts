@@ -2,6 +2,7 @@ import { mkdir, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import { AppError } from '../../core/errors.ts';
 import type { Id } from '../../core/ids.ts';
+import { isRunEnded } from '../../core/run.ts';
 import { diskFull } from '../../sync/replicate/free-space.ts';
 import { EMPTY_PLAN, parsePlan } from '../../sync/replicate/plan.ts';
 import type { RunTools } from '../../sync/replicate/ports.ts';
@@ -22,6 +23,9 @@ import { openParent } from './parent-client.ts';
 import { openRecords } from './records.ts';
 
 const LEASE_MS = 60_000;
+/** How soon, and how seldom at last, a run looks whether there is room again. */
+const SPACE_WAIT_MS = 2_000;
+const LONGEST_SPACE_WAIT_MS = 60_000;
 
 /** How patient a run is with a parent that does not answer: a person waits seconds, the night minutes. */
 const PATIENCE = { command: 4, other: 8 } as const;
@@ -32,10 +36,17 @@ const WAIT_MS = { command: 120_000, other: 1_800_000 } as const;
  * Takes the unfinished run of a link and works on it until it ends, under the link's lease. Undefined when there is
  * none. Our own lease of a process that died is taken over at once: DIR/lock says that it is dead.
  *
+ * A full disk is no end: with `waitsForSpace` it goes on when there is room, else the run stays unfinished with its words.
+ *
  * Throws `run_in_progress` when another process works on the link, and what aborting `signal` gives (the run stays
  * unfinished then, for the next one).
  */
-export async function executeUnfinishedRun(site: Site, linkId: Id, signal: AbortSignal): Promise<Run | undefined> {
+export async function executeUnfinishedRun(
+  site: Site,
+  linkId: Id,
+  signal: AbortSignal,
+  { waitsForSpace = false }: { waitsForSpace?: boolean } = {},
+): Promise<Run | undefined> {
   const link = await getLink(site.db, linkId);
   if (link === undefined) return undefined;
   const lease = await acquireLease(site.db, { name: `link:${link.id}`, holder: site.self.id, ttlMs: LEASE_MS, now: site.now() });
@@ -43,7 +54,7 @@ export async function executeUnfinishedRun(site: Site, linkId: Id, signal: Abort
   try {
     const run = await adoptRun(site.db, link.id, lease.fencing);
     if (run === undefined) return undefined;
-    await underLease(site, { lease, signal }, (held) => untilStopped(site, { run, link, signal: held }));
+    await underLease(site, { lease, signal }, (held) => untilStopped(site, { run, link, signal: held, waitsForSpace }));
     const ended = await getRun(site.db, run.id);
     if (ended !== undefined) await rememberLacking(site, ended);
     return ended;
@@ -79,17 +90,19 @@ async function underLease(
   }
 }
 
+type Work = { readonly run: Run; readonly link: Link; readonly signal: AbortSignal; readonly waitsForSpace: boolean };
+
 /** Works on the run until it ends, its window closes or the link is paused. */
-async function untilStopped(site: Site, { run, link, signal }: { run: Run; link: Link; signal: AbortSignal }): Promise<void> {
+async function untilStopped(site: Site, { run, link, signal, waitsForSpace }: Work): Promise<void> {
   const stops = await watchStops(site, run);
   try {
-    await work(site, { run, link, signal: AbortSignal.any([signal, stops.signal]) });
+    await work(site, { run, link, signal: AbortSignal.any([signal, stops.signal]), waitsForSpace });
   } finally {
     await stops.close();
   }
 }
 
-async function work(site: Site, { run, link, signal }: { run: Run; link: Link; signal: AbortSignal }): Promise<void> {
+async function work(site: Site, { run, link, signal, waitsForSpace }: Work): Promise<void> {
   const log = site.log.child({ runId: run.id });
   log.info('replication run', { state: run.state, trigger: run.trigger, fencing: run.fencing });
   const known = await getServer(site.db, link.parentId);
@@ -116,6 +129,10 @@ async function work(site: Site, { run, link, signal }: { run: Run; link: Link; s
     onRsyncBytes: givers.count,
     monotonicMs: () => performance.now(),
     sleep: (ms) => sleep(ms, signal),
+    waitForSpace: async (failures) => {
+      if (waitsForSpace) await sleep(Math.min(LONGEST_SPACE_WAIT_MS, SPACE_WAIT_MS * 2 ** (failures - 1)), signal);
+      return waitsForSpace;
+    },
     signal,
     patience: run.trigger === 'command' ? PATIENCE.command : PATIENCE.other,
   };
@@ -125,7 +142,7 @@ async function work(site: Site, { run, link, signal }: { run: Run; link: Link; s
   try {
     const state = await executeRun(tools, plan === undefined ? start : { state: run.state, plan });
     isSound = state === 'done';
-    log.info('replication run ended', { state, ...traffic() });
+    log.info(isRunEnded(state) ? 'replication run ended' : 'replication run stays unfinished', { state, ...traffic() });
   } finally {
     await givers.keepRates();
     givers.close(isSound);

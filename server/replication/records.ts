@@ -29,6 +29,7 @@ export function openRecords(
   const { run, link } = given;
   let state: RunState = run.state;
   let plan: RunChange['plan'] = parsePlan(run.plan);
+  let waitsFor = run.error?.code ?? null;
   const counters = () => {
     const { bytesReceived, bytesSent, bytesRsync, requests } = given.traffic();
     return {
@@ -41,6 +42,15 @@ export function openRecords(
   };
   const write = (db: Parameters<typeof updateRun>[0], patch: RunPatch) =>
     updateRun(db, { id: run.id, state, fencing: run.fencing }, { ...counters(), ...patch });
+
+  /** Once when a run begins to wait, and once when it goes on: not each time it looks. */
+  const noteWaiting = async (error: Run['error']) => {
+    waitsFor = error?.code ?? null;
+    const kind = error === null ? 'run.resumed' : 'run.waiting';
+    const data = { link: link.id, state, ...(error === null ? {} : { error: { ...error } }) };
+    site.log.warn(error === null ? 'replication goes on' : 'replication waits', { runId: run.id, ...data });
+    await appendEvent(site.db, { origin: site.self.id, at: site.now(), actor: 'system', subject: run.id, kind, data });
+  };
 
   const end = async (next: RunState, patch: RunPatch, catalogue?: VerifiedCatalogue) => {
     const at = site.now();
@@ -87,7 +97,9 @@ export function openRecords(
         const catalogue = change.state === 'done' ? (change.plan?.catalogue ?? undefined) : undefined;
         return end(change.state, patch, catalogue);
       }
-      await write(site.db, patch);
+      const isOver = waitsFor !== null && change.state !== undefined;
+      await write(site.db, isOver ? { ...patch, error: null } : patch);
+      if (isOver || (patch.error && patch.error.code !== waitsFor)) await noteWaiting(isOver ? null : (patch.error ?? null));
       state = change.state ?? state;
       site.wake.notify('runs');
     },

@@ -16,7 +16,7 @@ export async function requireRoom(tools: Pick<RunTools, 'freeBytes' | 'reserveBy
 
 export function diskFull(path: string, why: string, cause?: unknown): AppError {
   return new AppError('disk_full', `replication ${why} on the file system of ${path}`, {
-    hint: 'make room (waystation store gc, image delete) and run again: what has arrived is kept',
+    hint: 'make room (waystation store gc, image delete): what has arrived is kept, and a running server goes on by itself',
     cause,
   });
 }

@@ -66,6 +66,7 @@ export type RunChange = {
   readonly epoch?: number;
   readonly bytesNeeded?: number;
   readonly progress?: Progress | null;
+  /** Of a run that goes on: what it waits for (a full disk). */
   readonly error?: AppError;
 };
 
@@ -89,6 +90,8 @@ export type RunTools = {
   readonly onRsyncBytes: (bytes: number) => void;
   readonly monotonicMs: () => number;
   readonly sleep: (ms: number) => Promise<void>;
+  /** Waits a while for space after the n-th failure in a row; false: nobody waits here, the run stays unfinished. */
+  readonly waitForSpace: (failures: number) => Promise<boolean>;
   readonly signal: AbortSignal;
   /** How often an unreachable parent is tried before the run gives up. */
   readonly patience: number;

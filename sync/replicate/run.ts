@@ -36,7 +36,7 @@ const WORK: { readonly [State in RunState]?: Work } = {
 
 /**
  * Takes a run from the state it is in to an end, writing every step down before the next begins. Resolves with the
- * end state; work that failed is an end state too, with its words in the records, and so is work that was stopped by
+ * end state, or with the state in which it waits for space (`tools.waitForSpace`); work that failed is an end state too, with its words in the records, and so is work that was stopped by
  * aborting the signal with `window_closed` or `disabled` as the reason. Rejects when the signal aborts for another reason, or the records
  * themselves cannot be written (`run_in_progress`: somebody else has taken the run over).
  */
@@ -45,6 +45,7 @@ export async function executeRun(given: RunTools, from: { readonly state: RunSta
   const tools = followPlan(given, (saved) => {
     plan = saved;
   });
+  let fulls = 0;
   while (!isRunEnded(state)) {
     try {
       // What is complete is published, window or not; only the end of the process comes first.
@@ -56,9 +57,15 @@ export async function executeRun(given: RunTools, from: { readonly state: RunSta
       plan = outcome.plan;
       state = move(state, outcome.event);
       await tools.records.save({ state, plan });
+      fulls = 0;
     } catch (error) {
       const stop = state === 'publish' ? undefined : stopOf(tools.signal);
       if ((tools.signal.aborted && stop === undefined) || isLost(error)) throw error;
+      if (stop === undefined && isFull(error)) {
+        await tools.records.save({ error, progress: null });
+        if (!(await tools.waitForSpace(++fulls))) return state;
+        continue;
+      }
       state = move(state, stop !== undefined || isStop(error) ? 'stop' : endOf(state, plan));
       await tools.records.save({ state, error: stop ?? asAppError(error), progress: null });
     }
@@ -103,6 +110,11 @@ async function publishPlan({ records }: RunTools, plan: RunPlan): Promise<RunSta
   const why = new AppError(code, `${message}; what was wanted before came from another server`, hint === undefined ? {} : { hint });
   await records.publishWithoutParent?.(plan.catalogue, why);
   return move('publish', 'give-up');
+}
+
+/** No end: what has arrived is kept, and the state is entered again when there may be room. */
+function isFull(error: unknown): error is AppError {
+  return error instanceof AppError && error.code === 'disk_full';
 }
 
 function catalogueOf(plan: RunPlan) {

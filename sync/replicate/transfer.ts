@@ -1,7 +1,10 @@
+import { stat } from 'node:fs/promises';
+import { join } from 'node:path';
 import { AppError } from '../../core/errors.ts';
 import { progressOf } from '../../core/progress.ts';
 import type { ArchivePart } from '../../core/sync-protocol.ts';
 import { fetchPart, type PartWish } from './fetch-part.ts';
+import { requireRoom } from './free-space.ts';
 import { type LockedPart, lockPart, removeOtherParts } from './incoming.ts';
 import { partsLeft, type RunPlan, sumBytes } from './plan.ts';
 import type { RunTools } from './ports.ts';
@@ -22,6 +25,7 @@ export async function transferParts(tools: RunTools, from: RunPlan): Promise<Out
     tools.incoming,
     partsLeft(from).map((part) => part.name),
   );
+  await requireRoomForRest(tools, from);
   const land = async (part: ArchivePart, locked: LockedPart, { fetched, before }: { fetched: Promise<void>; before: Promise<void> }) => {
     try {
       await unpackMeanwhile(tools, { path: locked.path, sizeBytes: part.sizeBytes, fetched, before });
@@ -56,6 +60,13 @@ export async function transferParts(tools: RunTools, from: RunPlan): Promise<Out
     throw error;
   }
   return { event: 'landed', plan };
+}
+
+/** Before anything is asked of the parent: a run that waits for space would else send something again each time it looks. */
+async function requireRoomForRest(tools: RunTools, plan: RunPlan): Promise<void> {
+  const left = partsLeft(plan);
+  const held = await Promise.all(left.map(({ name }) => stat(join(tools.incoming, name, name)).catch(() => undefined)));
+  await requireRoom(tools, Math.max(0, sumBytes(left) - held.reduce((sum, found) => sum + (found?.size ?? 0), 0)));
 }
 
 type Meanwhile = {

@@ -68,7 +68,7 @@ test('a paused branch refuses to run with 75, says who paused it, and goes on wh
   const paused = await link('pause');
   assert.deepEqual([paused.paused?.by, paused.nextRunAt], ['local-admin', null]);
   const refused = await json<{ error: { code: string; message: string } }>('branch', 'sync', 'run', '--wait');
-  assert.deepEqual([refused.code, refused.document.error.code], [75, 'disabled']);
+  assert.deepEqual([refused.code, refused.document.error.code], [83, 'disabled']);
   assert.match(refused.document.error.message, /paused by local-admin since 20/);
   assert.equal((await link('resume')).paused, null);
 });

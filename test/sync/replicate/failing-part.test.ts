@@ -31,6 +31,8 @@ async function toolsWithStore(t: TestContext): Promise<RunTools> {
       relatedManifests: async () => [],
       publish: async () => undefined,
     },
+    freeBytes: async () => Number.MAX_SAFE_INTEGER,
+    reserveBytes: 0,
     monotonicMs: () => performance.now(),
     signal: new AbortController().signal,
   };
