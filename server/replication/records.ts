@@ -48,7 +48,8 @@ export function openRecords(
     waitsFor = error?.code ?? null;
     const kind = error === null ? 'run.resumed' : 'run.waiting';
     const data = { link: link.id, state, ...(error === null ? {} : { error: { ...error } }) };
-    site.log.warn(error === null ? 'replication goes on' : 'replication waits', { runId: run.id, ...data });
+    const words = error === null ? {} : { code: error.code, words: error.message };
+    site.log.warn(error === null ? 'replication goes on' : 'replication waits', { runId: run.id, ...words });
     await appendEvent(site.db, { origin: site.self.id, at: site.now(), actor: 'system', subject: run.id, kind, data });
   };
 
@@ -68,6 +69,7 @@ export function openRecords(
       });
     });
     state = next;
+    if (patch.error) site.log.warn('replication failed', { runId: run.id, code: patch.error.code, words: patch.error.message });
     site.wake.notify('runs');
     site.wake.notify(IMAGES);
     site.wake.notify(CATALOGUE);

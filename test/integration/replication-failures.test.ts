@@ -213,7 +213,10 @@ if (process.getuid?.() === 0) {
       execFileSync('mount', ['-o', 'remount,size=100m', small]);
       const done = await run(child);
       assert.deepEqual([done.state, done.error], ['done', null]);
-      assert.ok(done.bytesRsync < done.bytesNeeded * 1.02 + 1_048_576, `${done.bytesRsync} bytes for ${done.bytesNeeded}: what had come came again`);
+      assert.ok(
+        done.bytesRsync < done.bytesNeeded * 1.02 + 1_048_576,
+        `${done.bytesRsync} bytes for ${done.bytesNeeded}: what had come came again`,
+      );
       assert.deepEqual((await child.store.check()).damages, []);
     } finally {
       await child.close();
