@@ -65,6 +65,7 @@ export async function transferParts(tools: RunTools, from: RunPlan): Promise<Out
 /** Before anything is asked of the parent: a run that waits for space would else send something again each time it looks. */
 async function requireRoomForRest(tools: RunTools, plan: RunPlan): Promise<void> {
   const left = partsLeft(plan);
+  // Nothing of it is here yet.
   const held = await Promise.all(left.map(({ name }) => stat(join(tools.incoming, name, name)).catch(() => undefined)));
   await requireRoom(tools, Math.max(0, sumBytes(left) - held.reduce((sum, found) => sum + (found?.size ?? 0), 0)));
 }
