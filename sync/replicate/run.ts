@@ -13,10 +13,10 @@ import { checkComplete } from './verify.ts';
 /** What a state's work led to: the event, and the plan as it stands then. */
 export type Outcome = { readonly event: RunEvent; readonly plan: RunPlan };
 
-type Work = (tools: RunTools, plan: RunPlan) => Promise<Outcome>;
+export type Work = (tools: RunTools, plan: RunPlan) => Promise<Outcome>;
 
 /** What is done in each state that is not an end (core/run.ts tells the story). Each may be repeated from its beginning. */
-const WORK: { readonly [State in RunState]?: Work } = {
+export const WORK: { readonly [State in RunState]?: Work } = {
   'waiting-parent': async (tools, plan) => {
     try {
       await retryUnreachable(tools, () => tools.catalogue.reach());
@@ -38,9 +38,13 @@ const WORK: { readonly [State in RunState]?: Work } = {
  * Takes a run from the state it is in to an end, writing every step down before the next begins. Resolves with the
  * end state, or with the state in which it waits for space (`tools.waitForSpace`); work that failed is an end state too, with its words in the records, and so is work that was stopped by
  * aborting the signal with `window_closed` or `disabled` as the reason. Rejects when the signal aborts for another reason, or the records
- * themselves cannot be written (`run_in_progress`: somebody else has taken the run over).
+ * themselves cannot be written (`run_in_progress`: somebody else has taken the run over). `works` is for a simulated network.
  */
-export async function executeRun(given: RunTools, from: { readonly state: RunState; readonly plan: RunPlan }): Promise<RunState> {
+export async function executeRun(
+  given: RunTools,
+  from: { readonly state: RunState; readonly plan: RunPlan },
+  works = WORK,
+): Promise<RunState> {
   let { state, plan } = from;
   const tools = followPlan(given, (saved) => {
     plan = saved;
@@ -53,7 +57,7 @@ export async function executeRun(given: RunTools, from: { readonly state: RunSta
       if (state === 'publish') {
         return await publishPlan(tools, plan);
       }
-      const outcome = await workOf(state)(tools, plan);
+      const outcome = await workOf(works, state)(tools, plan);
       plan = outcome.plan;
       state = move(state, outcome.event);
       await tools.records.save({ state, plan });
@@ -73,8 +77,8 @@ export async function executeRun(given: RunTools, from: { readonly state: RunSta
   return state;
 }
 
-function workOf(state: RunState): Work {
-  const work = WORK[state];
+function workOf(works: typeof WORK, state: RunState): Work {
+  const work = works[state];
   if (work === undefined) throw new Error(`a run has no work in state ${state}`);
   return work;
 }
