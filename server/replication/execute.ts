@@ -17,7 +17,7 @@ import { withForecast } from '../schedule/progress.ts';
 import { watchStops } from '../schedule/stops.ts';
 import type { Site } from '../site.ts';
 import { openGivers } from './content-givers.ts';
-import { keptParts } from './kept-parts.ts';
+import { keptWork } from './kept-work.ts';
 import { rememberLacking } from './lacking.ts';
 import { openParent } from './parent-client.ts';
 import { openRecords } from './records.ts';
@@ -137,7 +137,7 @@ async function work(site: Site, { run, link, signal, waitsForSpace }: Work): Pro
     patience: run.trigger === 'command' ? PATIENCE.command : PATIENCE.other,
   };
   const plan = parsePlan(run.plan);
-  const start = { state: 'waiting-parent', plan: { ...EMPTY_PLAN, unpacked: await keptParts(site, link) } } as const;
+  const start = { state: 'waiting-parent', plan: { ...EMPTY_PLAN, ...(await keptWork(site, link)) } } as const;
   let isSound = false;
   try {
     const state = await executeRun(tools, plan === undefined ? start : { state: run.state, plan });

@@ -11,7 +11,7 @@ import { findUnfinishedRun, type Run } from '../db/runs.ts';
 import { getServer } from '../db/servers.ts';
 import { relatedManifests, wantedManifests } from '../holdings/wanted.ts';
 import type { Site } from '../site.ts';
-import { keptParts } from './kept-parts.ts';
+import { keptWork } from './kept-work.ts';
 import { openParent } from './parent-client.ts';
 
 /**
@@ -57,7 +57,7 @@ async function askParent(site: Site, link: Link): Promise<Lacking> {
     const archive = plan.want.length === 0 ? undefined : await parent.requestArchive(plan);
     isSound = true;
     if (archive?.state === 'building') return { bytes: estimate(plan, catalogue), exact: false, at: site.now() };
-    const unpacked = await keptParts(site, link);
+    const { unpacked } = await keptWork(site, link);
     return { bytes: await bytesLeft(site, { parts: archive?.parts ?? [], unpacked }), exact: true, at: site.now() };
   } finally {
     parent.close(isSound);

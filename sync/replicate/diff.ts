@@ -1,3 +1,5 @@
+import type { Envelope } from '../../core/envelope.ts';
+import type { Digest } from '../../core/ids.ts';
 import { checkBodies } from './check-bodies.ts';
 import { requireRoom } from './free-space.ts';
 import type { RunPlan } from './plan.ts';
@@ -14,10 +16,32 @@ export async function findLacking(tools: DiffTools, plan: RunPlan): Promise<Outc
   const wanted = await tools.records.wantedManifests(objects);
   const { complete } = await tools.store.missingOf(wanted);
   await checkBodies(tools, objects, complete);
-  const want = wanted.filter((manifest) => !complete.includes(manifest));
-  if (want.length === 0) return { event: 'complete', plan: { ...plan, wanted, want } };
+  const lacking = wanted.filter((manifest) => !complete.includes(manifest));
+  if (lacking.length === 0) return { event: 'complete', plan: { ...plan, wanted, want: lacking } };
+  const { unfinished } = plan;
+  // Some of it may be complete by now, and is asked for all the same: another archive would have other parts.
+  const isGoingOn = unfinished.some((manifest) => lacking.includes(manifest)) && unfinished.every((manifest) => wanted.includes(manifest));
+  const want = isGoingOn ? unfinished : lacking;
   await requireRoom(tools, 0);
+  return {
+    event: 'lacking',
+    plan: {
+      ...plan,
+      wanted,
+      want,
+      have: union(await basesFor(tools, want, objects), isGoingOn ? complete.filter((manifest) => !want.includes(manifest)) : []),
+    },
+  };
+}
+
+/** With what an interrupted run completed and nobody has published: the archive that it was fetching builds on that. */
+export function union(bases: readonly Digest[], complete: readonly Digest[]): readonly Digest[] {
+  return [...new Set([...bases, ...complete])].sort();
+}
+
+/** Complete manifests here of which an archive of `want` may make use. */
+export async function basesFor(tools: DiffTools, want: readonly Digest[], objects: readonly Envelope[]): Promise<readonly Digest[]> {
   const related = (await tools.records.relatedManifests(want, objects)).filter((manifest) => !want.includes(manifest));
   const have = related.length === 0 ? [] : (await tools.store.missingOf(related)).complete;
-  return { event: 'lacking', plan: { ...plan, wanted, want, have: [...have].sort() } };
+  return [...have].sort();
 }

@@ -71,7 +71,13 @@ export async function planWithoutParent(tools: RunTools, plan: RunPlan, error: u
   const { complete } = await tools.store.missingOf(wanted);
   if (wanted.every((manifest: Digest) => complete.includes(manifest)) || !(await tools.content.turn(error))) return undefined;
   const { code, message, hint } = error;
-  return { ...EMPTY_PLAN, unpacked: plan.unpacked, catalogue, away: { code, message, ...(hint === undefined ? {} : { hint }) } };
+  return {
+    ...EMPTY_PLAN,
+    unpacked: plan.unpacked,
+    unfinished: plan.unfinished,
+    catalogue,
+    away: { code, message, ...(hint === undefined ? {} : { hint }) },
+  };
 }
 
 /** Work may write its plan down half way: `follow` gets the newest one. */

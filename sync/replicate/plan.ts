@@ -26,6 +26,8 @@ export type RunPlan = {
   readonly absent: readonly Digest[];
   /** By `transfer`: names of parts that are unpacked into our own packs. */
   readonly unpacked: readonly string[];
+  /** What an interrupted run was fetching: the same archive first, whatever is new, so that what has arrived of it counts. */
+  readonly unfinished: readonly Digest[];
   /** What is fetched now is what the parent lacks: the run goes without it when nobody else has it. */
   readonly isExtra: boolean;
   /** Why the parent could not be asked; the run completes what was known before, from other servers. */
@@ -48,6 +50,7 @@ const StoredPlan = z.object({
   archive: z.object({ key: z.string(), parts: z.array(ArchivePart) }).nullable(),
   absent: z.array(digest),
   unpacked: z.array(z.string()),
+  unfinished: z.array(digest).default([]),
   isExtra: z.boolean().default(false),
   away: z.object({ code: z.string(), message: z.string(), hint: z.string().optional() }).nullable().default(null),
   rounds: z.number().int(),
@@ -63,6 +66,7 @@ export const EMPTY_PLAN: RunPlan = {
   archive: null,
   absent: [],
   unpacked: [],
+  unfinished: [],
   isExtra: false,
   away: null,
   rounds: 0,

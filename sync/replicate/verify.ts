@@ -1,5 +1,6 @@
 import { AppError } from '../../core/errors.ts';
 import { checkBodies } from './check-bodies.ts';
+import { basesFor, union } from './diff.ts';
 import type { RunPlan } from './plan.ts';
 import type { RunTools } from './ports.ts';
 import type { Outcome } from './run.ts';
@@ -13,11 +14,28 @@ export async function checkComplete(tools: RunTools, plan: RunPlan): Promise<Out
   const { complete } = await tools.store.missingOf(plan.want);
   const lacking = plan.want.filter((manifest) => !complete.includes(manifest));
   await checkBodies(tools, plan.catalogue?.objects ?? [], complete);
-  if (lacking.length === 0) return { event: 'verified', plan };
+  if (lacking.length === 0) return allOrRest(tools, plan);
   const again = { ...plan, want: lacking, archive: null, unpacked: [] };
   // First what a delta frame could not give here, in plain frames; if that was not it, nothing of ours is relied on.
   if (!plan.isPlain && plan.have.length > 0) return { event: 'lacking', plan: { ...again, isPlain: true } };
   return { event: 'lacking', plan: { ...again, have: [] } };
+}
+
+/** What an interrupted run was fetching is here now: the rest comes with an archive of its own, on top of it. */
+async function allOrRest(tools: RunTools, plan: RunPlan): Promise<Outcome> {
+  const { complete } = await tools.store.missingOf(plan.wanted);
+  const rest = plan.wanted.filter((manifest) => !complete.includes(manifest) && !plan.absent.includes(manifest));
+  if (plan.unfinished.length === 0 || rest.length === 0) return { event: 'verified', plan };
+  const have = union(await basesFor(tools, rest, plan.catalogue?.objects ?? []), complete);
+  const next = {
+    want: rest,
+    have,
+    archive: null,
+    unpacked: [],
+    unfinished: [],
+    isPlain: false,
+  };
+  return { event: 'lacking', plan: { ...plan, ...next } };
 }
 
 async function checkHealed(tools: RunTools, plan: RunPlan): Promise<Outcome> {

@@ -72,20 +72,27 @@ export function publish(site: Site, version: Version): void {
 const hex = (text: string) => createHash('sha256').update(text).digest('hex');
 const isComplete = (site: Site, version: Version) => version.frames.every((frame) => site.frames.has(frame));
 export const versionsOf = (site: Site): Version[] => site.log.map(({ version }) => version);
-/** A version that can be seen and is not whole would be the end of all: looked for after every step. */
-export const halfVisible = (site: Site): Version | undefined => versionsOf(site).find((version) => !isComplete(site, version));
+/** A version that can be seen and is not whole, of those from `from` on: frames that are here stay. */
+export const halfVisible = (site: Site, from: number): Version | undefined =>
+  site.log.slice(from).find(({ version }) => !isComplete(site, version))?.version;
 
 /** Works on the site's run, in this incarnation of its process, until it ends. */
 export async function work(clock: Clock, site: Site, all: ReadonlyMap<Digest, Version>): Promise<RunState> {
   const incarnation = site.incarnation;
   const isDead = () => site.incarnation !== incarnation;
-  const from = (site.run ??= { state: 'waiting-parent', plan: { ...EMPTY_PLAN, unpacked: site.lastPlan?.unpacked ?? [] } });
+  const from = (site.run ??= {
+    state: 'waiting-parent',
+    plan: { ...EMPTY_PLAN, unpacked: site.lastPlan?.unpacked ?? [], unfinished: unfinishedOf(site.lastPlan) },
+  });
   const world = { clock, site, all, isDead };
   const state = await executeRun(toolsOf(world), from, { ...WORK, transfer: (tools, plan) => transfer(world, tools, plan) });
   site.lastPlan = state === 'done' ? undefined : site.run?.plan;
   site.run = undefined;
   return state;
 }
+
+/** As server/replication/kept-work.ts. */
+const unfinishedOf = (last?: RunPlan) => (last === undefined ? [] : last.want.length > 0 ? last.want : last.unfinished);
 
 type World = { readonly clock: Clock; readonly site: Site; readonly all: ReadonlyMap<Digest, Version>; readonly isDead: () => boolean };
 
