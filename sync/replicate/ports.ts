@@ -90,8 +90,11 @@ export type RunTools = {
   readonly onRsyncBytes: (bytes: number) => void;
   readonly monotonicMs: () => number;
   readonly sleep: (ms: number) => Promise<void>;
-  /** Waits a while for space after the n-th failure in a row; false: nobody waits here, the run stays unfinished. */
-  readonly waitForSpace: (failures: number) => Promise<boolean>;
+  /**
+   * Waits a while for space after the n-th failure in a row; false: nobody waits here, the run stays unfinished. Absent: a full
+   * disk is a failure as any other.
+   */
+  readonly waitForSpace?: (failures: number) => Promise<boolean>;
   readonly signal: AbortSignal;
   /** How often an unreachable parent is tried before the run gives up. */
   readonly patience: number;

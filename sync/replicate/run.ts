@@ -65,7 +65,7 @@ export async function executeRun(
     } catch (error) {
       const stop = state === 'publish' ? undefined : stopOf(tools.signal);
       if ((tools.signal.aborted && stop === undefined) || isLost(error)) throw error;
-      if (stop === undefined && isFull(error)) {
+      if (stop === undefined && isFull(error) && tools.waitForSpace !== undefined) {
         await tools.records.save({ error, progress: null });
         if (!(await tools.waitForSpace(++fulls))) return state;
         continue;
