@@ -80,10 +80,9 @@ export const halfVisible = (site: Site, from: number): Version | undefined =>
 export async function work(clock: Clock, site: Site, all: ReadonlyMap<Digest, Version>): Promise<RunState> {
   const incarnation = site.incarnation;
   const isDead = () => site.incarnation !== incarnation;
-  const from = (site.run ??= {
-    state: 'waiting-parent',
-    plan: { ...EMPTY_PLAN, unpacked: site.lastPlan?.unpacked ?? [], unfinished: unfinishedOf(site.lastPlan) },
-  });
+  const kept = { unpacked: site.lastPlan?.unpacked ?? [], unfinished: unfinishedOf(site.lastPlan) };
+  const from = site.run ?? { state: 'waiting-parent', plan: { ...EMPTY_PLAN, ...kept } };
+  site.run = from;
   const world = { clock, site, all, isDead };
   const state = await executeRun(toolsOf(world), from, { ...WORK, transfer: (tools, plan) => transfer(world, tools, plan) });
   site.lastPlan = state === 'done' ? undefined : site.run?.plan;
