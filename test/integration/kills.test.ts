@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { after, test } from 'node:test';
@@ -22,6 +22,9 @@ const KILLS = Number(process.env['KILLS'] || process.env['N'] || 3);
 const SEED = Number(process.env['SEED'] ?? Date.now() % 1_000_000);
 const BYTES_PER_SECOND = 3_000_000;
 const IMAGE_BYTES = 4_000_000;
+/** Where a disk of `makeDisk` begins to have content. */
+const FIRST_BYTE = 2048 * 512;
+const CHANGED_BYTES = 1_000_000;
 const KILLS_PER_IMAGE = 6;
 /** One frame, and what it costs to meet again: TLS, catalogue, plan, rsync's greeting. */
 const RESENT_PER_KILL = 1_048_576 + 65_536;
@@ -54,8 +57,8 @@ test(`${KILLS} kills before the run is done lose at most a frame each and nothin
   for (let version = 1; wanted.length > 0; version += 1) {
     assert.ok(missed < 10, `${missed} runs ended before a blow fell; still wanted: ${JSON.stringify(wanted)}`);
     const path = join(root, `disk-${version}.raw`);
-    const disk = await makeDisk(path, IMAGE_BYTES);
-    const { code, document } = await runJson<{ manifest: string }>(['--data', hqDir, 'image', 'import', path, '--name', `disk-${version}`]);
+    const disk = await makeVersion(path, [...disks.values()].at(-1));
+    const { code, document } = await runJson<{ manifest: string }>(['--data', hqDir, 'image', 'import', path, '--name', 'disk']);
     assert.equal(code, 0, JSON.stringify(document));
     disks.set(document.manifest, disk);
     const before = proxy.bytes.down;
@@ -98,6 +101,16 @@ async function setUp(link: PacingProxy): Promise<void> {
   await joinParent(child, { url: `https://127.0.0.1:${link.port}`, token, actor: 'test' });
   await child.close();
   branch = await startServeProcess(branchDir, ENV);
+}
+
+/** New content, and behind it some of the version before with an octet changed in each block: that comes as delta frames. */
+async function makeVersion(path: string, before: Buffer | undefined): Promise<Buffer> {
+  const disk = await makeDisk(path, IMAGE_BYTES + CHANGED_BYTES);
+  const from = FIRST_BYTE + IMAGE_BYTES;
+  before?.copy(disk, from, from, from + CHANGED_BYTES);
+  for (let at = from; at < from + CHANGED_BYTES; at += 4096) disk[at] = ((disk[at] ?? 0) + 1) % 256;
+  await writeFile(path, disk);
+  return disk;
 }
 
 /** What is to be hit, in an order that the seed shuffles. */
@@ -240,10 +253,10 @@ async function checkBranch(disks: Map<string, Buffer>): Promise<void> {
       images.map((image) => image.state),
       [...disks].map(() => 'published'),
     );
-    for (const { manifest, name } of images) {
-      const path = join(root, `${name}.export`);
+    for (const { manifest, name, version } of images) {
+      const path = join(root, `${name}-${version}.export`);
       await site.store.exportDisk(manifest, path);
-      assert.ok(disks.get(manifest)?.equals(await readFile(path)), `${name} differs`);
+      assert.ok(disks.get(manifest)?.equals(await readFile(path)), `${name}@${version} differs`);
     }
     assert.deepEqual(listNames(join(branchDir, 'store', 'incoming')), []);
   } finally {
