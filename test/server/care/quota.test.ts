@@ -23,7 +23,7 @@ test('a run that would exceed the quota of its site fetches nothing and says so;
     await makeDisk(join(root, 'disk.raw'), 3 * MB);
     await importDisk(pair.hq, join(root, 'disk.raw'));
     const refused = await runOnce(pair.branch, { trigger: 'command' });
-    assert.deepEqual([refused.state, refused.error?.code, refused.bytesRsync], ['failed', 'disk_full', 0]);
+    assert.deepEqual([refused.state, refused.error?.code, refused.bytesRsync], ['archive', 'disk_full', 0]);
     assert.match(refused.error?.message ?? '', /quota.*storeQuotaBytes/);
     const roomy = { ...pair.branch, config: { ...pair.branch.config, storeQuotaBytes: 10 * MB } };
     assert.equal((await runOnce(roomy, { trigger: 'command' })).state, 'done');
