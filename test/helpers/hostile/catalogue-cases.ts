@@ -187,8 +187,8 @@ const OBJECTS: readonly HostileCase[] = [
     lies: (world) => alsoTells(world, ({ hq, news }) => forgedObject(hq, { kind: 'image', id: news.id, revision: 2, body: null })),
   },
   {
-    name: "a tombstone of the branch's own image",
-    code: 'ignored',
+    name: "a tombstone of the branch's own image, under the number of the generation held",
+    code: 'mismatch',
     lies: (world) => ({
       catalogue: (honest) =>
         only(world, honest, [
@@ -197,15 +197,15 @@ const OBJECTS: readonly HostileCase[] = [
     }),
   },
   {
-    name: "an object of the parent's under the id of the branch's own image",
-    code: 'ignored',
+    name: "an object of the parent's under the id of the branch's own image, under the number of the generation held",
+    code: 'mismatch',
     lies: (world) => ({
       catalogue: (honest) => only(world, honest, [forgedObject(world.hq, { kind: 'image', id: world.own.id, revision: 9, body: null })]),
     }),
   },
   {
-    name: 'an old revision of an object that is here',
-    code: 'ignored',
+    name: 'an old revision of an object that is here, under the number of the generation held',
+    code: 'mismatch',
     lies: (world) => ({
       catalogue: (honest) => only(world, honest, [forgedObject(world.hq, { kind: 'image', id: world.base.id, revision: 1, body: null })]),
     }),
