@@ -16,10 +16,12 @@ export type FetchChunks = (site: Site, link: Link, wish: RepairWish) => Promise<
 
 /** How often a waiting caller looks although nobody called. */
 const LOOK_AGAIN_MS = 5_000;
+const PATIENCE_MS = 60_000;
 
 /** In a running server: the run takes its turn in the replicator's queue. Throws `cancelled` when `signal` aborts; the run goes on. */
 export function fetchThroughQueue(signal: AbortSignal): FetchChunks {
   return async (site, link, wish) => {
+    await untilIdle(site, link, signal);
     const id = await addRepair(site, link, wish);
     for (;;) {
       const woken = site.wake.wait('runs', LOOK_AGAIN_MS, signal);
@@ -31,6 +33,16 @@ export function fetchThroughQueue(signal: AbortSignal): FetchChunks {
       if (signal.aborted) throw new AppError('cancelled', `repair ${id} was not waited for`);
     }
   };
+}
+
+/** Waits a while for a run that is going on: most are short, and one that is not brings a refusal in words. */
+async function untilIdle(site: Site, link: Link, signal: AbortSignal): Promise<void> {
+  const until = performance.now() + PATIENCE_MS;
+  for (let left = PATIENCE_MS; left > 0 && !signal.aborted; left = until - performance.now()) {
+    const woken = site.wake.wait('runs', Math.min(left, LOOK_AGAIN_MS), signal);
+    if ((await findUnfinishedRun(site.db, link.id)) === undefined) return;
+    await woken;
+  }
 }
 
 /** Under the directory's lock, with no server up: in this process. What was left unfinished is finished first. */

@@ -11,6 +11,8 @@ export const LOST_CHUNKS = 'lost-chunks';
 
 const FIRST_RETRY_MS = 60_000;
 const LONGEST_RETRY_MS = 3_600_000;
+/** With nothing missing: readers tell what they find, this is for what nobody read. */
+const LOOK_AGAIN_MS = 86_400_000;
 
 /**
  * Self-repair in a running server. What any reader finds damaged is written down, what is missing of published images is
@@ -37,7 +39,7 @@ export function startSelfRepair(site: Site): { readonly close: () => Promise<voi
 async function repairUntil(site: Site, found: FoundDamage[], signal: AbortSignal): Promise<void> {
   const told = new Map<string, number>();
   for (let failures = 0; !signal.aborted; ) {
-    const wait = failures === 0 ? LONGEST_RETRY_MS : Math.min(LONGEST_RETRY_MS, FIRST_RETRY_MS * 2 ** (failures - 1));
+    const wait = failures === 0 ? LOOK_AGAIN_MS : Math.min(LONGEST_RETRY_MS, FIRST_RETRY_MS * 2 ** (failures - 1));
     const woken = site.wake.wait(LOST_CHUNKS, wait, signal);
     try {
       for (const damage of found.splice(0)) await reportDamage(site, damage);

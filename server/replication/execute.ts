@@ -27,7 +27,7 @@ const LEASE_MS = 60_000;
 const SPACE_WAIT_MS = 2_000;
 const LONGEST_SPACE_WAIT_MS = 60_000;
 
-/** How patient a run is with a parent that does not answer: a person waits seconds, the night minutes. */
+/** How patient a run is with a parent that does not answer: a person waits seconds, the night minutes; a repair comes again by itself. */
 const PATIENCE = { command: 4, other: 8 } as const;
 /** How long a run waits for a parent that is in the middle of its own. */
 const WAIT_MS = { command: 120_000, other: 1_800_000 } as const;
@@ -110,7 +110,8 @@ async function work(site: Site, { run, link, signal, waitsForSpace }: Work): Pro
   const incoming = join(site.dataDir, 'store', 'incoming');
   await mkdir(incoming, { recursive: true, mode: 0o700 });
   await mkdir(join(site.dataDir, 'run'), { recursive: true, mode: 0o700 });
-  const waitMs = run.trigger === 'command' ? WAIT_MS.command : WAIT_MS.other;
+  const isHasty = run.trigger === 'command' || run.trigger === 'repair';
+  const waitMs = isHasty ? WAIT_MS.command : WAIT_MS.other;
   const parent = openParent(site, { parent: known, link, waitMs, signal });
   const pipes = await openPipeListener(join(site.dataDir, 'run', 'sync.sock'));
   const givers = await openGivers(site, { parent: known, client: parent, link, runId: run.id });
@@ -134,7 +135,7 @@ async function work(site: Site, { run, link, signal, waitsForSpace }: Work): Pro
       return waitsForSpace;
     },
     signal,
-    patience: run.trigger === 'command' ? PATIENCE.command : PATIENCE.other,
+    patience: isHasty ? PATIENCE.command : PATIENCE.other,
   };
   const plan = parsePlan(run.plan);
   const start = { state: 'waiting-parent', plan: { ...EMPTY_PLAN, ...(await keptWork(site, link)) } } as const;

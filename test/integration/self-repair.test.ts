@@ -23,7 +23,7 @@ import { runCli, runJson } from '../helpers/run-cli.ts';
 import { temporaryDirectory } from '../helpers/temp-directory.ts';
 
 /** Flips; SEED repeats a series. */
-const N = Number(process.env['N'] ?? 16);
+const N = Number(process.env['N'] ?? 12);
 const SEED = Number(process.env['SEED'] ?? 20_261_127);
 /** What a repair costs beside its chunks: the TLS handshakes, the request, rsync's greetings, the part's header and trailer. */
 const OVERHEAD_BYTES = 12_000;
@@ -258,6 +258,38 @@ test('chunks that the parent lost too stay missing with words, and are given whe
   assert.ok(disk.equals(await exported()));
 });
 
+test('store check --repair of a running server heals as well, also while the server repairs by itself', async () => {
+  const serving = await startServe(branch);
+  try {
+    await hurt(branch, 7);
+    const [healed, again] = await Promise.all(
+      [1, 2].map(() => runJson<{ clean: boolean }>(['store', 'check', '--repair', '--data', branch.dataDir])),
+    );
+    assert.deepEqual([healed?.code, again?.code], [0, 0], JSON.stringify([healed, again]));
+  } finally {
+    await serving.close();
+  }
+  assert.ok(disk.equals(await exported()));
+});
+
+test('a base chunk that is damaged is found when an archive builds on it, and both versions come out right', async () => {
+  const next = Buffer.from(disk);
+  for (let at = 9_000_000; at < 11_500_000; at += 20_000) next.write(`changed ${at}`, at);
+  await writeFile(join(root, 'disk.raw'), next);
+  const second = await importDisk(pair.hq, join(root, 'disk.raw'));
+  for (const seed of [11, 12, 13, 14]) await hurt(branch, seed);
+  told = [];
+  branch.store.onDamage((found) => told.push(found));
+  assert.equal((await runOnce(branch, { trigger: 'command' })).error, null);
+  await branch.store.verifyImage(manifest);
+  assert.ok(told.some(({ damages }) => damages.length > 0));
+  assert.deepEqual((await healStore(branch, fetchHere)).hurt, []);
+  assert.ok(disk.equals(await exported()));
+  const path = join(root, 'second.raw');
+  await branch.store.exportDisk(second.manifest, path);
+  assert.ok(next.equals(await readFile(path)));
+});
+
 test('a child may not fish: a chunk of another image than it names is refused', async () => {
   const other = await makeDisk(join(root, 'other.raw'), 300_000);
   assert.ok(other.length > 0);
@@ -266,6 +298,23 @@ test('a child may not fish: a chunk of another image than it names is refused', 
   const [link = assert.fail()] = await listLinks(branch.db);
   const run = await fetchHere(branch, link, wish);
   assert.deepEqual([run.state, run.error?.code, run.bytesRsync], ['failed', 'not_permitted', 0]);
+});
+
+test('while the parent is away a damaged chunk stays missing with words, and comes when it is back', async () => {
+  await hurt(branch, 8);
+  await branch.store.verifyImage(manifest);
+  assert.ok((await findHurtImages(branch)).length > 0);
+  await pair.serving.close();
+  const away = await healStore(branch, fetchHere);
+  assert.deepEqual([away.healed, away.words?.code], [0, 'unreachable']);
+  assert.ok(away.hurt.length > 0);
+  const port = Number(new URL(pair.serving.httpsUrl).port);
+  const back = await startServe({ ...pair.hq, config: { ...pair.hq.config, httpsPort: port } });
+  try {
+    assert.deepEqual((await healStore(branch, fetchHere)).hurt, []);
+  } finally {
+    await back.close();
+  }
 });
 
 async function until(isSo: () => Promise<boolean>): Promise<void> {
