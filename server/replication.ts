@@ -94,8 +94,11 @@ async function requestIfOpen(site: Site, link: Link): Promise<Id | undefined> {
  */
 export async function runOnce(site: Site, wish: RunWish & { readonly signal?: AbortSignal }): Promise<Run> {
   const link = await onlyLink(site);
+  const signal = wish.signal ?? new AbortController().signal;
+  // A repair that was cut short brings single chunks: it is no answer to who asked for a run.
+  if ((await findUnfinishedRun(site.db, link.id))?.trigger === 'repair') await executeUnfinishedRun(site, link.id, signal);
   if ((await findUnfinishedRun(site.db, link.id)) === undefined) await addRun(site, link, wish);
-  const run = await executeUnfinishedRun(site, link.id, wish.signal ?? new AbortController().signal);
+  const run = await executeUnfinishedRun(site, link.id, signal);
   if (run === undefined) throw new Error(`the run of link ${link.id} is gone`);
   return run;
 }
