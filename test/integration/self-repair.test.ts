@@ -24,7 +24,7 @@ import { runCli, runJson } from '../helpers/run-cli.ts';
 import { temporaryDirectory } from '../helpers/temp-directory.ts';
 
 /** Flips; SEED repeats a series. */
-const N = Number(process.env['N'] ?? 12);
+const N = Number(process.env['N'] ?? 8);
 const SEED = Number(process.env['SEED'] ?? 20_261_127);
 /** What a repair costs beside its chunks: the TLS handshakes, the request, rsync's greetings, the part's header and trailer. */
 const OVERHEAD_BYTES = 12_000;
