@@ -1,3 +1,4 @@
+import { z } from 'zod';
 import { AppError } from '../../core/errors.ts';
 import { ConfigSchema } from './schema.ts';
 
@@ -14,18 +15,12 @@ const NOT_CONFIGURATION: ReadonlySet<string> = new Set([
 ]);
 
 const ADVERTISE = ['http', 'https', 'tftp'] as const;
-const NUMBERS: ReadonlySet<string> = new Set([
-  'httpPort',
-  'httpsPort',
-  'tftpPort',
-  'storeReserveBytes',
-  'archiveCacheBytes',
-  'callHomeSeconds',
-  'storeQuotaBytes',
-  'scrubRateMbPerSecond',
-  'scrubDays',
-  'menuSeconds',
-]);
+/** Settings whose schema is a number: their variables are read as one. */
+const NUMBERS: ReadonlySet<string> = new Set(
+  Object.entries(ConfigSchema.shape)
+    .filter(([, schema]) => schema.unwrap() instanceof z.ZodNumber)
+    .map(([key]) => key),
+);
 
 /**
  * Settings from WAYSTATION_* variables (`httpPort` is WAYSTATION_HTTP_PORT, `advertise.http` is

@@ -32,6 +32,16 @@ it('has the defaults of the contract when there is no file', async () => {
   assert.deepEqual({ ...config, ...promised }, config);
 });
 
+it('takes every setting that is a number from the environment as one', async () => {
+  const defaults = await loadConfig({ dataDir: await temporaryDirectory('config'), env: {} });
+  for (const [key, value] of Object.entries(defaults)) {
+    if (typeof value !== 'number') continue;
+    const variable = `WAYSTATION_${key.replaceAll(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase()}`;
+    const config = await loadConfig({ dataDir: await temporaryDirectory('config'), env: { [variable]: '7' } });
+    assert.equal(config[key as keyof typeof config], 7, variable);
+  }
+});
+
 it('takes the flag before the environment before the file before the default', async () => {
   const dataDir = await directoryWith('httpPort: 1\nhttpsPort: 1\ntftpPort: 1\n');
   const env = { WAYSTATION_HTTP_PORT: '2', WAYSTATION_HTTPS_PORT: '2' };
