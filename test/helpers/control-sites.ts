@@ -1,11 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { isRunEnded } from '../../core/run.ts';
 import type { ConfigFlags } from '../../server/config.ts';
-import { getRun } from '../../server/db/runs.ts';
-import { requestRun } from '../../server/replication.ts';
 import { type Serving, startServe } from '../../server/serve.ts';
 import type { Site } from '../../server/site.ts';
 import { enrolAt, makeSite, reopenSite } from './replication-sites.ts';
+import { runWhileServing } from './served-run.ts';
 
 /** A server that can be stopped and started again at the same address. */
 export type Node = {
@@ -68,11 +66,7 @@ export async function eventually<T>(what: string, probe: () => Promise<T | undef
 
 /** One run of a server that is up, to its end. */
 export async function replicate({ site }: Node): Promise<void> {
-  const id = await requestRun(site, { trigger: 'command' });
-  const state = await eventually('the run ends', async () => {
-    const run = await getRun(site.db, id);
-    return run && isRunEnded(run.state) && run.state;
-  });
+  const { state } = await runWhileServing(site);
   if (state !== 'done') throw new Error(`the run is ${state}`);
 }
 

@@ -41,6 +41,13 @@ test('no committed text speaks of unfinished work', () => {
   );
 });
 
+test('no committed text holds the marks of a merge that was not finished', () => {
+  assert.deepEqual(
+    texts.flatMap((file) => findLines(file, /^(<<<<<<< |>>>>>>> |\|\|\|\|\|\|\| )/)),
+    [],
+  );
+});
+
 test('no committed text names a path of the machine it was written on', () => {
   const paths = /(^|[\s'"`(=])\/(work|home\/[a-z]+|Users)\/[a-z]/;
   assert.deepEqual(

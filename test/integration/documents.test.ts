@@ -11,23 +11,24 @@ import { type Serving, startServe } from '../../server/serve.ts';
 import type { Site } from '../../server/site.ts';
 import { importDisk, makeDisk, makePair } from '../helpers/replication-sites.ts';
 import { runCli, runJson } from '../helpers/run-cli.ts';
+import { runWhileServing } from '../helpers/served-run.ts';
 import { temporaryDirectory } from '../helpers/temp-directory.ts';
 
 const root = await temporaryDirectory('documents');
 let pair: Awaited<ReturnType<typeof makePair>>;
-let branchServing: Serving;
+/** From the first command at the branch on. */
+let branchServing: Serving | undefined;
 
 before(async () => {
   pair = await makePair(root);
-  branchServing = await startServe(pair.branch);
 });
 after(async () => {
-  await branchServing.close();
+  await branchServing?.close();
   await pair.close();
 });
 
 const at = (name: string, ...words: string[]) => ['--data', join(root, name), 'document', ...words];
-const run = (site: Site) => runOnce(site, { trigger: 'command' });
+const run = (site: Site) => (branchServing === undefined ? runOnce(site, { trigger: 'command' }) : runWhileServing(site));
 const names = async (site: Site) => (await documentsInForce(site)).map(({ type, name }) => `${type} ${name}`);
 
 test('a document made at the command line is listed, shown, changed and deleted there', async () => {
@@ -72,6 +73,7 @@ test('documents and images of one generation become visible at the branch in one
 });
 
 test('a copy is neither changed nor deleted at the branch, by API or command: refused with 77, naming its owner', async () => {
+  branchServing = await startServe(pair.branch);
   const owner = new RegExp(`menu rescue belongs to server hq \\(${pair.hq.self.id}\\) and is a copy here`);
   for (const words of [
     ['set', 'menu', 'rescue', '--file', join(root, 'rescue.json')],

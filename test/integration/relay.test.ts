@@ -20,6 +20,7 @@ import { type Serving, startServe } from '../../server/serve.ts';
 import type { Site } from '../../server/site.ts';
 import { endorsementBytes } from '../../server/trust/signatures.ts';
 import { enrolAt, importDisk, makeDisk, makeSite, reopenSite } from '../helpers/replication-sites.ts';
+import { runWhileServing } from '../helpers/served-run.ts';
 import { temporaryDirectory } from '../helpers/temp-directory.ts';
 import { signerOf } from '../server/api/signer.ts';
 
@@ -53,7 +54,7 @@ after(async () => {
   for (const close of open.reverse()) await close();
 });
 
-const run = (at: Site): Promise<Run> => runOnce(at, { trigger: 'command' });
+const run = (at: Site): Promise<Run> => (at === relay ? runWhileServing(at) : runOnce(at, { trigger: 'command' }));
 const note = (at: Site, text: string, id?: Id) =>
   at.db.transaction((trx) => publishObject(at, trx, { kind: 'document', ...(id === undefined ? {} : { id }), body: { note: text } }));
 

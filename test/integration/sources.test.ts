@@ -3,21 +3,21 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import type { Image } from '../../core/image.ts';
-import { isRunEnded } from '../../core/run.ts';
 import { listEvents } from '../../server/db/events.ts';
 import { getImage } from '../../server/db/images.ts';
 import { getLink, updateLinkRate } from '../../server/db/links.ts';
-import { getRun, type Run } from '../../server/db/runs.ts';
+import type { Run } from '../../server/db/runs.ts';
 import { getServer, updateServer } from '../../server/db/servers.ts';
 import { listSources } from '../../server/db/sources.ts';
 import { openParent } from '../../server/replication/parent-client.ts';
-import { onlyLink, requestRun, runOnce } from '../../server/replication.ts';
+import { onlyLink, runOnce } from '../../server/replication.ts';
 import { type Serving, startServe } from '../../server/serve.ts';
 import type { Site } from '../../server/site.ts';
 import { addSource, dropSource } from '../../server/sources.ts';
 import { issueEnrolToken } from '../../server/trust/enrol-token.ts';
 import { type PacingProxy, startPacingProxy } from '../helpers/pacing-proxy.ts';
 import { enrolAt, importDisk, makeDisk, makeSite } from '../helpers/replication-sites.ts';
+import { runWhileServing } from '../helpers/served-run.ts';
 import { temporaryDirectory } from '../helpers/temp-directory.ts';
 
 /** hq with two branches, `sibling` and `branch`; the line between hq and branch can be made slow; branch may ask the sibling. */
@@ -85,19 +85,8 @@ const stateAt = async (site: Site, image: Image) => (await getImage(site.db, ima
 async function publish(name: string, bytes: number): Promise<{ image: Image; disk: Buffer }> {
   const disk = await makeDisk(join(root, `${name}.raw`), bytes);
   const image = await importDisk(hq, join(root, `${name}.raw`), name);
-  assert.equal(await runAtSibling(), 'done');
+  assert.equal((await runWhileServing(sibling)).state, 'done');
   return { image, disk };
-}
-
-/** The sibling serves: its own loop works on the run, ours would meet it there. */
-async function runAtSibling(): Promise<string> {
-  const id = await requestRun(sibling, { trigger: 'command' });
-  for (;;) {
-    const changed = sibling.wake.wait('runs', 1_000);
-    const found = await getRun(sibling.db, id);
-    if (found !== undefined && isRunEnded(found.state)) return found.state;
-    await changed;
-  }
 }
 
 test('a parent that dies in the middle of a transfer is replaced by the sibling, in the same run, and nothing crosses twice', async () => {
