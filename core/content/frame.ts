@@ -126,17 +126,44 @@ export function checkFramePayload(header: FrameHeader, payload: Buffer): void {
  * Throws `bad_data` when the payload does not decode to exactly the chunks that the header names.
  */
 export async function decodeFrame(header: FrameHeader, payload: Buffer, dictionary?: Buffer): Promise<Chunk[]> {
-  const raw = await decodePayload(header, payload, dictionary);
+  return cutChunks(header, await decodePayload(header, payload, dictionary)).map(checked);
+}
+
+/** Gives the chunk at a position of a frame; undefined when it has no such position. */
+export type ChunkAt = (position: number) => Chunk | undefined;
+
+/**
+ * Decodes a frame of which few chunks are used: each is hashed when it is asked for the first time, the others never.
+ * The payload need not have been checked. Throws `bad_data` as decodeFrame does; for a wrong chunk, whoever asks for it is told.
+ */
+export async function openFrame(header: FrameHeader, payload: Buffer): Promise<ChunkAt> {
+  const chunks = cutChunks(header, await decodePayload(header, payload, undefined));
+  const known = new Set<number>();
+  return (position) => {
+    const chunk = chunks[position];
+    if (chunk === undefined || known.has(position)) return chunk;
+    checked(chunk);
+    known.add(position);
+    return chunk;
+  };
+}
+
+function cutChunks(header: FrameHeader, raw: Buffer): Chunk[] {
   let offset = 0;
   return header.chunks.map(({ digest, length }) => {
     const bytes = raw.subarray(offset, offset + length);
     offset += length;
-    if (chunkDigest(bytes) !== digest) throw badFrame(`holds other bytes than ${digest}`);
     return { digest, bytes };
   });
 }
 
+function checked(chunk: Chunk): Chunk {
+  if (chunkDigest(chunk.bytes) !== chunk.digest) throw badFrame(`holds other bytes than ${chunk.digest}`);
+  return chunk;
+}
+
 async function decodePayload(header: FrameHeader, payload: Buffer, dictionary: Buffer | undefined): Promise<Buffer> {
+  if (payload.length !== header.payloadBytes) throw badFrame('has a payload of another length');
   if (header.encoding === 'raw') return payload;
   if ((header.encoding === 'zstd-base') !== (dictionary !== undefined))
     throw badFrame(`is a ${header.encoding} frame, which does not belong here`);

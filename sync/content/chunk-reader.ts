@@ -1,6 +1,6 @@
 import { open } from 'node:fs/promises';
-import { type Chunk, decodeFrame, MAX_FRAME_BYTES } from '../../core/content/frame.ts';
-import { type Frame, parseFrame } from '../../core/content/frame-reader.ts';
+import { type ChunkAt, decodeFrame, MAX_FRAME_BYTES, openFrame } from '../../core/content/frame.ts';
+import { type Frame, type FrameReading, parseFrame } from '../../core/content/frame-reader.ts';
 import { AppError } from '../../core/errors.ts';
 import type { Digest } from '../../core/ids.ts';
 import type { Location } from './content-index.ts';
@@ -13,18 +13,28 @@ const CACHED_FRAMES = 24;
 
 export type ChunkReader = (digest: Digest) => Promise<Buffer>;
 
+export type ReaderOptions = {
+  readonly cachedFrames?: number;
+  /**
+   * For a reader that uses few chunks of each frame: only what is given is hashed, neither the rest of its frame nor the
+   * frame's payload. Damage in what is not used goes unseen.
+   */
+  readonly isSparse?: boolean;
+};
+
 /**
  * A reader of chunks: each is checked against its digest on every decode. With two copies, a damaged one
  * is passed over. Errors: `not_found` when no copy is here, `corrupt` when none is right.
  */
-export function createChunkReader(store: Store, cachedFrames: number = CACHED_FRAMES): ChunkReader {
-  const cache = new Map<string, Promise<readonly Chunk[]>>();
+export function createChunkReader(store: Store, { cachedFrames = CACHED_FRAMES, isSparse = false }: ReaderOptions = {}): ChunkReader {
+  const cache = new Map<string, Promise<ChunkAt>>();
+  const decode = isSparse ? openFrameAt : decodeFrameAt;
 
-  function decoded(location: Location): Promise<readonly Chunk[]> {
+  function decoded(location: Location): Promise<ChunkAt> {
     const key = `${location.pack}:${location.offset}`;
     const known = cache.get(key);
     cache.delete(key);
-    const chunks = known ?? readFrameAt(store, location).then((frame) => decodeFrame(frame.header, frame.payload));
+    const chunks = known ?? decode(store, location);
     cache.set(key, chunks);
     const [oldest] = cache.keys();
     if (cache.size > cachedFrames && oldest !== undefined) cache.delete(oldest);
@@ -33,10 +43,21 @@ export function createChunkReader(store: Store, cachedFrames: number = CACHED_FR
 
   return (digest) =>
     fromAnyCopy(store, digest, async (location) => {
-      const chunk = (await decoded(location))[location.position];
+      const chunk = (await decoded(location))(location.position);
       if (chunk?.digest !== digest) throw new AppError('corrupt', `the index says ${digest} is where another chunk lies`);
       return chunk.bytes;
     });
+}
+
+async function decodeFrameAt(store: Store, location: Location): Promise<ChunkAt> {
+  const { header, payload } = await readFrameAt(store, location);
+  const chunks = await decodeFrame(header, payload);
+  return (position) => chunks[position];
+}
+
+async function openFrameAt(store: Store, location: Location): Promise<ChunkAt> {
+  const { header, payload } = await readFrameAt(store, location, { isPayloadChecked: false });
+  return openFrame(header, payload);
 }
 
 type Tried<Result> = { readonly found?: { readonly value: Result }; readonly failure?: AppError; readonly hurt: readonly string[] };
@@ -101,8 +122,8 @@ function damagedChunk(error: unknown, digest: Digest, location: Location): AppEr
   });
 }
 
-/** The frame that the index places there, header and payload checked. Throws `bad_data`, and what the file system says. */
-export async function readFrameAt(store: Store, location: Location): Promise<Frame> {
+/** The frame that the index places there, header and (unless the caller does without) payload checked. Throws `bad_data`, and what the file system says. */
+export async function readFrameAt(store: Store, location: Location, reading: FrameReading = {}): Promise<Frame> {
   // The numbers come from the index: damaged ones must not make us allocate or seek wildly.
   if (location.frameBytes > MAX_FRAME_BYTES || location.offset < 0) throw new AppError('bad_data', 'the index names an impossible place');
   const octets = Buffer.allocUnsafe(location.frameBytes);
@@ -117,7 +138,7 @@ export async function readFrameAt(store: Store, location: Location): Promise<Fra
   } finally {
     await file.close();
   }
-  return parseFrame(octets);
+  return parseFrame(octets, reading);
 }
 
 /** For readers of a base: what is damaged or missing is done without, whoever read it has told of it. Throws on anything else. */

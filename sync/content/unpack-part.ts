@@ -26,7 +26,7 @@ const BASE_FRAMES = 48;
  * part, is cut off, or holds other than it declares.
  */
 export async function unpackPart(store: Store, path: string, onProgress: OnProgress, growing?: Growing): Promise<Unpacked> {
-  const bases: Bases = { get: createChunkReader(store, BASE_FRAMES), room: makeDictionaryRoom() };
+  const bases: Bases = { get: createChunkReader(store, { cachedFrames: BASE_FRAMES, isSparse: true }), room: makeDictionaryRoom() };
   return withWriteSession(store, `unpacking ${path}`, async (session) => {
     const counted: Counted = { chunks: 0, rawBytes: 0, skippedFrames: 0, frames: 0 };
     for await (const { frame, header } of readPart(path, growing)) {

@@ -3,7 +3,15 @@ import { randomBytes } from 'node:crypto';
 import { test } from 'node:test';
 import { zstdCompressSync } from 'node:zlib';
 import fc from 'fast-check';
-import { type Chunk, chunkDigest, decodeFrame, encodeFrame, FRAME_MAGIC, parseFrameHeader } from '../../../core/content/frame.ts';
+import {
+  type Chunk,
+  chunkDigest,
+  decodeFrame,
+  encodeFrame,
+  FRAME_MAGIC,
+  openFrame,
+  parseFrameHeader,
+} from '../../../core/content/frame.ts';
 import { createFrameParser, type Frame, parseFrame, readFrames } from '../../../core/content/frame-reader.ts';
 import { AppError } from '../../../core/errors.ts';
 import { digestBytes } from '../../../core/ids.ts';
@@ -136,4 +144,18 @@ test('a payload that would decompress to more than the header says is refused wi
   const before = process.memoryUsage().rss;
   assert.ok(await isBadData(() => decodeFrame({ ...header, payloadBytes: bomb.length }, bomb)));
   assert.ok(process.memoryUsage().rss - before < 100 * 1024 * 1024);
+});
+
+test('of an opened frame each chunk that is asked for is checked, every time until it was right, and no other is', async () => {
+  const [first, second] = [randomBytes(5000), randomBytes(5000)];
+  const octets = await encodeFrame(chunksOf(first, second));
+  octets[octets.length - 1] = (octets.at(-1) ?? 0) ^ 1;
+  const { header, payload } = parseFrame(octets, { isPayloadChecked: false });
+  assert.equal(header.encoding, 'raw');
+  const chunkAt = await openFrame(header, payload);
+  assert.deepEqual(chunkAt(0)?.bytes, first);
+  for (let time = 0; time < 2; time++) assert.ok(await isBadData(async () => chunkAt(1)));
+  assert.deepEqual(chunkAt(0)?.bytes, first);
+  assert.equal(chunkAt(2), undefined);
+  assert.ok(await isBadData(() => openFrame(header, payload.subarray(1))), 'cut short');
 });
