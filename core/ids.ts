@@ -21,6 +21,16 @@ export function newId(now: number = Date.now(), random: Uint8Array = randomBytes
   return `${time.slice(0, 8)}-${time.slice(8)}-7${tail.slice(0, 3)}-${variant}${tail.slice(5, 7)}-${tail.slice(7, 19)}` as Id;
 }
 
+/** A new id that sorts after `newest`, also when the clock has been set back since that one was made. */
+export function newIdAfter(newest: Id | undefined, now: number): Id {
+  return newId(newest === undefined ? now : Math.max(now, timeOfId(newest) + 1));
+}
+
+/** The milliseconds that an id begins with: those of the clock it was made by, or more. */
+function timeOfId(id: Id): number {
+  return Number.parseInt(id.slice(0, 8) + id.slice(9, 13), 16);
+}
+
 export function isId(text: string): text is Id {
   return /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/.test(text);
 }

@@ -1,9 +1,9 @@
 import type { Json } from '../core/canonical-json.ts';
 import { AppError } from '../core/errors.ts';
-import { type Id, newId } from '../core/ids.ts';
+import type { Id } from '../core/ids.ts';
 import { mayStartAt } from '../core/schedule/windows.ts';
 import { type Link, listLinks } from './db/links.ts';
-import { findUnfinishedRun, insertRun, type Run, type RunTrigger } from './db/runs.ts';
+import { findUnfinishedRun, insertRun, nextRunId, type Run, type RunTrigger } from './db/runs.ts';
 import { executeUnfinishedRun } from './replication/execute.ts';
 import { followParent } from './replication/follow-parent.ts';
 import { keepParentConnections } from './replication/parent-agents.ts';
@@ -108,7 +108,7 @@ async function addRun(site: Site, link: Link, { trigger, inWindow = false }: Run
   const at = site.now();
   const opensAt = inWindow ? mayStartAt(link.windows, zoneOf(link.timezone), at) : at;
   if (opensAt > at) throw windowShut(link, opensAt);
-  const id = newId(at);
+  const id = await nextRunId(site.db, at);
   await insertRun(site.db, { id, linkId: link.id, state: 'waiting-parent', trigger, fencing: 0, startedAt: at, inWindow });
   return id;
 }

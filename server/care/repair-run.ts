@@ -1,9 +1,9 @@
 import { AppError } from '../../core/errors.ts';
-import { type Digest, type Id, newId } from '../../core/ids.ts';
+import type { Digest, Id } from '../../core/ids.ts';
 import { isRunEnded } from '../../core/run.ts';
 import { EMPTY_PLAN } from '../../sync/replicate/plan.ts';
 import type { Link } from '../db/links.ts';
-import { findUnfinishedRun, getRun, insertRun, type Run } from '../db/runs.ts';
+import { findUnfinishedRun, getRun, insertRun, nextRunId, type Run } from '../db/runs.ts';
 import { executeUnfinishedRun } from '../replication/execute.ts';
 import { RUN_REQUESTS } from '../replication.ts';
 import type { Site } from '../site.ts';
@@ -62,7 +62,7 @@ async function addRepair(site: Site, link: Link, { want, wantChunks }: RepairWis
       hint: 'damaged chunks are fetched when it has ended',
     });
   }
-  const id = newId(site.now());
+  const id = await nextRunId(site.db, site.now());
   const plan = { ...EMPTY_PLAN, want: [...want].sort(), wantChunks: [...wantChunks].sort() };
   await insertRun(site.db, { id, linkId: link.id, state: 'archive', trigger: 'repair', fencing: 0, startedAt: site.now(), plan });
   return id;

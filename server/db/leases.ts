@@ -5,8 +5,8 @@ import { isUniqueViolation } from './open.ts';
 export type Lease = { readonly name: string; readonly holder: string; readonly fencing: number };
 
 /**
- * Takes the lease when it is free or past its time, or undefined when somebody else has it. The same holder
- * may take it again and gets a higher number. One conditional update decides, so there is one winner on every database.
+ * Takes the lease when it is free or past its time, or ends so far ahead (two `ttlMs`) that a wrong clock
+ * took it; undefined when somebody else has it. The same holder may take it again and gets a higher number. One conditional update decides, so there is one winner on every database.
  */
 export async function acquireLease(
   db: Knex,
@@ -15,7 +15,8 @@ export async function acquireLease(
   const { name, holder, ttlMs, now } = wish;
   const row = await db('leases').where({ name }).first('holder', 'fencing', 'expires_at');
   if (row === undefined) return insertLease(db, wish);
-  if (row.holder !== null && row.holder !== holder && Number(row.expires_at) > now) return undefined;
+  const leftMs = Number(row.expires_at) - now;
+  if (row.holder !== null && row.holder !== holder && leftMs > 0 && leftMs <= 2 * ttlMs) return undefined;
   const fencing = Number(row.fencing) + 1;
   const taken = await db('leases')
     .where({ name, fencing: row.fencing, expires_at: row.expires_at })

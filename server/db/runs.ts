@@ -1,7 +1,7 @@
 import type { Knex } from 'knex';
 import type { Json } from '../../core/canonical-json.ts';
 import { AppError, type ErrorCode } from '../../core/errors.ts';
-import type { Digest, Id } from '../../core/ids.ts';
+import { type Digest, type Id, newIdAfter } from '../../core/ids.ts';
 import type { Progress } from '../../core/progress.ts';
 import { isRunEnded, RUN_STATES, type RunState } from '../../core/run.ts';
 import { parsePlan, type RunPlan } from '../../sync/replicate/plan.ts';
@@ -68,6 +68,12 @@ export type NewRun = Pick<Run, 'id' | 'linkId' | 'state' | 'trigger' | 'fencing'
   readonly inWindow?: boolean;
   readonly plan?: RunPlan;
 };
+
+/** An id for the next run. Runs are ordered by id: it is above those that are there, whatever the clock says. */
+export async function nextRunId(db: Knex, now: number): Promise<Id> {
+  const newest = await db<RunRow>('runs').orderBy('id', 'desc').first('id');
+  return newIdAfter(newest?.id as Id | undefined, now);
+}
 
 export async function insertRun(db: Knex, run: NewRun): Promise<void> {
   await db('runs').insert({

@@ -1,6 +1,6 @@
 import type { Knex } from 'knex';
 import type { ScrubPosition } from '../../core/content-store.ts';
-import { type Id, newId } from '../../core/ids.ts';
+import { type Id, newIdAfter } from '../../core/ids.ts';
 
 /** One pass of the scrub over a whole store. */
 export type Scrub = {
@@ -24,7 +24,8 @@ const KEPT = 50;
 export async function openScrub(db: Knex, origin: Id, now: number): Promise<Scrub> {
   const row = await db<Row>('scrubs').where({ origin }).whereNull('ended_at').orderBy('id').first();
   if (row !== undefined) return toScrub(row);
-  const id = newId(now);
+  const newest = await db<Row>('scrubs').orderBy('id', 'desc').first('id');
+  const id = newIdAfter(newest?.['id'] as Id | undefined, now);
   await db('scrubs').insert({ id, origin, revision: 1, started_at: now });
   return { id, revision: 1, position: null, bytes: 0, chunks: 0, damages: 0, startedAt: now, endedAt: null };
 }

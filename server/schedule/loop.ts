@@ -1,9 +1,8 @@
-import { newId } from '../../core/ids.ts';
 import { decideStart, type StartDecision } from '../../core/schedule/decide.ts';
 import { appendEvent } from '../db/events.ts';
 import { getLink, type Link, listLinks, updateLinkDue } from '../db/links.ts';
 import { inTransaction } from '../db/open.ts';
-import { findUnfinishedRun, insertRun, listRuns } from '../db/runs.ts';
+import { findUnfinishedRun, insertRun, listRuns, nextRunId } from '../db/runs.ts';
 import type { Site } from '../site.ts';
 import { openCron, zoneOf } from './cron.ts';
 import { SCHEDULES } from './topic.ts';
@@ -12,6 +11,8 @@ import { SCHEDULES } from './topic.ts';
 const LOOK_AGAIN_MS = 30_000;
 /** How long a parent that has paused us is left alone. */
 const REST_MS = 15 * 60_000;
+/** A clock that is set back by no more than this was put right; by more, it had been wrong. */
+const CLOCK_STEP_MS = 10 * 60_000;
 
 /**
  * Puts scheduled runs in the queue (`onDue` is called for each). The next time of each link is in the database, so
@@ -60,39 +61,48 @@ type Debt = { readonly owed: Link['owed']; readonly restUntil: number | null };
 /**
  * What the link's last run leaves behind. One that the parent paused in its window is owed, and tried again after a rest (a
  * person's run is the person's to repeat). One that its window ended is gone on with when the schedule says so: a run that
- * was due meanwhile does not chain to it in the minute in which runs must stop.
+ * was due meanwhile does not chain to it in the minute in which runs must stop. A run that ended after `now` ended by a
+ * wrong clock: nobody rests until then.
  */
-async function debtOf(trx: Site['db'], link: Link): Promise<Debt> {
+async function debtOf(trx: Site['db'], link: Link, now: number): Promise<Debt> {
   const [last] = await listRuns(trx, { linkId: link.id, limit: 1 });
   const { owed } = link;
   if (last === undefined || last.endedAt === null) return { owed, restUntil: null };
   if (last.error?.code === 'window_closed' && owed?.why === 'running') return { owed: null, restUntil: null };
   const isParents = last.error?.code === 'disabled' && last.inWindow && link.paused === null && (owed === null || owed.why === 'parent');
   if (!isParents) return { owed, restUntil: null };
-  return { owed: owed ?? { since: last.startedAt, why: 'parent' }, restUntil: last.endedAt + REST_MS };
+  return { owed: owed ?? { since: last.startedAt, why: 'parent' }, restUntil: last.endedAt > now ? null : last.endedAt + REST_MS };
 }
 
 /** One transaction: the run is in the queue and the next time is set, or neither. */
 async function lookAtLink(site: Site, trx: Site['db'], id: Link['id']): Promise<Look> {
   const link = await getLink(trx, id);
   if (link === undefined) return NOTHING;
-  const { owed, restUntil } = await debtOf(trx, link);
-  if (link.schedule === null && owed === null && link.owed === null) return NOTHING;
   const now = site.now();
+  const { owed, restUntil } = await debtOf(trx, link, now);
+  if (link.schedule === null && owed === null && link.owed === null) return NOTHING;
   const unfinished = await findUnfinishedRun(trx, id);
   const isPaused = link.paused !== null;
   const zone = zoneOf(link.timezone);
   const { late, windows } = link;
-  const nextDue = link.schedule === null ? null : openCron({ schedule: link.schedule, timezone: link.timezone }).next(now);
-  // A link of before this release, or one whose schedule was written by other means, has no time yet.
-  const dueAt = link.dueAt ?? nextDue;
+  const cron = link.schedule === null ? null : openCron({ schedule: link.schedule, timezone: link.timezone });
+  const nextDue = cron?.next(now) ?? null;
+  const dueAt = soundDue({ noted: link.dueAt, next: nextDue, farthest: cron?.next(now + CLOCK_STEP_MS) ?? null });
   const decision = decideStart({ now, dueAt, owed, isPaused, isRunning: unfinished !== undefined, restUntil, late, windows, zone });
   if (decision.do === 'wait') {
-    if (link.dueAt === null || owed !== link.owed) await updateLinkDue(trx, id, dueAt, owed);
+    if (dueAt !== link.dueAt || owed !== link.owed) await updateLinkDue(trx, id, dueAt, owed);
     return { started: false, until: decision.until };
   }
   await carryOut(site, trx, { link: { ...link, owed }, decision, dueAt, nextDue });
   return { started: decision.do === 'start', until: nextDue };
+}
+
+/**
+ * The next time that was noted, unless there is none (a link of before this release) or the clock has been set back by more
+ * than a step since it was noted: then the nights in between are still to come. One put right by a step repeats no night.
+ */
+function soundDue({ noted, next, farthest }: { noted: number | null; next: number | null; farthest: number | null }): number | null {
+  return noted === null || (farthest !== null && noted > farthest) ? next : noted;
 }
 
 type Carried = {
@@ -105,7 +115,14 @@ type Carried = {
 async function carryOut(site: Site, trx: Site['db'], { link, decision, dueAt, nextDue }: Carried): Promise<void> {
   const at = site.now();
   if (decision.do === 'start') {
-    const run = { id: newId(at), linkId: link.id, state: 'waiting-parent', fencing: 0, startedAt: at, inWindow: true } as const;
+    const run = {
+      id: await nextRunId(trx, at),
+      linkId: link.id,
+      state: 'waiting-parent',
+      fencing: 0,
+      startedAt: at,
+      inWindow: true,
+    } as const;
     await insertRun(trx, { ...run, trigger: decision.trigger });
     return updateLinkDue(trx, link.id, dueAt !== null && dueAt > at ? dueAt : nextDue, null);
   }

@@ -28,7 +28,7 @@ const NIGHT = { schedule: '0 2 * * *', timezone: 'Europe/Berlin', mayStart: '22:
 let pair: Awaited<ReturnType<typeof makePair>>;
 let proxy: PacingProxy;
 let made = 0;
-/** How far the branch's clock is ahead of the real one. Numbers of runs are by time: it never goes back. */
+/** How far the branch's clock is ahead of the real one; it never goes back here. */
 let aheadMs = 0;
 let branch: Site;
 
