@@ -3,6 +3,7 @@ import { AppError } from '../errors.ts';
 import { type Digest, digestBytes, digestFromBytes } from '../ids.ts';
 import { PLAIN_ENCODER } from './encoder.ts';
 import { MAX_CHUNK_BYTES, MAX_FRAME_BASES, MAX_FRAME_CHUNKS, MAX_FRAME_RAW_BYTES } from './limits.ts';
+import { release } from './release.ts';
 import { compress, decompress } from './zstd.ts';
 
 /*
@@ -129,22 +130,31 @@ export async function decodeFrame(header: FrameHeader, payload: Buffer, dictiona
   return cutChunks(header, await decodePayload(header, payload, dictionary)).map(checked);
 }
 
-/** Gives the chunk at a position of a frame; undefined when it has no such position. */
-export type ChunkAt = (position: number) => Chunk | undefined;
+export type OpenFrame = {
+  /** The chunk at a position of the frame, hashed when it is asked for the first time; undefined when there is no such position. */
+  chunkAt(position: number): Chunk | undefined;
+  /** Ends the use of it and of all that it gave. */
+  close(): void;
+};
 
 /**
- * Decodes a frame of which few chunks are used: each is hashed when it is asked for the first time, the others never.
- * The payload need not have been checked. Throws `bad_data` as decodeFrame does; for a wrong chunk, whoever asks for it is told.
+ * Decodes a frame of which few chunks are used: the others are never hashed. Its octets are taken over, and need not have been
+ * checked. Throws `bad_data` as decodeFrame does; for a wrong chunk, whoever asks for it is told.
  */
-export async function openFrame(header: FrameHeader, payload: Buffer): Promise<ChunkAt> {
-  const chunks = cutChunks(header, await decodePayload(header, payload, undefined));
+export async function openFrame(header: FrameHeader, payload: Buffer): Promise<OpenFrame> {
+  const raw = await decodePayload(header, payload, undefined);
+  if (raw !== payload) release(payload);
+  const chunks = cutChunks(header, raw);
   const known = new Set<number>();
-  return (position) => {
-    const chunk = chunks[position];
-    if (chunk === undefined || known.has(position)) return chunk;
-    checked(chunk);
-    known.add(position);
-    return chunk;
+  return {
+    chunkAt(position) {
+      const chunk = chunks[position];
+      if (chunk === undefined || known.has(position)) return chunk;
+      checked(chunk);
+      known.add(position);
+      return chunk;
+    },
+    close: () => release(raw),
   };
 }
 
@@ -180,7 +190,9 @@ async function decodePayload(header: FrameHeader, payload: Buffer, dictionary: B
 export async function encodePackedFrame(chunks: readonly FrameChunk[], raw: Buffer, level: number = PLAIN_ENCODER.level): Promise<Buffer> {
   const compressed = await compress(raw, { level });
   const isSmaller = compressed.length < raw.length;
-  return joinFrame({ encoding: isSmaller ? 'zstd' : 'raw', chunks, bases: [], payload: isSmaller ? compressed : raw });
+  const octets = joinFrame({ encoding: isSmaller ? 'zstd' : 'raw', chunks, bases: [], payload: isSmaller ? compressed : raw });
+  release(compressed);
+  return octets;
 }
 
 export type FrameContent = {

@@ -1,5 +1,5 @@
 import { open } from 'node:fs/promises';
-import { type ChunkAt, decodeFrame, MAX_FRAME_BYTES, openFrame } from '../../core/content/frame.ts';
+import { decodeFrame, MAX_FRAME_BYTES, type OpenFrame, openFrame } from '../../core/content/frame.ts';
 import { type Frame, type FrameReading, parseFrame } from '../../core/content/frame-reader.ts';
 import { AppError } from '../../core/errors.ts';
 import type { Digest } from '../../core/ids.ts';
@@ -17,7 +17,7 @@ export type ReaderOptions = {
   readonly cachedFrames?: number;
   /**
    * For a reader that uses few chunks of each frame: only what is given is hashed, neither the rest of its frame nor the
-   * frame's payload. Damage in what is not used goes unseen.
+   * frame's payload. Damage in what is not used goes unseen. What it gave may be gone once `cachedFrames` others were read.
    */
   readonly isSparse?: boolean;
 };
@@ -27,35 +27,42 @@ export type ReaderOptions = {
  * is passed over. Errors: `not_found` when no copy is here, `corrupt` when none is right.
  */
 export function createChunkReader(store: Store, { cachedFrames = CACHED_FRAMES, isSparse = false }: ReaderOptions = {}): ChunkReader {
-  const cache = new Map<string, Promise<ChunkAt>>();
+  const cache = new Map<string, Promise<OpenFrame>>();
   const decode = isSparse ? openFrameAt : decodeFrameAt;
 
-  function decoded(location: Location): Promise<ChunkAt> {
+  function decoded(location: Location): Promise<OpenFrame> {
     const key = `${location.pack}:${location.offset}`;
     const known = cache.get(key);
     cache.delete(key);
     const chunks = known ?? decode(store, location);
     cache.set(key, chunks);
     const [oldest] = cache.keys();
-    if (cache.size > cachedFrames && oldest !== undefined) cache.delete(oldest);
+    if (cache.size > cachedFrames && oldest !== undefined) {
+      cache.get(oldest)?.then(closeFrame, () => undefined);
+      cache.delete(oldest);
+    }
     return chunks;
   }
 
   return (digest) =>
     fromAnyCopy(store, digest, async (location) => {
-      const chunk = (await decoded(location))(location.position);
+      const chunk = (await decoded(location)).chunkAt(location.position);
       if (chunk?.digest !== digest) throw new AppError('corrupt', `the index says ${digest} is where another chunk lies`);
       return chunk.bytes;
     });
 }
 
-async function decodeFrameAt(store: Store, location: Location): Promise<ChunkAt> {
-  const { header, payload } = await readFrameAt(store, location);
-  const chunks = await decodeFrame(header, payload);
-  return (position) => chunks[position];
+function closeFrame(frame: OpenFrame): void {
+  frame.close();
 }
 
-async function openFrameAt(store: Store, location: Location): Promise<ChunkAt> {
+async function decodeFrameAt(store: Store, location: Location): Promise<OpenFrame> {
+  const { header, payload } = await readFrameAt(store, location);
+  const chunks = await decodeFrame(header, payload);
+  return { chunkAt: (position) => chunks[position], close: () => undefined };
+}
+
+async function openFrameAt(store: Store, location: Location): Promise<OpenFrame> {
   const { header, payload } = await readFrameAt(store, location, { isPayloadChecked: false });
   return openFrame(header, payload);
 }

@@ -1,10 +1,14 @@
 import { type Chunk, chunkDigest, encodePackedFrame } from '../../core/content/frame.ts';
 import type { Frame } from '../../core/content/frame-reader.ts';
+import { release } from '../../core/content/release.ts';
 import type { Digest } from '../../core/ids.ts';
 import { asStoreError } from './durable.ts';
 import { createFrameBuilder, createFrameQueue, type FrameBuilder } from './frame-queue.ts';
 import { createPackWriter, touchPack } from './pack-writer.ts';
 import type { Store } from './store.ts';
+
+/** Of content that came in delta frames: packs are local, and a branch's processor may be slow. */
+const DECODED_LEVEL = 1;
 
 /** Pages lie in frames of their own: who walks a manifest does not read the data beside it. */
 export type Lane = 'data' | 'pages';
@@ -103,9 +107,15 @@ function openSession(store: Store): WriteSession & { end(): Promise<void> } {
   return { put, putFrame, finish, end };
 }
 
-/** A copy, since the frame's octets may be those of a buffer that is read into again. Decoded chunks lie one after the other in one buffer. */
+/**
+ * A copy, since the frame's octets may be those of a buffer that is read into again. Decoded chunks lie one after the other in one
+ * buffer, which is given back. They are coded at the lowest level: three fifths of the time for a twelfth more octets.
+ */
 async function plainOctets({ header, octets }: Frame, chunks: readonly Chunk[]): Promise<Buffer> {
   if (header.encoding !== 'zstd-base') return Buffer.from(octets);
   const first = chunks[0]?.bytes ?? octets;
-  return encodePackedFrame(header.chunks, Buffer.from(first.buffer, first.byteOffset, header.rawBytes));
+  const raw = Buffer.from(first.buffer, first.byteOffset, header.rawBytes);
+  const plain = await encodePackedFrame(header.chunks, raw, DECODED_LEVEL);
+  release(raw);
+  return plain;
 }

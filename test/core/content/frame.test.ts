@@ -147,15 +147,29 @@ test('a payload that would decompress to more than the header says is refused wi
 });
 
 test('of an opened frame each chunk that is asked for is checked, every time until it was right, and no other is', async () => {
-  const [first, second] = [randomBytes(5000), randomBytes(5000)];
+  const [first, second] = [randomBytes(9000), randomBytes(5000)];
   const octets = await encodeFrame(chunksOf(first, second));
   octets[octets.length - 1] = (octets.at(-1) ?? 0) ^ 1;
   const { header, payload } = parseFrame(octets, { isPayloadChecked: false });
   assert.equal(header.encoding, 'raw');
-  const chunkAt = await openFrame(header, payload);
-  assert.deepEqual(chunkAt(0)?.bytes, first);
-  for (let time = 0; time < 2; time++) assert.ok(await isBadData(async () => chunkAt(1)));
-  assert.deepEqual(chunkAt(0)?.bytes, first);
-  assert.equal(chunkAt(2), undefined);
+  const frame = await openFrame(header, payload);
+  assert.deepEqual(frame.chunkAt(0)?.bytes, first);
+  for (let time = 0; time < 2; time++) assert.ok(await isBadData(async () => frame.chunkAt(1)));
+  assert.deepEqual(frame.chunkAt(0)?.bytes, first);
+  assert.equal(frame.chunkAt(2), undefined);
   assert.ok(await isBadData(() => openFrame(header, payload.subarray(1))), 'cut short');
+});
+
+test('a closed frame gives its memory back, and leaves what shares a small buffer with it alone', async () => {
+  const neighbour = Buffer.from('neighbour');
+  for (const size of [100, 200_000]) {
+    const { header, payload } = parseFrame(await encodeFrame(chunksOf(Buffer.alloc(size, 7))));
+    const frame = await openFrame(header, payload);
+    const bytes = frame.chunkAt(0)?.bytes;
+    assert.equal(bytes?.length, size);
+    frame.close();
+    frame.close();
+    if (size > Buffer.poolSize) assert.equal(bytes?.length, 0);
+  }
+  assert.equal(neighbour.toString(), 'neighbour');
 });
