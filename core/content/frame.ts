@@ -131,6 +131,7 @@ export async function decodeFrame(header: FrameHeader, payload: Buffer, dictiona
 }
 
 export type OpenFrame = {
+  readonly chunks: readonly FrameChunk[];
   /** The chunk at a position of the frame, hashed when it is asked for the first time; undefined when there is no such position. */
   chunkAt(position: number): Chunk | undefined;
   /** Ends the use of it and of all that it gave. */
@@ -147,6 +148,7 @@ export async function openFrame(header: FrameHeader, payload: Buffer): Promise<O
   const chunks = cutChunks(header, raw);
   const known = new Set<number>();
   return {
+    chunks: header.chunks,
     chunkAt(position) {
       const chunk = chunks[position];
       if (chunk === undefined || known.has(position)) return chunk;

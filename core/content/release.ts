@@ -3,6 +3,7 @@
  * frame keeps it collecting. Whoever reads it after all gets nothing, which no digest lets pass.
  */
 export function release(bytes: Buffer): void {
-  // Small buffers share one that is not theirs.
-  if (bytes.buffer instanceof ArrayBuffer && bytes.buffer.byteLength > Buffer.poolSize) bytes.buffer.transfer(0);
+  const { buffer } = bytes;
+  // Small buffers share one of this size that is not theirs. A released one stays released.
+  if (buffer instanceof ArrayBuffer && !buffer.detached && buffer.byteLength !== Buffer.poolSize) buffer.transfer(0);
 }

@@ -20,13 +20,16 @@ export type ReaderOptions = {
    * frame's payload. Damage in what is not used goes unseen. What it gave may be gone once `cachedFrames` others were read.
    */
   readonly isSparse?: boolean;
+  /** Told of each frame once, before anything of it is given. */
+  readonly onDecoded?: (frame: OpenFrame) => void;
 };
 
 /**
  * A reader of chunks: each is checked against its digest on every decode. With two copies, a damaged one
  * is passed over. Errors: `not_found` when no copy is here, `corrupt` when none is right.
  */
-export function createChunkReader(store: Store, { cachedFrames = CACHED_FRAMES, isSparse = false }: ReaderOptions = {}): ChunkReader {
+export function createChunkReader(store: Store, options: ReaderOptions = {}): ChunkReader {
+  const { cachedFrames = CACHED_FRAMES, isSparse = false, onDecoded } = options;
   const cache = new Map<string, Promise<OpenFrame>>();
   const decode = isSparse ? openFrameAt : decodeFrameAt;
 
@@ -34,7 +37,7 @@ export function createChunkReader(store: Store, { cachedFrames = CACHED_FRAMES, 
     const key = `${location.pack}:${location.offset}`;
     const known = cache.get(key);
     cache.delete(key);
-    const chunks = known ?? decode(store, location);
+    const chunks = known ?? decode(store, location).then(told);
     cache.set(key, chunks);
     const [oldest] = cache.keys();
     if (cache.size > cachedFrames && oldest !== undefined) {
@@ -42,6 +45,11 @@ export function createChunkReader(store: Store, { cachedFrames = CACHED_FRAMES, 
       cache.delete(oldest);
     }
     return chunks;
+  }
+
+  function told(frame: OpenFrame): OpenFrame {
+    onDecoded?.(frame);
+    return frame;
   }
 
   return (digest) =>
@@ -59,7 +67,7 @@ function closeFrame(frame: OpenFrame): void {
 async function decodeFrameAt(store: Store, location: Location): Promise<OpenFrame> {
   const { header, payload } = await readFrameAt(store, location);
   const chunks = await decodeFrame(header, payload);
-  return { chunkAt: (position) => chunks[position], close: () => undefined };
+  return { chunks: header.chunks, chunkAt: (position) => chunks[position], close: () => undefined };
 }
 
 async function openFrameAt(store: Store, location: Location): Promise<OpenFrame> {

@@ -17,6 +17,8 @@ export type PartSource = {
   /** Octets that are best asked for at once. */
   readonly readBytes: number;
   read(offset: number, length: number): Promise<Buffer>;
+  /** Whether `read` up to there would not wait. */
+  isThere(end: number): Promise<boolean>;
   close(): Promise<void>;
 };
 
@@ -29,7 +31,13 @@ const LOOK_MS = 20;
 export async function openWhole(path: string): Promise<PartSource> {
   const file = await open(path, 'r');
   const { size } = await file.stat();
-  return { size, readBytes: MIB, read: (offset, length) => readExactly(file, path, { offset, length }), close: () => file.close() };
+  return {
+    size,
+    readBytes: MIB,
+    read: (offset, length) => readExactly(file, path, { offset, length }),
+    isThere: async () => true,
+    close: () => file.close(),
+  };
 }
 
 /**
@@ -50,6 +58,7 @@ export async function openGrowing(path: string, { sizeBytes, signal }: Growing):
       while (!(await isReached(offset + length))) await waitFor(path, signal);
       return readExactly(file, path, { offset, length });
     },
+    isThere: isReached,
     close: () => file.close(),
   };
 }

@@ -3,7 +3,8 @@ import { createFrameParser, type Frame } from '../../core/content/frame-reader.t
 import { MAX_PART_BYTES } from '../../core/content/limits.ts';
 import type { OnProgress } from '../../core/content-store.ts';
 import { AppError } from '../../core/errors.ts';
-import { type ChunkReader, createChunkReader, undefinedWhenBad } from './chunk-reader.ts';
+import { type BaseReader, createBaseReader } from './base-reader.ts';
+import { undefinedWhenBad } from './chunk-reader.ts';
 import { PART_HEADER_BYTES, PART_TRAILER_BYTES, type PartHeader, parsePartHeader, parsePartTrailer } from './part-format.ts';
 import { confirmation, type Growing, openGrowing, openWhole } from './part-source.ts';
 import type { Store } from './store.ts';
@@ -18,18 +19,19 @@ export type Unpacked = {
 
 type Counted = { -readonly [Name in keyof Unpacked]: Unpacked[Name] } & { frames: number };
 
-/** Decoded frames of ours kept while delta frames are read: neighbours build on the same base chunks. */
-const BASE_FRAMES = 48;
+/** Octets and number of frames that are read ahead, when they are there, to know which base chunks are asked for again. */
+const AHEAD_BYTES = 4 * 1024 * 1024;
+const AHEAD_FRAMES = 128;
 
 /**
  * Takes one part of an archive into the store: see ContentStore.unpackPart. Errors: `bad_data` for a file that is no
  * part, is cut off, or holds other than it declares.
  */
 export async function unpackPart(store: Store, path: string, onProgress: OnProgress, growing?: Growing): Promise<Unpacked> {
-  const bases: Bases = { get: createChunkReader(store, { cachedFrames: BASE_FRAMES, isSparse: true }), room: makeDictionaryRoom() };
+  const bases: Bases = { reader: createBaseReader(store), room: makeDictionaryRoom() };
   return withWriteSession(store, `unpacking ${path}`, async (session) => {
     const counted: Counted = { chunks: 0, rawBytes: 0, skippedFrames: 0, frames: 0 };
-    for await (const { frame, header } of readPart(path, growing)) {
+    for await (const { frame, header } of readPart(path, bases.reader, growing)) {
       await storeFrame(frame, bases, session, counted);
       if (counted.frames > header.frames || counted.rawBytes > header.rawBytes) throw badPart(path, 'holds more than it declares');
       onProgress(counted.rawBytes, header.rawBytes);
@@ -60,12 +62,13 @@ export function createGrowing(store: Store): {
   };
 }
 
-type Bases = { readonly get: ChunkReader; readonly room: Buffer };
+type Bases = { readonly reader: BaseReader; readonly room: Buffer };
 
 async function storeFrame(frame: Frame, bases: Bases, session: WriteSession, counted: Counted): Promise<void> {
   counted.frames += 1;
   counted.rawBytes += frame.header.rawBytes;
-  const chunks = await decodeAnyFrame(frame.header, frame.payload, bases.get, bases.room).catch(undefinedWhenBad);
+  const chunks = await decodeAnyFrame(frame.header, frame.payload, bases.reader.get, bases.room).catch(undefinedWhenBad);
+  bases.reader.done(frame.header.bases);
   if (chunks === undefined) {
     // The run finds out what is still missing and asks for it in plain frames.
     counted.skippedFrames += 1;
@@ -75,7 +78,11 @@ async function storeFrame(frame: Frame, bases: Bases, session: WriteSession, cou
   counted.chunks += chunks.length;
 }
 
-async function* readPart(path: string, growing: Growing | undefined): AsyncGenerator<{ frame: Frame; header: PartHeader }> {
+async function* readPart(
+  path: string,
+  { expect }: BaseReader,
+  growing: Growing | undefined,
+): AsyncGenerator<{ frame: Frame; header: PartHeader }> {
   const source = growing === undefined ? await openWhole(path) : await openGrowing(path, growing);
   const { size } = source;
   try {
@@ -88,10 +95,26 @@ async function* readPart(path: string, growing: Growing | undefined): AsyncGener
     const end = size - PART_TRAILER_BYTES;
     let frames = 0;
     let rawBytes = 0;
+    // What is there already is looked at before it is given: so the reader of bases knows what to keep.
+    const ahead: Frame[] = [];
+    let aheadBytes = 0;
+    const isEnough = async (next: number): Promise<boolean> =>
+      next >= end ||
+      aheadBytes >= AHEAD_BYTES ||
+      ahead.length >= AHEAD_FRAMES ||
+      !(await source.isThere(Math.min(next + source.readBytes, end)));
     for (let offset = PART_HEADER_BYTES; offset < end; offset += source.readBytes) {
       for (const frame of parser.push(await source.read(offset, Math.min(source.readBytes, end - offset)))) {
         frames += 1;
         rawBytes += frame.header.rawBytes;
+        expect(frame.header.bases);
+        ahead.push(frame);
+        aheadBytes += frame.octets.length;
+      }
+      while (ahead.length > 0 && (await isEnough(offset + source.readBytes))) {
+        const frame = ahead.shift();
+        if (frame === undefined) break;
+        aheadBytes -= frame.octets.length;
         yield { frame, header };
       }
     }
