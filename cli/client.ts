@@ -21,8 +21,12 @@ export type Client = {
   open(method: string, path: string, body?: unknown): Promise<IncomingMessage>;
 };
 
+/** A call may take its time; when it is silent for so long, the server is asked whether it lives, and has as long again. */
+const SILENCE_MS = 12_000;
+
 type Transport = {
   readonly where: string;
+  readonly silenceMs: number;
   readonly headers: Readonly<Record<string, string>>;
   readonly start: (options: RequestOptions) => ClientRequest;
 };
@@ -51,12 +55,13 @@ export function isListening(dataDir: string): Promise<boolean> {
 }
 
 /** The server that holds the directory. Errors: `not_running`. */
-export async function connectLocal(dataDir: string): Promise<Client> {
+export async function connectLocal(dataDir: string, silenceMs = SILENCE_MS): Promise<Client> {
   if (!(await isListening(dataDir))) {
     throw new AppError('not_running', `no server runs on ${dataDir}`, { hint: `start waystation serve --data ${dataDir}` });
   }
   return createClient({
     where: dataDir,
+    silenceMs,
     headers: { host: 'localhost' },
     start: (options) => requestPlain({ ...options, agent: false, socketPath: socketPath(dataDir) }),
   });
@@ -69,6 +74,7 @@ export function connectUrl(url: string, options: { readonly token?: string; read
   const agent = options.caPin === undefined ? false : new PinnedAgent({ pin: parseDigest(options.caPin) });
   return createClient({
     where: base.origin,
+    silenceMs: SILENCE_MS,
     // A command makes few requests: no connection outlives its answer.
     headers: { host: base.host, connection: 'close', ...(options.token === undefined ? {} : { authorization: `Bearer ${options.token}` }) },
     start: (request) =>
@@ -113,7 +119,7 @@ async function exchange(transport: Transport, method: string, path: string, body
   const outgoing = transport.start({ method, path, headers });
   if (isStream) (body as Readable).pipe(outgoing);
   else outgoing.end(payload);
-  const answer = await answerOf(outgoing, transport.where);
+  const answer = await whileAlive(transport, outgoing);
   if ((answer.statusCode ?? 500) < 400) return answer;
   throw problemError(answer.statusCode ?? 500, await readText(answer));
 }
@@ -126,6 +132,44 @@ function answerOf(outgoing: ClientRequest, where: string): Promise<IncomingMessa
   return new Promise((resolve, reject) => {
     outgoing.once('response', resolve);
     outgoing.once('error', (error) => reject(connectFailure(where, error)));
+  });
+}
+
+/** The answer, however long it takes, unless the server stops answering at all: then the call ends with `unreachable`. */
+async function whileAlive(transport: Transport, outgoing: ClientRequest): Promise<IncomingMessage> {
+  const ask = () => {
+    isAlive(transport).then((alive) => {
+      if (!alive) outgoing.destroy(silent(transport));
+    });
+  };
+  const timer = setInterval(ask, transport.silenceMs);
+  try {
+    return await answerOf(outgoing, transport.where);
+  } finally {
+    clearInterval(timer);
+  }
+}
+
+/** Whether anything answers within the time; what it says does not matter, nor does a refusal: the call itself will tell. */
+function isAlive({ start, headers, silenceMs }: Transport): Promise<boolean> {
+  return new Promise((resolve) => {
+    const probe = start({ method: 'GET', path: '/healthz', headers });
+    const timer = setTimeout(() => {
+      resolve(false);
+      probe.destroy();
+    }, silenceMs);
+    const answered = () => {
+      clearTimeout(timer);
+      resolve(true);
+      probe.destroy();
+    };
+    probe.once('response', answered).on('error', answered).end();
+  });
+}
+
+function silent({ where, silenceMs }: Transport): AppError {
+  return new AppError('unreachable', `the server of ${where} takes connections and does not answer, for ${(2 * silenceMs) / 1000} s now`, {
+    hint: 'see whether it was stopped or hangs, and restart it',
   });
 }
 

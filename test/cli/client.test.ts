@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { mkdir } from 'node:fs/promises';
 import { createServer as createHttp, type RequestListener } from 'node:http';
 import { createServer as createHttps } from 'node:https';
-import type { AddressInfo } from 'node:net';
+import { type AddressInfo, createServer as createStopped } from 'node:net';
 import { join } from 'node:path';
 import { after, it } from 'node:test';
 import { connectLocal, connectUrl, isListening, socketPath } from '../../cli/client.ts';
@@ -21,6 +21,7 @@ const answer: RequestListener = async (request, response) => {
     response.writeHead(409, { 'content-type': 'application/problem+json' });
     response.end(JSON.stringify({ status: 409, code: 'name_taken', detail: 'there is one already', hint: 'take another' }));
   } else if (request.url === '/api/v1/proxy') response.writeHead(502).end('<html>');
+  else if (request.url === '/api/v1/slow') setTimeout(() => response.writeHead(204).end(), 1500);
   else if (request.url === '/api/v1/nothing') response.writeHead(204).end();
   else response.end(JSON.stringify({ method: request.method, body: body === '' ? null : JSON.parse(body) }));
 };
@@ -72,4 +73,19 @@ it('finds a running server by its socket, and not one that died', async () => {
   server.close();
   await once(server, 'close');
   assert.equal(await isListening(dir), false);
+});
+
+it('waits for a slow answer of a server that lives, and gives up on one that takes connections and says nothing', async () => {
+  const dir = await temporaryDirectory('socket');
+  await mkdir(join(dir, 'run'));
+  const server = createHttp(answer).listen(socketPath(dir));
+  await once(server, 'listening');
+  assert.equal(await (await connectLocal(dir, 500)).get('/api/v1/slow'), undefined);
+  server.close();
+  await once(server, 'close');
+  // As the kernel does it for a stopped process.
+  const stopped = createStopped(() => undefined).listen(socketPath(dir));
+  await once(stopped, 'listening');
+  after(() => stopped.close());
+  await assert.rejects((await connectLocal(dir, 200)).get('/api/v1/x'), { code: 'unreachable', message: /does not answer/ });
 });
