@@ -9,6 +9,8 @@ export type PacingProxy = {
   setUpstream(port: number): void;
   /** Changes the speed of new reads. */
   setBytesPerSecond(bytesPerSecond: number): void;
+  /** Swallows all that comes from now on, also that a side has gone, and closes nothing; `false`: what was held goes on, as TCP would send it again. */
+  setSilent(isSilent: boolean): void;
   /** Breaks all connections. */
   cut(): void;
   close(): Promise<void>;
@@ -21,6 +23,11 @@ export async function startPacingProxy({ bytesPerSecond, latencyMs }: { bytesPer
   let upstream = 0;
   let speed = bytesPerSecond;
   let freeAt = 0;
+  let held: (() => void)[] | undefined;
+  const unlessSilent = (act: () => void) => {
+    if (held === undefined) act();
+    else held.push(act);
+  };
   const pace = (length: number) => {
     freeAt = Math.max(freeAt, performance.now()) + (length / speed) * 1000;
     return freeAt - performance.now();
@@ -29,12 +36,12 @@ export async function startPacingProxy({ bytesPerSecond, latencyMs }: { bytesPer
     from.on('data', (chunk) => {
       bytes[way] += chunk.length;
       from.pause();
-      setTimeout(() => from.resume(), waitMs(chunk.length));
-      setTimeout(() => to.writable && to.write(chunk), waitMs(0) + latencyMs);
+      setTimeout(() => unlessSilent(() => from.resume()), waitMs(chunk.length));
+      setTimeout(() => unlessSilent(() => to.writable && to.write(chunk)), waitMs(0) + latencyMs);
     });
-    from.on('end', () => setTimeout(() => to.end(), waitMs(0) + latencyMs + 1));
-    from.on('error', () => to.destroy());
-    from.on('close', () => setTimeout(() => to.destroy(), waitMs(0) + latencyMs + 1));
+    from.on('end', () => setTimeout(() => unlessSilent(() => to.end()), waitMs(0) + latencyMs + 1));
+    from.on('error', () => unlessSilent(() => to.destroy()));
+    from.on('close', () => setTimeout(() => unlessSilent(() => to.destroy()), waitMs(0) + latencyMs + 1));
   };
   const server = createServer({ noDelay: true, allowHalfOpen: true }, (client) => {
     const parent = connect({ port: upstream, host: '127.0.0.1', noDelay: true, allowHalfOpen: true });
@@ -58,8 +65,14 @@ export async function startPacingProxy({ bytesPerSecond, latencyMs }: { bytesPer
     setBytesPerSecond: (wanted) => {
       speed = wanted;
     },
+    setSilent: (isSilent) => {
+      const late = held ?? [];
+      held = isSilent ? late : undefined;
+      if (!isSilent) for (const act of late) act();
+    },
     cut,
     close: () => {
+      held = undefined;
       cut();
       return new Promise((resolve) => server.close(() => resolve()));
     },
