@@ -78,8 +78,9 @@ async function follow(frame: Frame, client: Client, started: RunView): Promise<R
   const bar = frame.progress('replication');
   let seen = started;
   try {
-    // A run with an error that has not ended waits, for space: longer than a person would.
-    while (!isRunEnded(seen.state as RunState) && seen.error === null && !frame.signal.aborted) {
+    // A run with an error that has not ended waits: for space longer than a person would, for the link a while.
+    const isWaiting = ({ error }: RunView) => error !== null && error.code !== 'unreachable';
+    while (!isRunEnded(seen.state as RunState) && !isWaiting(seen) && !frame.signal.aborted) {
       if (seen.progress !== null) bar.update(seen.progress);
       seen = await client.get<RunView>(`/api/v1/runs/${encodeURIComponent(seen.id)}?follow=true`);
     }

@@ -99,7 +99,9 @@ export function openRecords(
         const catalogue = change.state === 'done' ? (change.plan?.catalogue ?? undefined) : undefined;
         return end(change.state, patch, catalogue);
       }
-      const isOver = waitsFor !== null && change.state !== undefined;
+      // Octets arrive again, or the next state has come.
+      const isBack = waitsFor === 'unreachable' && change.progress !== undefined && change.error === undefined;
+      const isOver = waitsFor !== null && (change.state !== undefined || isBack);
       await write(site.db, isOver ? { ...patch, error: null } : patch);
       if (isOver || (patch.error && patch.error.code !== waitsFor)) await noteWaiting(isOver ? null : (patch.error ?? null));
       state = change.state ?? state;

@@ -41,6 +41,7 @@ export async function fetchPart(tools: RunTools, wish: PartWish): Promise<void> 
       failures = now > held ? 1 : failures + 1;
       held = now;
       if (failures >= tools.patience) throw error;
+      await tools.records.save({ error });
       await tools.sleep(waitMs(failures));
     }
     tools.signal.throwIfAborted();

@@ -66,7 +66,7 @@ export type RunChange = {
   readonly epoch?: number;
   readonly bytesNeeded?: number;
   readonly progress?: Progress | null;
-  /** Of a run that goes on: what it waits for (a full disk). */
+  /** Of a run that goes on: what it waits for (a full disk, a link that broke). */
   readonly error?: AppError;
 };
 

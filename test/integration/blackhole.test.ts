@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { listEvents } from '../../server/db/events.ts';
 import { listImages } from '../../server/db/images.ts';
-import { listRuns, type Run } from '../../server/db/runs.ts';
+import { getRun, listRuns, type Run } from '../../server/db/runs.ts';
 import { getServer, updateServer } from '../../server/db/servers.ts';
 import { runOnce } from '../../server/replication.ts';
 import { type PacingProxy, startPacingProxy } from '../helpers/pacing-proxy.ts';
@@ -61,4 +62,19 @@ test('a link that swallows everything for some seconds is gone on with: nothing 
   assert.ok((await listImages(pair.branch.db)).some(({ name, state }) => name === 'disk' && state === 'published'));
   const twice = run.bytesRsync - run.bytesNeeded;
   assert.ok(twice < 65_536, `${twice} bytes came twice`);
+});
+
+test('a run whose link breaks says so while it tries again, and no longer once octets arrive', async () => {
+  const { ended } = await startRun('cut');
+  proxy.setSilent(true);
+  proxy.cut();
+  const broken = await newestRun(({ error }) => error !== null);
+  assert.deepEqual([broken.state, broken.error?.code], ['transfer', 'unreachable']);
+  proxy.setSilent(false);
+  const again = await newestRun(({ error }) => error === null);
+  assert.equal(again.state, 'transfer');
+  assert.equal((await ended).state, 'done');
+  const kinds = (await listEvents(pair.branch.db, { limit: 100 })).filter(({ subject }) => subject === broken.id).map(({ kind }) => kind);
+  assert.deepEqual(kinds.sort(), ['run.done', 'run.resumed', 'run.waiting']);
+  assert.equal((await getRun(pair.branch.db, broken.id))?.error, null);
 });
