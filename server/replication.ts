@@ -95,12 +95,21 @@ async function requestIfOpen(site: Site, link: Link): Promise<Id | undefined> {
 export async function runOnce(site: Site, wish: RunWish & { readonly signal?: AbortSignal }): Promise<Run> {
   const link = await onlyLink(site);
   const signal = wish.signal ?? new AbortController().signal;
-  // A repair that was cut short brings single chunks: it is no answer to who asked for a run.
-  if ((await findUnfinishedRun(site.db, link.id))?.trigger === 'repair') await executeUnfinishedRun(site, link.id, signal);
+  await finishRepairs(site, link, signal);
   if ((await findUnfinishedRun(site.db, link.id)) === undefined) await addRun(site, link, wish);
   const run = await executeUnfinishedRun(site, link.id, signal);
   if (run === undefined) throw new Error(`the run of link ${link.id} is gone`);
   return run;
+}
+
+/** Repairs that were cut short bring single chunks: they are no answer to who asked for a run, and there may be several. */
+async function finishRepairs(site: Site, link: Link, signal: AbortSignal): Promise<void> {
+  for (let before: Id | undefined; ; ) {
+    const next = await findUnfinishedRun(site.db, link.id);
+    if (next?.trigger !== 'repair' || next.id === before) return;
+    before = next.id;
+    await executeUnfinishedRun(site, link.id, signal);
+  }
 }
 
 async function addRun(site: Site, link: Link, { trigger, inWindow = false }: RunWish): Promise<Id> {

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { open, readdir, readFile, writeFile } from 'node:fs/promises';
+import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { after, before, test } from 'node:test';
@@ -19,6 +19,7 @@ import { startServe } from '../../server/serve.ts';
 import type { Site } from '../../server/site.ts';
 import { EMPTY_PLAN } from '../../sync/replicate/plan.ts';
 import { random } from '../core/content/make-disk.ts';
+import { flipBit } from '../helpers/flip-bit.ts';
 import { importDisk, makeDisk, makePair, makeSite, reopenSite } from '../helpers/replication-sites.ts';
 import { runCli, runJson } from '../helpers/run-cli.ts';
 import { temporaryDirectory } from '../helpers/temp-directory.ts';
@@ -68,15 +69,6 @@ async function framesOf(site: Site): Promise<Frame[]> {
   return frames;
 }
 
-async function flip(path: string, bit: number): Promise<void> {
-  const file = await open(path, 'r+');
-  const octet = Buffer.alloc(1);
-  await file.read(octet, 0, 1, bit >> 3);
-  octet[0] = (octet[0] ?? 0) ^ (1 << (bit & 7));
-  await file.write(octet, 0, 1, bit >> 3);
-  await file.close();
-}
-
 async function exported(): Promise<Buffer> {
   const path = join(root, 'export.raw');
   await branch.store.exportDisk(manifest, path);
@@ -98,7 +90,7 @@ async function hurt(site: Site, seed: number): Promise<void> {
   const next = random(seed);
   const frames = (await framesOf(site)).filter(({ isPages }) => !isPages);
   const frame = frames[next(frames.length)] ?? assert.fail();
-  await flip(frame.path, (frame.at + frame.headerBytes + next(frame.end - frame.at - frame.headerBytes)) * 8);
+  await flipBit(frame.path, (frame.at + frame.headerBytes + next(frame.end - frame.at - frame.headerBytes)) * 8);
 }
 
 const kindsOf = async (site: Site) => (await listEvents(site.db, { limit: 1000 })).map(({ kind }) => kind);
@@ -123,7 +115,7 @@ test('every flipped bit in a pack is found before the content is used, and heale
   for (let n = 0; n < N; n++) {
     const { path, bit } = await pickBit(KINDS[n % KINDS.length] ?? 'payload', next);
     told = [];
-    await flip(path, bit);
+    await flipBit(path, bit);
     const words = `flip ${n} at bit ${bit} of ${path} (seed ${SEED})`;
     const report = await branch.store.verifyImage(manifest);
     assert.ok(
@@ -162,9 +154,9 @@ async function flipRow(path: string, next: (limit: number) => number): Promise<v
   const name = digestBytes((chunks[next(chunks.length)] ?? assert.fail()).digest);
   for (let at = octets.indexOf(name); at !== -1; at = octets.indexOf(name, at + 1)) {
     const bit = (at + next(32)) * 8 + next(8);
-    await flip(path, bit);
+    await flipBit(path, bit);
     if (rowsOf(path) !== before) return;
-    await flip(path, bit);
+    await flipBit(path, bit);
   }
   assert.fail('no row that counts');
 }
@@ -246,7 +238,7 @@ test('chunks that the parent lost too stay missing with words, and are given whe
   for (const { path, at, headerBytes, end } of (await framesOf(pair.hq)).filter(({ isPages }) => !isPages)) {
     const { chunks } = parseFrameHeader((await readFile(path)).subarray(at));
     if (chunks.some(({ digest }) => lost.includes(digest)))
-      await flip(path, (at + headerBytes + Math.floor((end - at - headerBytes) / 2)) * 8);
+      await flipBit(path, (at + headerBytes + Math.floor((end - at - headerBytes) / 2)) * 8);
   }
   await pair.hq.store.verifyImage(manifest);
   const healing = await healStore(branch, fetchHere);
@@ -284,7 +276,8 @@ test('a base chunk that is damaged is found when an archive builds on it, and bo
   // As a server that was stopped in the middle of a repair leaves it: the run that is asked for comes behind it.
   const plan = { ...EMPTY_PLAN, want: [manifest], wantChunks: [manifest] };
   const [link = assert.fail()] = await listLinks(branch.db);
-  await insertRun(branch.db, { id: newId(), linkId: link.id, state: 'archive', trigger: 'repair', fencing: 0, startedAt: 1, plan });
+  const repair = { linkId: link.id, state: 'archive', trigger: 'repair', fencing: 0, startedAt: 1, plan } as const;
+  for (const _cutShort of [1, 2]) await insertRun(branch.db, { id: newId(), ...repair });
   const run = await runOnce(branch, { trigger: 'command' });
   assert.deepEqual([run.trigger, run.state, run.error], ['command', 'done', null]);
   await branch.store.verifyImage(manifest);

@@ -11,6 +11,7 @@ import { importDisk } from '../../../sync/content/import-disk.ts';
 import { openStore, type Store } from '../../../sync/content/store.ts';
 import { verifyImage } from '../../../sync/content/verify-image.ts';
 import { gptDisk, noise, random } from '../../core/content/make-disk.ts';
+import { flipBit } from '../../helpers/flip-bit.ts';
 import { writeSparse } from './fixtures.ts';
 
 /** 200 unless FLIPS says more; SEED repeats a run. */
@@ -52,15 +53,6 @@ before(async () => {
 });
 after(() => rm(directory, { recursive: true, force: true }));
 
-async function flip(path: string, bit: number): Promise<void> {
-  const file = await open(path, 'r+');
-  const octet = Buffer.alloc(1);
-  await file.read(octet, 0, 1, bit >> 3);
-  octet[0] = (octet[0] ?? 0) ^ (1 << (bit & 7));
-  await file.write(octet, 0, 1, bit >> 3);
-  await file.close();
-}
-
 type Range = { readonly start: number; readonly end: number };
 
 /** Where headers, payloads of data and payloads of pages lie in the pack. */
@@ -92,10 +84,10 @@ test('bits flipped in payload, frame headers and manifest pages are found by the
   await opened(root, async (store) => {
     for (let index = 0; index < count; index++) {
       const bit = pickBit([data, headers, pages][index % 3] ?? data, next);
-      await flip(pack, bit);
+      await flipBit(pack, bit);
       const byReader = await verifyImage(store, manifest, nothing);
       const byCheck = await checkStore(store, {}, nothing);
-      await flip(pack, bit);
+      await flipBit(pack, bit);
       assert.ok(byReader.damages.length > 0, `the reader missed bit ${bit} of the pack (seed ${SEED})`);
       assert.ok(byCheck.damages.length > 0, `check missed bit ${bit} of the pack (seed ${SEED})`);
       found += 1;
@@ -153,7 +145,7 @@ test('bits flipped in the rows of the index are found by check, and repair bring
     const copy = join(directory, `copy-${index}`);
     await cp(root, copy, { recursive: true });
     const bit = pickBit(ranges, next);
-    await flip(join(copy, 'index.sqlite'), bit);
+    await flipBit(join(copy, 'index.sqlite'), bit);
     await opened(copy, async (store) => {
       const report = await checkStore(store, { quarantine: true }, nothing);
       assert.ok(report.damages.length > 0, `check missed bit ${bit} of the index (seed ${SEED})`);
@@ -169,7 +161,7 @@ test('a damaged pack goes to quarantine, its image tells what is missing, and an
   const copy = join(directory, 'healing');
   await cp(root, copy, { recursive: true });
   const { data } = await packRanges();
-  await flip(pack.replace(root, copy), pickBit(data, random(1)));
+  await flipBit(pack.replace(root, copy), pickBit(data, random(1)));
   await opened(copy, async (store) => {
     assert.ok((await checkStore(store, { quarantine: true }, nothing)).damages.length > 0);
     assert.deepEqual((await checkStore(store, {}, nothing)).damages, []);
