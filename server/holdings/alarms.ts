@@ -5,6 +5,7 @@ import { listLinks } from '../db/links.ts';
 import { inTransaction } from '../db/open.ts';
 import { getServer, listServers } from '../db/servers.ts';
 import { clearSyncAlarm, listSyncAlarms, raiseSyncAlarm } from '../db/sync-alarms.ts';
+import { repeatEvery } from '../every.ts';
 import type { Site } from '../site.ts';
 
 const CHECK_EVERY_MS = 60_000;
@@ -73,20 +74,9 @@ function isoTime(ms: number | null): string | null {
 
 /** Checks while the server runs; returns how to stop. */
 export function startAlarms(site: AlarmSite & Pick<Site, 'log'>, everyMs = CHECK_EVERY_MS): () => Promise<void> {
-  let running: Promise<void> = Promise.resolve();
-  const check = async () => {
-    try {
-      await checkAlarms(site);
-    } catch (error) {
-      site.log.error('the check for sites that do not sync failed; it runs again', { error: String(error) });
-    }
-  };
-  const timer = setInterval(() => {
-    running = running.then(check);
-  }, everyMs);
-  timer.unref();
-  return () => {
-    clearInterval(timer);
-    return running;
-  };
+  return repeatEvery(
+    everyMs,
+    () => checkAlarms(site),
+    (error) => site.log.error('the check for sites that do not sync failed; it runs again', { error: String(error) }),
+  );
 }

@@ -2,6 +2,7 @@ import type { Id } from '../../core/ids.ts';
 import type { OrderEvent } from '../../core/order.ts';
 import { getAgentBinding } from '../db/agent-keys.ts';
 import { listActiveOrders, type Order, type OrderError } from '../db/orders.ts';
+import { repeatEvery } from '../every.ts';
 import type { Site } from '../site.ts';
 import { advanceOrder, inOrderTransaction } from './advance.ts';
 
@@ -17,22 +18,11 @@ const CHECK_EVERY_MS = 10_000;
  */
 export function startOrderExpiry(site: Site, everyMs = CHECK_EVERY_MS): () => Promise<void> {
   const firstSeen = new Map<string, number>();
-  let running: Promise<void> = Promise.resolve();
-  const check = async () => {
-    try {
-      await expireOrders(site, firstSeen, performance.now());
-    } catch (error) {
-      site.log.error('the check for overdue orders failed; it runs again', { error: String(error) });
-    }
-  };
-  const timer = setInterval(() => {
-    running = running.then(check);
-  }, everyMs);
-  timer.unref();
-  return () => {
-    clearInterval(timer);
-    return running;
-  };
+  return repeatEvery(
+    everyMs,
+    () => expireOrders(site, firstSeen, performance.now()),
+    (error) => site.log.error('the check for overdue orders failed; it runs again', { error: String(error) }),
+  );
 }
 
 /** One pass. `firstSeen` holds since when (monotonic ms) each order waits, by order and reason. */

@@ -11,6 +11,7 @@ import type { RunView } from '../../server/replication/view.ts';
 import { type PacingProxy, startPacingProxy } from '../helpers/pacing-proxy.ts';
 import { makeDisk, makeSite, reopenSite } from '../helpers/replication-sites.ts';
 import { runJson } from '../helpers/run-cli.ts';
+import { randomFrom } from '../helpers/seeded.ts';
 import { type ServeProcess, startServeProcess } from '../helpers/serve-process.ts';
 import { temporaryDirectory } from '../helpers/temp-directory.ts';
 
@@ -35,7 +36,7 @@ const ENV = { WAYSTATION_STORE_RESERVE_BYTES: '1000000' };
 const root = await temporaryDirectory('kills');
 const hqDir = join(root, 'hq');
 const branchDir = join(root, 'branch');
-const random = seeded(SEED);
+const random = randomFrom(SEED);
 let hq: ServeProcess | undefined;
 let branch: ServeProcess | undefined;
 let proxy: PacingProxy | undefined;
@@ -276,14 +277,3 @@ const listNames = (path: string) => orElse(() => readdirSync(path), []);
 const readText = (path: string) => orElse(() => readFileSync(path, 'utf8'), '');
 const readLink = (path: string) => orElse(() => readlinkSync(path), '');
 const fileSize = (path: string) => orElse(() => statSync(path).size, 0);
-
-/** mulberry32: small, and the same everywhere. */
-function seeded(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296;
-  };
-}

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import type { Digest } from '../../../core/ids.ts';
 import { decideStart } from '../../../core/schedule/decide.ts';
 import { openZone, type Zone } from '../../../core/schedule/zone.ts';
+import { randomFrom } from '../seeded.ts';
 import { type Clock, openClock } from './clock.ts';
 import { halfVisible, makeSite, publish, type Site, type Version, versionsOf, work } from './site.ts';
 
@@ -24,7 +25,7 @@ export type Week = {
  * version can be seen that is not whole.
  */
 export async function playWeek(seed: number): Promise<Week> {
-  const random = seeded(seed);
+  const random = randomFrom(seed);
   const clock = openClock(START);
   const zone = openZone('Europe/Berlin');
   if (zone === undefined) throw new Error('no such zone');
@@ -136,15 +137,4 @@ function addVersion(hq: Site, all: Map<Digest, Version>, random: () => number): 
   all.set(manifest, version);
   for (const frame of frames) hq.frames.add(frame);
   publish(hq, version);
-}
-
-/** mulberry32. */
-function seeded(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
 }
