@@ -39,9 +39,9 @@ export async function lackingOf(site: Site, run: Run): Promise<Lacking | undefin
   return { bytes: await bytesLeft(site, { parts: plan.archive.parts, unpacked: plan.unpacked }), exact: true, at: site.now() };
 }
 
-/** Keeps what a run that ended has left over: nothing, when it is done. */
+/** Keeps what a run that ended before it was done has left over. */
 export async function rememberLacking(site: Site, run: Run): Promise<void> {
-  if (run.state === 'done') return updateLinkForecast(site.db, run.linkId, null);
+  if (run.state === 'done') return;
   const lacking = await lackingOf(site, run);
   if (lacking !== undefined) await updateLinkForecast(site.db, run.linkId, lacking);
 }

@@ -4,7 +4,7 @@ import { isRunEnded, type RunState } from '../../core/run.ts';
 import { parsePlan, sumBytes } from '../../sync/replicate/plan.ts';
 import type { RunChange, RunRecords, VerifiedCatalogue } from '../../sync/replicate/ports.ts';
 import { appendEvent } from '../db/events.ts';
-import { type Link, updateLinkHeld } from '../db/links.ts';
+import { type Link, updateLinkForecast, updateLinkHeld } from '../db/links.ts';
 import { inTransaction } from '../db/open.ts';
 import { findLastPlan, type GivenBytes, pruneRuns, type Run, type RunPatch, updateRun } from '../db/runs.ts';
 import { IMAGES } from '../holdings/activation.ts';
@@ -59,6 +59,8 @@ export function openRecords(
       const data = catalogue === undefined ? {} : await publish(trx, catalogue, at);
       if (patch.error) await noteFailure(trx, plan?.want ?? [], patch.error);
       await write(trx, { ...patch, state: next, endedAt: at, progress: null });
+      // Whoever sees the run done must not see the plan that it carried out.
+      if (next === 'done' && run.trigger !== 'repair') await updateLinkForecast(trx, link.id, null);
       await pruneRuns(trx, link.id, KEPT_RUNS);
       const words = patch.error === null || patch.error === undefined ? {} : { error: { ...patch.error } };
       const event = { origin: site.self.id, at, actor: 'system', subject: run.id };
