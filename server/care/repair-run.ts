@@ -21,8 +21,7 @@ const PATIENCE_MS = 60_000;
 /** In a running server: the run takes its turn in the replicator's queue. Throws `cancelled` when `signal` aborts; the run goes on. */
 export function fetchThroughQueue(signal: AbortSignal): FetchChunks {
   return async (site, link, wish) => {
-    await untilIdle(site, link, signal);
-    const id = await addRepair(site, link, wish);
+    const id = await addInTurn(site, link, { wish, signal });
     for (;;) {
       const woken = site.wake.wait('runs', LOOK_AGAIN_MS, signal);
       site.wake.notify(RUN_REQUESTS);
@@ -35,12 +34,21 @@ export function fetchThroughQueue(signal: AbortSignal): FetchChunks {
   };
 }
 
-/** Waits a while for a run that is going on: most are short, and one that is not brings a refusal in words. */
-async function untilIdle(site: Site, link: Link, signal: AbortSignal): Promise<void> {
+/**
+ * Waits a while for a run that is going on: most are short, and one that is not brings a refusal in words. Others may wait
+ * for the same end and be first: then their run is waited for as well.
+ */
+async function addInTurn(site: Site, link: Link, { wish, signal }: { wish: RepairWish; signal: AbortSignal }): Promise<Id> {
   const until = performance.now() + PATIENCE_MS;
-  for (let left = PATIENCE_MS; left > 0 && !signal.aborted; left = until - performance.now()) {
-    const woken = site.wake.wait('runs', Math.min(left, LOOK_AGAIN_MS), signal);
-    if ((await findUnfinishedRun(site.db, link.id)) === undefined) return;
+  for (;;) {
+    const left = until - performance.now();
+    const woken = site.wake.wait('runs', Math.max(0, Math.min(left, LOOK_AGAIN_MS)), signal);
+    try {
+      return await addRepair(site, link, wish);
+    } catch (error) {
+      const isWorthWaiting = error instanceof AppError && error.code === 'run_in_progress' && left > 0 && !signal.aborted;
+      if (!isWorthWaiting) throw error;
+    }
     await woken;
   }
 }
