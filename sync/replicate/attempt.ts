@@ -59,10 +59,20 @@ export async function runRsync(tools: RunTools, { key, part, locked, onBytes }: 
   }
 }
 
+/** A parent that is at work is heard of more often, however little it may send. */
+const LONGEST_SILENCE_MS = 60_000;
+
 async function joinTunnel(opening: ReturnType<RunTools['content']['openTunnel']>, socket: Socket, onData: TunnelOptions['onData']) {
   try {
     const { link, head } = await opening;
-    await runTunnel({ link, head, input: socket, output: socket, ...(onData === undefined ? {} : { onData }) });
+    await runTunnel({
+      link,
+      head,
+      input: socket,
+      output: socket,
+      silenceMs: LONGEST_SILENCE_MS,
+      ...(onData === undefined ? {} : { onData }),
+    });
   } finally {
     // The pipe ends with it, and rsync with the pipe.
     socket.destroy();

@@ -23,6 +23,11 @@ export type TunnelOptions = {
   readonly pace?: (wanted: number) => number | Promise<number>;
   /** The other side told its cap, bits per second, null for none. A side that knows no caps refuses them. */
   readonly onCap?: (bps: number | null) => void;
+  /**
+   * After so long without an octet from the other side the link counts as broken. Not while octets wait for `output`: then it is
+   * us that the other side waits for. rsync's own --timeout does not see it: what it writes into its pipe counts for it as life.
+   */
+  readonly silenceMs?: number;
 };
 
 /**
@@ -63,8 +68,9 @@ async function sendInput({ link, input, onData, pace }: TunnelOptions, gate: Cre
 }
 
 /** Ends when the peer has said END and all its DATA was taken, or when the local side takes no more. */
-function receiveLink({ link, output, head, onData, onCap }: TunnelOptions, gate: CreditGate): Promise<void> {
-  return new Promise((resolve, reject) => {
+function receiveLink({ link, output, head, onData, onCap, silenceMs }: TunnelOptions, gate: CreditGate): Promise<void> {
+  let watch: NodeJS.Timeout | undefined;
+  const received = new Promise<void>((resolve, reject) => {
     let rest: Buffer = Buffer.alloc(0);
     let untaken = 0;
     let ended = false;
@@ -74,6 +80,7 @@ function receiveLink({ link, output, head, onData, onCap }: TunnelOptions, gate:
       onData?.({ received: payload.length, sent: 0 });
       output.write(payload, (error) => {
         untaken -= payload.length;
+        watch?.refresh();
         if (!error && link.writable) link.write(encodeFrame({ type: 'credit', bytes: payload.length }));
       });
     };
@@ -89,7 +96,13 @@ function receiveLink({ link, output, head, onData, onCap }: TunnelOptions, gate:
         output.end(() => resolve());
       }
     };
+    const listen = () => {
+      if (untaken === 0) reject(new AppError('unreachable', `the other side said nothing for ${(silenceMs ?? 0) / 1000} s`));
+      else watch?.refresh();
+    };
+    if (silenceMs !== undefined) watch = setTimeout(listen, silenceMs);
     const read = (chunk: Buffer) => {
+      watch?.refresh();
       try {
         const decoded = decodeFrames(rest.length === 0 ? chunk : Buffer.concat([rest, chunk]));
         rest = Buffer.from(decoded.rest);
@@ -108,6 +121,7 @@ function receiveLink({ link, output, head, onData, onCap }: TunnelOptions, gate:
     if (head !== undefined && head.length > 0) read(head);
     link.on('data', read);
   });
+  return received.finally(() => clearTimeout(watch));
 }
 
 function send(link: Duplex, frame: Frame): Promise<void> {

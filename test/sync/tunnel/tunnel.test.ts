@@ -4,9 +4,10 @@ import { mkdir, mkdtemp, open, readdir, readFile, rm, stat, writeFile } from 'no
 import { connect, createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { PassThrough, Writable } from 'node:stream';
 import { after, test } from 'node:test';
 import { daemonConfig } from '../../../sync/tunnel/daemon-config.ts';
-import { WINDOW_BYTES } from '../../../sync/tunnel/frames.ts';
+import { encodeFrame, WINDOW_BYTES } from '../../../sync/tunnel/frames.ts';
 import { openPipeListener } from '../../../sync/tunnel/pipe-listener.ts';
 import { fetchPart, startDaemon } from '../../../sync/tunnel/rsync-process.ts';
 import { runTunnel } from '../../../sync/tunnel/tunnel.ts';
@@ -118,4 +119,19 @@ test('a pipe without the right ticket is shut out', async () => {
   await new Promise((resolve) => socket.on('close', resolve));
   assert.equal(taken, 0);
   await pipes.close();
+});
+
+test('a link that says nothing any more counts as broken, but not while our own side is the one that is waited for', async () => {
+  const [silent] = await socketPair();
+  const input = new PassThrough();
+  await assert.rejects(runTunnel({ link: silent, input, output: new PassThrough(), silenceMs: 100 }), {
+    code: 'unreachable',
+    message: 'the other side said nothing for 0.1 s',
+  });
+  const [child, parent] = await socketPair();
+  const slow = new Writable({ write: (_chunk, _encoding, taken) => void setTimeout(taken, 500) });
+  const joined = runTunnel({ link: child, input: new PassThrough().end(), output: slow, silenceMs: 100 });
+  parent.write(encodeFrame({ type: 'data', payload: Buffer.from('a disk that takes its time') }));
+  setTimeout(() => parent.end(encodeFrame({ type: 'end' })), 550);
+  await joined;
 });
