@@ -89,9 +89,14 @@ export type ContentStore = {
    * decoded), each frame once. Errors: `not_found` names the first missing chunk; `corrupt` a damaged frame.
    */
   readFrames(digests: readonly Digest[]): Promise<ReadableStream<Uint8Array>>;
-  /** Which of the wanted manifests (with pages) and chunks are not here: bytes and count, for the planner. */
+  /**
+   * Which of the wanted manifests (with pages) and chunks are not here: bytes and count, for the planner. `areToStay`: for who
+   * publishes those that are complete, or writes down that they are needed, within the hour: no `gc` takes them until then,
+   * neither one that was given its roots before.
+   */
   missingOf(
     manifests: readonly Digest[],
+    options?: { readonly areToStay?: boolean },
   ): Promise<{ readonly chunks: number; readonly rawBytes: number; readonly complete: readonly Digest[] }>;
   /**
    * Builds, or finds in the cache, the archive for have → want (core/sync-protocol.ts ArchiveRequest): the same

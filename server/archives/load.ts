@@ -90,7 +90,7 @@ type Publication = { readonly opened: OpenedArchive; readonly verified: Verified
 async function publish(site: Site, { opened, verified, actor }: Publication): Promise<LoadedArchive> {
   const { head, link } = verified;
   const named = [...new Set([...opened.archive.want, ...verified.objects.flatMap(manifestOf)])];
-  const complete = new Set((await site.store.missingOf(named)).complete);
+  const complete = new Set((await site.store.missingOf(named, { areToStay: true })).complete);
   const incomplete = opened.archive.want.filter((manifest) => !complete.has(manifest));
   // A stranger to our link brings images, not news of images: what is not whole is left out.
   const objects =

@@ -11,9 +11,16 @@ type Count = { chunks: number; rawBytes: number };
 
 /**
  * What of these manifests is not here. Below a page that is missing only the page can be counted, with
- * the octets of the image that it covers; a missing root counts as one chunk of unknown size.
+ * the octets of the image that it covers; a missing root counts as one chunk of unknown size. With `areToStay` no collection,
+ * under way or next, takes what is found.
  */
-export async function missingOf(store: Store, manifests: readonly Digest[]): Promise<Missing> {
+export async function missingOf(
+  store: Store,
+  manifests: readonly Digest[],
+  { areToStay = false }: { readonly areToStay?: boolean } = {},
+): Promise<Missing> {
+  // Before the first look: what a collection takes until here is seen to be gone.
+  if (areToStay) store.pins.keepRoots(manifests);
   const seen = createDigestSet();
   const complete: Digest[] = [];
   const total: Count = { chunks: 0, rawBytes: 0 };

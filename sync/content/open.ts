@@ -33,7 +33,7 @@ export async function openContentStore(dir: string, options: ContentStoreOptions
     async readFrames(digests) {
       return receiveSlices((await call('readFrames', [digests])).port);
     },
-    missingOf: (manifests) => call('missingOf', [manifests]),
+    missingOf: (manifests, missingOptions) => call('missingOf', [manifests, missingOptions]),
     buildArchive: (request, onProgress) => call('buildArchive', [request], onProgress),
     holdArchive: (key) => call('holdArchive', [key]),
     releaseArchive: (key) => call('releaseArchive', [key]),

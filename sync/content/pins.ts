@@ -2,7 +2,8 @@ import type { Digest } from '../../core/ids.ts';
 
 /**
  * What an operation under way relies on, counted: packs whose chunks it read or decided not to store
- * again, and manifests that it walks. Garbage collection leaves both alone.
+ * again, and manifests that it walks; and manifests that somebody is about to name as needed. Garbage collection leaves all
+ * of them alone.
  */
 export type Pins = {
   pinPack(name: string): void;
@@ -12,12 +13,17 @@ export type Pins = {
   followPack(name: string, from: string): void;
   /** Runs `work` with these manifests held as roots. */
   withRoots<Result>(manifests: readonly Digest[], work: () => Promise<Result>): Promise<Result>;
+  /** Holds manifests as roots for an hour: whoever asked whether they are here publishes or records them by then. */
+  keepRoots(manifests: readonly Digest[]): void;
   roots(): readonly Digest[];
 };
+
+const KEPT_MS = 3_600_000;
 
 export function createPins(): Pins {
   const packs = new Map<string, number>();
   const roots = new Map<Digest, number>();
+  const keptUntil = new Map<Digest, number>();
   const followed = new Map<string, string>();
   const isPinned = (name: string): boolean => {
     const from = followed.get(name);
@@ -28,7 +34,13 @@ export function createPins(): Pins {
     unpinPack: (name) => count(packs, name, -1),
     isPackPinned: isPinned,
     followPack: (name, from) => void followed.set(name, from),
-    roots: () => [...roots.keys()],
+    keepRoots: (manifests) => {
+      for (const manifest of manifests) keptUntil.set(manifest, performance.now() + KEPT_MS);
+    },
+    roots: () => {
+      for (const [manifest, until] of keptUntil) if (until < performance.now()) keptUntil.delete(manifest);
+      return [...new Set([...roots.keys(), ...keptUntil.keys()])];
+    },
     async withRoots(manifests, work) {
       for (const manifest of manifests) count(roots, manifest, 1);
       try {

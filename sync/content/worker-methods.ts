@@ -39,7 +39,7 @@ export async function createMethods(store: Store, limits: ArchiveLimits) {
     readFrames: async (_: OnProgress, digests: readonly Digest[]): Promise<StreamHandle> => ({
       port: sendSlices(readFrames(store, digests.map(parseDigest)), store.signal),
     }),
-    missingOf: (_: OnProgress, manifests: readonly Digest[]) => missingOf(store, manifests),
+    missingOf: (_: OnProgress, manifests: readonly Digest[], options?: { areToStay?: boolean }) => missingOf(store, manifests, options),
     buildArchive: (onProgress: OnProgress, request: ArchiveRequest) => archives.build(request, onProgress),
     holdArchive: async (_: OnProgress, key: string) => archives.hold(parseArchiveKey(key)),
     releaseArchive: async (_: OnProgress, key: string) => archives.release(parseArchiveKey(key)),

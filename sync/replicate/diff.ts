@@ -14,7 +14,7 @@ type DiffTools = Pick<RunTools, 'store' | 'freeBytes' | 'reserveBytes' | 'incomi
 export async function findLacking(tools: DiffTools, plan: RunPlan): Promise<Outcome> {
   const objects = plan.catalogue?.objects ?? [];
   const wanted = await tools.records.wantedManifests(objects);
-  const { complete } = await tools.store.missingOf(wanted);
+  const { complete } = await tools.store.missingOf(wanted, { areToStay: true });
   await checkBodies(tools, objects, complete);
   const lacking = wanted.filter((manifest) => !complete.includes(manifest));
   if (lacking.length === 0) return { event: 'complete', plan: { ...plan, wanted, want: lacking } };

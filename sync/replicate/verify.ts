@@ -11,7 +11,7 @@ import type { Outcome } from './run.ts';
  */
 export async function checkComplete(tools: RunTools, plan: RunPlan): Promise<Outcome> {
   if (plan.wantChunks.length > 0) return checkHealed(tools, plan);
-  const { complete } = await tools.store.missingOf(plan.want);
+  const { complete } = await tools.store.missingOf(plan.want, { areToStay: true });
   const lacking = plan.want.filter((manifest) => !complete.includes(manifest));
   await checkBodies(tools, plan.catalogue?.objects ?? [], complete);
   if (lacking.length === 0) return allOrRest(tools, plan);
@@ -23,7 +23,7 @@ export async function checkComplete(tools: RunTools, plan: RunPlan): Promise<Out
 
 /** What an interrupted run was fetching is here now: the rest comes with an archive of its own, on top of it. */
 async function allOrRest(tools: RunTools, plan: RunPlan): Promise<Outcome> {
-  const { complete } = await tools.store.missingOf(plan.wanted);
+  const { complete } = await tools.store.missingOf(plan.wanted, { areToStay: true });
   const rest = plan.wanted.filter((manifest) => !complete.includes(manifest) && !plan.absent.includes(manifest));
   if (plan.unfinished.length === 0 || rest.length === 0) return { event: 'verified', plan };
   const have = union(await basesFor(tools, rest, plan.catalogue?.objects ?? []), complete);

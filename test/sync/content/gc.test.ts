@@ -1,11 +1,13 @@
 import assert from 'node:assert/strict';
-import { readdir } from 'node:fs/promises';
+import { readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { chunkDigest } from '../../../core/content/frame.ts';
 import type { ContentStore } from '../../../core/content-store.ts';
 import type { Digest } from '../../../core/ids.ts';
 import { collectGarbage } from '../../../sync/content/gc.ts';
+import { importDisk } from '../../../sync/content/import-disk.ts';
+import { missingOf } from '../../../sync/content/missing.ts';
 import { openStore } from '../../../sync/content/store.ts';
 import { withWriteSession } from '../../../sync/content/write-session.ts';
 import { gptDisk, noise, random } from '../../core/content/make-disk.ts';
@@ -78,6 +80,30 @@ test('packs that an unfinished writer filled stay, however old they look and tho
   });
   await collect();
   assert.deepEqual(store.index.packs(), [], 'the writer has ended');
+});
+
+test('an image that is found to be whole while a collection is under way, and is to stay, is still whole behind it', async (t) => {
+  const directory = await temporaryDirectory(t);
+  const store = await openStore(join(directory, 'store'), new AbortController().signal);
+  t.after(() => store.index.close());
+  await withWriteSession(store, 'writing', async (session) => {
+    await session.put(noise(7, 200_000), 'data');
+    await session.finish();
+  });
+  const path = join(directory, 'disk.img');
+  await writeFile(path, gptDisk(8, 1));
+  const { manifest } = await importDisk(store, { path }, () => undefined);
+  // Nobody names it, as one that a narrower scope gave up. Then a run wants it again, behind the first pack that goes.
+  let asking: ReturnType<typeof missingOf> | undefined;
+  const collect = () =>
+    collectGarbage(store, { roots: [], ...NOW }, () => {
+      asking ??= missingOf(store, [manifest], { areToStay: true });
+    });
+  await collect();
+  assert.deepEqual((await asking)?.complete, [manifest], 'it was told to be here');
+  assert.deepEqual((await missingOf(store, [manifest])).complete, [manifest]);
+  await collect();
+  assert.deepEqual((await missingOf(store, [manifest])).complete, [manifest], 'nor does the next one take it, before it is published');
 });
 
 test('content younger than the grace stays', async (t) => {
