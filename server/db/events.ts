@@ -1,6 +1,7 @@
 import type { Knex } from 'knex';
 import type { Json } from '../../core/canonical-json.ts';
 import type { Id } from '../../core/ids.ts';
+import { joinTransaction } from './open.ts';
 
 /** Something that happened. `subject` is the id of what it happened to; `actor` who did it (`operator:<id>`, `agent:<id>`, `server:<id>`, `system`). */
 export type NewEvent = {
@@ -16,23 +17,24 @@ export type NewEvent = {
 export type StoredEvent = Required<NewEvent> & { readonly seq: number };
 
 /**
- * Appends one event in the caller's transaction and returns its number: one more than the origin's last.
- * The origin's row in `servers` is locked first, so that writers on one database stand in line.
+ * Appends one event in the caller's transaction (or in one of its own) and returns its number: one more than the origin's
+ * last. The origin's row in `servers` is locked first, so that writers on one database stand in line.
  */
-export async function appendEvent(db: Knex, event: NewEvent): Promise<number> {
-  await db('servers').where({ id: event.origin }).forUpdate().first('id');
-  const last = await db('events').where({ origin: event.origin }).orderBy('seq', 'desc').first('seq');
-  const seq = Number(last?.seq ?? 0) + 1;
-  await db('events').insert({
-    origin: event.origin,
-    seq,
-    at: event.at,
-    actor: event.actor.slice(0, 128),
-    kind: event.kind,
-    subject: event.subject,
-    data: JSON.stringify(event.data ?? {}),
+export function appendEvent(db: Knex, event: NewEvent): Promise<number> {
+  return joinTransaction(db, async (trx) => {
+    await trx('servers').where({ id: event.origin }).forUpdate().first('id');
+    const seq = (await newestEvent(trx, event.origin)) + 1;
+    await trx('events').insert({
+      origin: event.origin,
+      seq,
+      at: event.at,
+      actor: event.actor.slice(0, 128),
+      kind: event.kind,
+      subject: event.subject,
+      data: JSON.stringify(event.data ?? {}),
+    });
+    return seq;
   });
-  return seq;
 }
 
 /** Events in order of their number, at most `limit` (default 100), after `since`, of one origin or one subject where given. */

@@ -70,7 +70,7 @@ export async function openGivers(site: Site, { parent, client, link, runId }: Gi
     const data = { run: runId, from: from.name, to: now().name, why: why.message };
     site.log.warn('content comes from another server', data);
     const event = { origin: site.self.id, at: site.now(), actor: 'system', kind: 'run.turned', subject: runId };
-    await site.db.transaction((trx) => appendEvent(trx, { ...event, data }));
+    await appendEvent(site.db, { ...event, data });
   };
   const sums = () => givers.map((one) => ({ giver: one, traffic: one.client.traffic() }));
   return {

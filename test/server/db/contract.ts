@@ -118,6 +118,18 @@ export function databaseContract(name: string, connect: () => Promise<Knex>): vo
       assert.deepEqual(events[0], { origin, seq: 1, at: 5, actor: 'system', kind: 'test.happened', subject: 's-1', data: { n: -1 } });
     });
 
+    it('numbers events of writers that have no transaction of their own', async () => {
+      const origin = await createServer(db);
+      const append = () => appendEvent(db, { origin, at: 5, actor: 'system', kind: 'test.happened', subject: 's' });
+      const within = () =>
+        inTransaction(db, (trx) => appendEvent(trx, { origin, at: 5, actor: 'system', kind: 'test.happened', subject: 's' }));
+      const numbers = await Promise.all(Array.from({ length: 20 }, (_, n) => (n % 2 === 0 ? append() : within())));
+      assert.deepEqual(
+        [...numbers].sort((a, b) => a - b),
+        Array.from({ length: 20 }, (_, n) => n + 1),
+      );
+    });
+
     it('starts the numbers of an origin at 1 when the first two writers meet', async () => {
       const origin = await createServer(db);
       const append = () =>

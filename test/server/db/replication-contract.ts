@@ -26,6 +26,7 @@ import {
   insertRun,
   listRunManifests,
   listRuns,
+  nextRunId,
   pruneRuns,
   updateRun,
 } from '../../../server/db/runs.ts';
@@ -41,7 +42,14 @@ function envelope(id: Id, revision: number): Envelope {
 /** What replication asks of every database; `it`s for the suite that has migrated one. */
 export function replicationContract(database: () => Knex): void {
   const addRun = async (linkId: Id) => {
-    const run = { id: newId(), linkId, state: 'waiting-parent', trigger: 'command', fencing: 0, startedAt: 1 } as const;
+    const run = {
+      id: await nextRunId(database(), Date.now()),
+      linkId,
+      state: 'waiting-parent',
+      trigger: 'command',
+      fencing: 0,
+      startedAt: 1,
+    } as const;
     await insertRun(database(), run);
     return run;
   };
