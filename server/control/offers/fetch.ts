@@ -42,7 +42,9 @@ export async function fetchOffer(site: Site, from: ServerBelow, approval: Approv
   await mkdir(incoming, { recursive: true, mode: 0o700 });
   const pipes = await openPipeListener(join(site.dataDir, 'run', 'offers.sock'));
   let failure: AppError | undefined;
-  const start: RunPlan = parsePlan(approval.plan) ?? { ...EMPTY_PLAN, catalogue: { epoch: 0, generation: 0, objects: [object] } };
+  // What came is kept; a try that broke off says nothing against the next one.
+  const { unpacked } = parsePlan(approval.plan) ?? EMPTY_PLAN;
+  const start: RunPlan = { ...EMPTY_PLAN, unpacked, catalogue: { epoch: 0, generation: 0, objects: [object] } };
   const tools: RunTools = {
     catalogue: { reach: unused, read: unused },
     content: contentOf(site, from),

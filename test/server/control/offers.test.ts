@@ -7,8 +7,11 @@ import { askBelow } from '../../../server/control/ask.ts';
 import { approveOffer, refuseOffer, showOffers } from '../../../server/control/offers/decide.ts';
 import { offerImage } from '../../../server/control/offers/make.ts';
 import { findServerBelow } from '../../../server/control/servers-below.ts';
+import { noteApproval } from '../../../server/db/approvals.ts';
 import { listEvents } from '../../../server/db/events.ts';
 import { getImage } from '../../../server/db/images.ts';
+import { getObject } from '../../../server/db/objects.ts';
+import { EMPTY_PLAN } from '../../../sync/replicate/plan.ts';
 import { eventually, makeNode, type Node, replicate } from '../../helpers/control-sites.ts';
 import { importDisk, makeDisk } from '../../helpers/replication-sites.ts';
 import { temporaryDirectory } from '../../helpers/temp-directory.ts';
@@ -98,6 +101,24 @@ test('what was approved while its branch is away is fetched when it is back', as
   assert.equal((await shownAt(hq, image.id))?.state, 'approved');
   await sister.start();
   await becomes(hq, image.id, 'published');
+});
+
+test('an offer whose link broke again and again is fetched in the end', async () => {
+  const image = await imageAt(sister, 'patient');
+  await offerImage(sister.site, 'patient', 'test');
+  await isOffered(image.id);
+  const object = (await getObject(sister.site.db, image.id)) ?? assert.fail();
+  await sister.stop();
+  await approveOffer(hq.site, image.id, 'test');
+  // As five tries leave it that came as far as the archive.
+  const tried = { ...EMPTY_PLAN, catalogue: { epoch: 0, generation: 0, objects: [object] }, want: [image.manifest], rounds: 5 };
+  await noteApproval(hq.site.db, image.id, { plan: JSON.parse(JSON.stringify(tried)) });
+  await sister.start();
+  const ended = await eventually('the offer ends', async () => {
+    const offer = await shownAt(hq, image.id);
+    return offer !== undefined && offer.state !== 'approved' && offer;
+  });
+  assert.deepEqual([ended.state, ended.words], ['published', null]);
 });
 
 test('a server above gets the content of what is offered and of nothing else', async () => {
