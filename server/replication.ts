@@ -3,7 +3,7 @@ import { AppError } from '../core/errors.ts';
 import type { Id } from '../core/ids.ts';
 import { mayStartAt } from '../core/schedule/windows.ts';
 import { type Link, listLinks } from './db/links.ts';
-import { findUnfinishedRun, insertRun, nextRunId, type Run, type RunTrigger } from './db/runs.ts';
+import { findUnfinishedRun, insertRun, nextRunId, type Run, type RunHead, type RunTrigger } from './db/runs.ts';
 import { executeUnfinishedRun } from './replication/execute.ts';
 import { followParent } from './replication/follow-parent.ts';
 import { keepParentConnections } from './replication/parent-agents.ts';
@@ -141,7 +141,7 @@ function windowShut(link: Link, opensAt: number): AppError {
   );
 }
 
-function inProgress(run: Run): AppError {
+function inProgress(run: RunHead): AppError {
   return new AppError('run_in_progress', `run ${run.id} is in progress (${run.state})`, { hint: 'waystation sync status shows it' });
 }
 

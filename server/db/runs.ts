@@ -38,6 +38,9 @@ export type Run = {
   readonly sources: readonly GivenBytes[];
 };
 
+/** A run without its plan, which may be megabytes: the objects of a whole catalogue are in it. */
+export type RunHead = Omit<Run, 'plan'>;
+
 /** What one server gave in a run. */
 export type GivenBytes = { readonly server: Id; readonly name: string; readonly bytesReceived: number; readonly bytesRsync: number };
 
@@ -61,6 +64,9 @@ const COLUMNS = {
   sources: 'sources',
 } as const satisfies { [Key in keyof RunPatch]-?: string };
 
+const HEAD = ['id', 'link_id', 'trigger', 'fencing', 'in_window', 'started_at', ...Object.values(COLUMNS)].filter(
+  (name) => name !== 'plan',
+);
 const DOCUMENTS: readonly string[] = ['plan', 'error', 'progress', 'sources'];
 const ENDED = RUN_STATES.filter(isRunEnded);
 
@@ -97,13 +103,23 @@ export async function adoptRun(db: Knex, linkId: Id, fencing: number): Promise<R
   if (run === undefined) return undefined;
   const changed = await db('runs').where({ id: run.id }).where('fencing', '<', fencing).update({ fencing });
   if (changed !== 1) throw lostRun(run.id);
-  return { ...run, fencing };
+  return getRun(db, run.id);
 }
 
 /** The run of a link that has not ended; there is at most one. */
-export async function findUnfinishedRun(db: Knex, linkId: Id): Promise<Run | undefined> {
-  const row = await db<RunRow>('runs').where({ link_id: linkId }).whereNotIn('state', ENDED).orderBy('id').first();
-  return row && toRun(row);
+export async function findUnfinishedRun(db: Knex, linkId: Id): Promise<RunHead | undefined> {
+  const row: RunRow | undefined = await db('runs')
+    .where({ link_id: linkId })
+    .whereNotIn('state', ENDED)
+    .orderBy('id')
+    .first(...HEAD);
+  return row && toHead(row);
+}
+
+/** What a run has decided so far; null when that is nothing, or there is no such run. */
+export async function getPlan(db: Knex, id: Id): Promise<Json> {
+  const row = await db<RunRow>('runs').where({ id }).first('plan');
+  return row === undefined ? null : documentOf(row, 'plan');
 }
 
 /**
@@ -141,13 +157,13 @@ export async function getRun(db: Knex, id: Id): Promise<Run | undefined> {
 }
 
 /** Runs of all links, newest first, at most `limit` (default 50); with `before` those that started earlier. */
-export async function listRuns(db: Knex, query: { linkId?: Id; before?: Id; limit?: number } = {}): Promise<Run[]> {
-  const find = db<RunRow>('runs')
+export async function listRuns(db: Knex, query: { linkId?: Id; before?: Id; limit?: number } = {}): Promise<RunHead[]> {
+  const find = db('runs')
     .orderBy('id', 'desc')
     .limit(query.limit ?? 50);
   if (query.linkId !== undefined) find.where({ link_id: query.linkId });
   if (query.before !== undefined) find.where('id', '<', query.before);
-  return (await find).map(toRun);
+  return ((await find.select(...HEAD)) as RunRow[]).map(toHead);
 }
 
 /**
@@ -158,6 +174,28 @@ export async function pruneRuns(db: Knex, linkId: Id, keep: number): Promise<voi
   const ended = () => db<RunRow>('runs').where({ link_id: linkId }).whereIn('state', ENDED);
   const newestToGo = await ended().orderBy('id', 'desc').offset(keep).first('id');
   if (newestToGo !== undefined) await ended().where('id', '<=', newestToGo.id).delete();
+}
+
+/** Plans of a link that are kept whole: of the newest ended runs that have one. */
+export const WHOLE_PLANS = 5;
+
+/**
+ * Takes the catalogue out of the plan that has just become older than the newest ones: nobody goes on from it, and with a
+ * parent whose runs fail for weeks there would be a thousand copies. What it wanted stays, for `listRunManifests`.
+ */
+export async function slimOldPlan(db: Knex, linkId: Id): Promise<void> {
+  const row = await db<RunRow>('runs')
+    .where({ link_id: linkId })
+    .whereIn('state', ENDED)
+    .whereNotNull('plan')
+    .orderBy('id', 'desc')
+    .offset(WHOLE_PLANS)
+    .first('id', 'plan');
+  const plan = row && (documentOf(row, 'plan') as { readonly [key: string]: Json });
+  if (row && plan?.['catalogue'])
+    await db('runs')
+      .where({ id: row.id })
+      .update({ plan: JSON.stringify({ ...plan, catalogue: null }) });
 }
 
 /**
@@ -183,9 +221,16 @@ function toDocument(value: unknown): string | null {
   return value === null ? null : JSON.stringify(value);
 }
 
+function documentOf(row: RunRow, column: string) {
+  return row[column] === null ? null : JSON.parse(String(row[column]));
+}
+
 function toRun(row: RunRow): Run {
+  return { ...toHead(row), plan: documentOf(row, 'plan') };
+}
+
+function toHead(row: RunRow): RunHead {
   const number = (column: string) => Number(row[column] ?? 0);
-  const document = (column: string) => (row[column] === null ? null : JSON.parse(String(row[column])));
   return {
     id: row.id as Id,
     linkId: row.link_id as Id,
@@ -195,7 +240,6 @@ function toRun(row: RunRow): Run {
     inWindow: number('in_window') === 1,
     epoch: number('epoch'),
     generation: number('generation'),
-    plan: document('plan'),
     bytesNeeded: number('bytes_needed'),
     bytesReceived: number('bytes_received'),
     bytesSent: number('bytes_sent'),
@@ -203,9 +247,9 @@ function toRun(row: RunRow): Run {
     requests: number('requests'),
     startedAt: number('started_at'),
     endedAt: row.ended_at === null ? null : number('ended_at'),
-    error: document('error'),
-    progress: document('progress'),
-    sources: document('sources') ?? [],
+    error: documentOf(row, 'error'),
+    progress: documentOf(row, 'progress'),
+    sources: documentOf(row, 'sources') ?? [],
   };
 }
 

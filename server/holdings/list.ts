@@ -2,16 +2,13 @@ import type { Digest } from '../../core/ids.ts';
 import { isRunEnded } from '../../core/run.ts';
 import { isInScope } from '../../core/scope.ts';
 import { parseImageBody } from '../../sync/replicate/image-body.ts';
-import { parsePlan } from '../../sync/replicate/plan.ts';
+import { parsePlan, type RunPlan } from '../../sync/replicate/plan.ts';
 import { listImageChoices } from '../db/image-choices.ts';
 import { listImages, listKeptDeletions } from '../db/images.ts';
 import { type Link, listLinks } from '../db/links.ts';
-import { listRuns } from '../db/runs.ts';
+import { getPlan, listRuns, type RunHead, WHOLE_PLANS } from '../db/runs.ts';
 import type { Site } from '../site.ts';
 import { type HoldingFacts, type HoldingView, viewHoldings } from './view.ts';
-
-/** A run that failed before it had a plan says less than the one before it. */
-const RUNS_LOOKED_AT = 5;
 
 /**
  * What this site holds, wants and lacks, image by image. Without `isMeasured` nothing is asked of the store: what is
@@ -35,17 +32,26 @@ export async function listHoldings(
 
 /** New images of the newest run that has not published, and what ended it. */
 async function findArriving(site: Pick<Site, 'db'>, link: Link | undefined): Promise<Pick<HoldingFacts, 'arriving' | 'runError'>> {
-  const runs = link === undefined ? [] : await listRuns(site.db, { linkId: link.id, limit: RUNS_LOOKED_AT });
+  const runs = link === undefined ? [] : await listRuns(site.db, { linkId: link.id, limit: WHOLE_PLANS });
   const since = runs.findIndex(({ state }) => state === 'done');
   const open = since < 0 ? runs : runs.slice(0, since);
-  const found = open.map((run) => ({ run, plan: parsePlan(run.plan) })).find(({ plan }) => plan?.catalogue);
-  const objects = (found?.plan?.catalogue?.objects ?? []).filter(({ kind, body }) => kind === 'image' && body !== null);
+  const plan = await findPlan(site, open);
+  const objects = (plan?.catalogue?.objects ?? []).filter(({ kind, body }) => kind === 'image' && body !== null);
   const arriving = objects.map((object) => {
     const body = parseImageBody(object);
-    return { id: object.id, body, isLacking: found?.plan?.want.includes(body.manifest) ?? false };
+    return { id: object.id, body, isLacking: plan?.want.includes(body.manifest) ?? false };
   });
   const [newest] = open;
   return { arriving, runError: newest !== undefined && isRunEnded(newest.state) ? newest.error : null };
+}
+
+/** A run that failed before it had a plan says less than the one before it. */
+async function findPlan(site: Pick<Site, 'db'>, runs: readonly RunHead[]): Promise<RunPlan | undefined> {
+  for (const { id } of runs) {
+    const plan = parsePlan(await getPlan(site.db, id));
+    if (plan?.catalogue) return plan;
+  }
+  return undefined;
 }
 
 /** How much is missing of what is wanted and not held: one question for each such image. */

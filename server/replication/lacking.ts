@@ -7,7 +7,7 @@ import { parseImageBody } from '../../sync/replicate/image-body.ts';
 import { EMPTY_PLAN, parsePlan, type RunPlan, sumBytes } from '../../sync/replicate/plan.ts';
 import type { VerifiedCatalogue } from '../../sync/replicate/ports.ts';
 import { type Lacking, type Link, updateLinkForecast } from '../db/links.ts';
-import { findUnfinishedRun, type Run } from '../db/runs.ts';
+import { findUnfinishedRun, getPlan, type Run, type RunHead } from '../db/runs.ts';
 import { getServer } from '../db/servers.ts';
 import { relatedManifests, wantedManifests } from '../holdings/wanted.ts';
 import type { Site } from '../site.ts';
@@ -33,8 +33,8 @@ export async function askLacking(site: Site, link: Link): Promise<Lacking> {
 }
 
 /** What a run lacks that has come as far as its archive. */
-export async function lackingOf(site: Site, run: Run): Promise<Lacking | undefined> {
-  const plan = parsePlan(run.plan);
+export async function lackingOf(site: Site, { id }: Pick<RunHead, 'id'>): Promise<Lacking | undefined> {
+  const plan = parsePlan(await getPlan(site.db, id));
   if (plan?.archive === null || plan?.archive === undefined) return undefined;
   return { bytes: await bytesLeft(site, { parts: plan.archive.parts, unpacked: plan.unpacked }), exact: true, at: site.now() };
 }

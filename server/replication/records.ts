@@ -6,7 +6,7 @@ import type { RunChange, RunRecords, VerifiedCatalogue } from '../../sync/replic
 import { appendEvent } from '../db/events.ts';
 import { type Link, updateLinkForecast, updateLinkHeld } from '../db/links.ts';
 import { inTransaction } from '../db/open.ts';
-import { findLastPlan, type GivenBytes, pruneRuns, type Run, type RunPatch, updateRun } from '../db/runs.ts';
+import { findLastPlan, type GivenBytes, pruneRuns, type Run, type RunPatch, slimOldPlan, updateRun } from '../db/runs.ts';
 import { IMAGES } from '../holdings/activation.ts';
 import { noteFailure } from '../holdings/failure.ts';
 import { relatedManifests, wantedManifests } from '../holdings/wanted.ts';
@@ -62,6 +62,7 @@ export function openRecords(
       // Whoever sees the run done must not see the plan that it carried out.
       if (next === 'done' && run.trigger !== 'repair') await updateLinkForecast(trx, link.id, null);
       await pruneRuns(trx, link.id, KEPT_RUNS);
+      await slimOldPlan(trx, link.id);
       const words = patch.error === null || patch.error === undefined ? {} : { error: { ...patch.error } };
       const event = { origin: site.self.id, at, actor: 'system', subject: run.id };
       await appendEvent(trx, {

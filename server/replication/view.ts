@@ -2,7 +2,7 @@ import type { ErrorCode } from '../../core/errors.ts';
 import type { LateWay, Obstacle } from '../../core/schedule/decide.ts';
 import { forecastWords } from '../../core/schedule/forecast.ts';
 import type { Link } from '../db/links.ts';
-import type { Run } from '../db/runs.ts';
+import type { RunHead } from '../db/runs.ts';
 import { zoneOf } from '../schedule/cron.ts';
 import type { LinkForecast } from '../schedule/forecast.ts';
 import { nextLinkStart } from '../schedule/next-start.ts';
@@ -23,8 +23,8 @@ export type RunView = {
   readonly startedAt: string;
   readonly endedAt: string | null;
   /** Which servers gave how much: the parent, further sources. */
-  readonly sources: Run['sources'];
-  readonly progress: Run['progress'];
+  readonly sources: RunHead['sources'];
+  readonly progress: RunHead['progress'];
   readonly error: { readonly code: ErrorCode; readonly message: string; readonly hint?: string } | null;
 };
 
@@ -68,7 +68,7 @@ export type PlanView = {
   readonly words: string;
 };
 
-export function viewRun(run: Run): RunView {
+export function viewRun(run: RunHead): RunView {
   return {
     id: run.id,
     link: run.linkId,

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { listEvents } from '../../server/db/events.ts';
 import { listImages } from '../../server/db/images.ts';
-import { getRun, listRuns, type Run } from '../../server/db/runs.ts';
+import { getRun, listRuns, type Run, type RunHead } from '../../server/db/runs.ts';
 import { getServer, updateServer } from '../../server/db/servers.ts';
 import { runOnce } from '../../server/replication.ts';
 import { type PacingProxy, startPacingProxy } from '../helpers/pacing-proxy.ts';
@@ -30,14 +30,14 @@ after(async () => {
   await proxy.close();
 });
 
-async function newestRun(isIt: (run: Run) => boolean, withinMs = 30_000): Promise<Run> {
-  let run: Run | undefined;
+async function newestRun(isIt: (run: RunHead) => boolean, withinMs = 30_000): Promise<RunHead> {
+  let run: RunHead | undefined;
   for (const end = performance.now() + withinMs; performance.now() < end; ) {
     [run] = await listRuns(pair.branch.db, { limit: 1 });
     if (run !== undefined && isIt(run)) return run;
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
-  throw new Error(`waited in vain; the run: ${JSON.stringify({ ...run, plan: undefined })}`);
+  throw new Error(`waited in vain; the run: ${JSON.stringify(run)}`);
 }
 
 /** A run of a new image that has brought a quarter of it. */

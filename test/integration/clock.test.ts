@@ -5,7 +5,7 @@ import { newId } from '../../core/ids.ts';
 import { listImages } from '../../server/db/images.ts';
 import { acquireLease } from '../../server/db/leases.ts';
 import { type Link, updateLinkDue } from '../../server/db/links.ts';
-import { findLastPlan, getRun, listRuns, type Run } from '../../server/db/runs.ts';
+import { findLastPlan, getRun, listRuns, type Run, type RunHead } from '../../server/db/runs.ts';
 import { openScrub, updateScrub } from '../../server/db/scrubs.ts';
 import { onlyLink, runOnce, startReplication } from '../../server/replication.ts';
 import { setSchedule } from '../../server/schedule.ts';
@@ -38,7 +38,9 @@ async function publish(name: string): Promise<void> {
 }
 
 /** What the schedule made of the link once it has looked: runs that it began, in their order, and the next time. */
-async function afterOneLook(isSeen: (link: Link, began: readonly Run[]) => boolean): Promise<{ began: Run[]; dueAt: number | null }> {
+async function afterOneLook(
+  isSeen: (link: Link, began: readonly RunHead[]) => boolean,
+): Promise<{ began: RunHead[]; dueAt: number | null }> {
   const known = new Set((await listRuns(branch.db)).map(({ id }) => id));
   const replication = startReplication(branch);
   try {

@@ -8,7 +8,7 @@ import { SYNC_PROTOCOL } from '../../core/sync-protocol.ts';
 import { listEvents } from '../../server/db/events.ts';
 import { listImages } from '../../server/db/images.ts';
 import { type Link, updateLinkDue } from '../../server/db/links.ts';
-import { insertRun, listRuns, type Run, updateRun } from '../../server/db/runs.ts';
+import { insertRun, listRuns, type RunHead, updateRun } from '../../server/db/runs.ts';
 import { getServer, updateServer } from '../../server/db/servers.ts';
 import { offerArchive } from '../../server/replication/archive-shelf.ts';
 import { askLacking } from '../../server/replication/lacking.ts';
@@ -71,7 +71,7 @@ const midTransfer = (bytes: number) =>
     return run?.state === 'transfer' && (run.progress?.doneBytes ?? 0) > bytes ? run : undefined;
   });
 
-async function ended(id: string): Promise<Run> {
+async function ended(id: string): Promise<RunHead> {
   return waitFor(async () => (await listRuns(branch.db, { limit: 5 })).find((run) => run.id === id && run.endedAt !== null));
 }
 

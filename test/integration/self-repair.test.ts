@@ -13,11 +13,11 @@ import { repairStore } from '../../server/care/repair-store.ts';
 import { listEvents } from '../../server/db/events.ts';
 import { listImages } from '../../server/db/images.ts';
 import { listLinks } from '../../server/db/links.ts';
-import { insertRun, listRuns } from '../../server/db/runs.ts';
+import { getPlan, insertRun, listRuns } from '../../server/db/runs.ts';
 import { runOnce } from '../../server/replication.ts';
 import { startServe } from '../../server/serve.ts';
 import type { Site } from '../../server/site.ts';
-import { EMPTY_PLAN } from '../../sync/replicate/plan.ts';
+import { EMPTY_PLAN, parsePlan } from '../../sync/replicate/plan.ts';
 import { random } from '../core/content/make-disk.ts';
 import { flipBit } from '../helpers/flip-bit.ts';
 import { importDisk, makeDisk, makePair, makeSite, reopenSite } from '../helpers/replication-sites.ts';
@@ -129,9 +129,7 @@ test('every flipped bit in a pack is found before the content is used, and heale
     const healing = await healStore(branch, fetchHere);
     assert.deepEqual([healing.words, healing.hurt, healing.healed >= lost.length], [null, [], true], words);
     const [run = assert.fail()] = await listRuns(branch.db, { limit: 1 });
-    const asked = await rawBytes(
-      run.plan !== null && typeof run.plan === 'object' && 'wantChunks' in run.plan ? (run.plan.wantChunks as Digest[]) : [],
-    );
+    const asked = await rawBytes(parsePlan(await getPlan(branch.db, run.id))?.wantChunks ?? []);
     assert.equal(run.trigger, 'repair');
     assert.ok(run.bytesReceived <= asked + OVERHEAD_BYTES, `${words}: ${run.bytesReceived} bytes for chunks of ${asked}`);
     refetched += 1;

@@ -6,7 +6,7 @@ import { listEvents } from '../../server/db/events.ts';
 import { listImages } from '../../server/db/images.ts';
 import { updateLinkAfterParent } from '../../server/db/links.ts';
 import { getObject } from '../../server/db/objects.ts';
-import { listRuns, type Run } from '../../server/db/runs.ts';
+import { listRuns, type RunHead } from '../../server/db/runs.ts';
 import { getServer, setChildRing, updateServer } from '../../server/db/servers.ts';
 import { importImage } from '../../server/images/import.ts';
 import { resolveImage } from '../../server/images/reference.ts';
@@ -71,7 +71,7 @@ after(async () => {
 });
 
 /** Waits until a run of this server ended after one that `isIt` says is the one. */
-async function ended(at: Site, isIt: (run: Run) => boolean): Promise<Run> {
+async function ended(at: Site, isIt: (run: RunHead) => boolean): Promise<RunHead> {
   for (;;) {
     const changed = at.wake.wait('runs', 5_000);
     const found = (await listRuns(at.db)).find((run) => run.endedAt !== null && isIt(run));

@@ -22,16 +22,18 @@ import {
   adoptRun,
   findLastPlan,
   findUnfinishedRun,
+  getPlan,
   getRun,
   insertRun,
   listRunManifests,
   listRuns,
   nextRunId,
   pruneRuns,
+  slimOldPlan,
   updateRun,
 } from '../../../server/db/runs.ts';
 import { createServer } from '../../../server/db/servers.ts';
-import { EMPTY_PLAN } from '../../../sync/replicate/plan.ts';
+import { EMPTY_PLAN, parsePlan } from '../../../sync/replicate/plan.ts';
 
 function envelope(id: Id, revision: number): Envelope {
   const body = { note: `revision ${revision}` };
@@ -202,6 +204,43 @@ export function replicationContract(database: () => Knex): void {
     await pruneRuns(db, other, 2);
     assert.deepEqual((await listRuns(db, { linkId: link })).map(({ id }) => id).sort(), [...ended.sort().slice(-2), unfinished].sort());
     assert.equal((await getRun(db, foreign.id))?.id, foreign.id);
+  });
+
+  it('keeps the catalogue in the newest plans of a link, and of older ones what they wanted', async () => {
+    const db = database();
+    const link = newId();
+    const wanted = `sha256:${'d'.repeat(64)}` as Digest;
+    const plan = { ...EMPTY_PLAN, want: [wanted], catalogue: { epoch: 1, generation: 1, objects: [envelope(newId(), 1)] } };
+    const ids: Id[] = [];
+    for (let n = 0; n < 8; n++) {
+      const { id } = await addRun(link);
+      ids.push(id);
+      // Every other one ended before it had a plan.
+      const patch = n % 2 === 0 ? { plan: JSON.parse(JSON.stringify(plan)) } : {};
+      await updateRun(db, { id, state: 'waiting-parent', fencing: 0 }, { state: 'failed', endedAt: 9, ...patch });
+      await slimOldPlan(db, link);
+    }
+    const plans = await Promise.all(ids.map(async (id) => parsePlan(await getPlan(db, id))));
+    assert.ok(
+      plans.every((one) => one === undefined || one.catalogue !== null),
+      'as many as are kept',
+    );
+    for (let n = 0; n < 4; n++) {
+      const { id } = await addRun(link);
+      await updateRun(
+        db,
+        { id, state: 'waiting-parent', fencing: 0 },
+        { state: 'failed', endedAt: 9, plan: JSON.parse(JSON.stringify(plan)) },
+      );
+      await slimOldPlan(db, link);
+    }
+    const [oldest] = ids;
+    const slim = parsePlan(await getPlan(db, oldest ?? assert.fail()));
+    assert.deepEqual([slim?.catalogue, slim?.want], [null, [wanted]]);
+    assert.ok((await listRunManifests(db)).includes(wanted));
+    const unfinished = await addRun(link);
+    await updateRun(db, { id: unfinished.id, state: 'waiting-parent', fencing: 0 }, { plan: JSON.parse(JSON.stringify(plan)) });
+    for (const head of [await findUnfinishedRun(db, link), ...(await listRuns(db, { linkId: link }))]) assert.ok(head && !('plan' in head));
   });
 
   it('numbers objects so that what was read up to a generation is all there was', async () => {
