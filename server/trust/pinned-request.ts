@@ -58,6 +58,8 @@ export function pinnedUpgrade(
     const headers = { ...request.headers, connection: 'Upgrade', upgrade: request.protocol };
     const sent = httpsRequest(request.url, options(agent, { ...request, headers }));
     sent.once('upgrade', (response, socket, head) => {
+      // Node takes its own listener away here. Until the owner has his, a reset must not be nobody's: that would end the process.
+      socket.on('error', () => undefined);
       // The time limit was for the answer: a tunnel may be silent.
       (socket as Duplex & { setTimeout(ms: number): void }).setTimeout(0);
       const abilities = String(response.headers['waystation-abilities'] ?? '').split(' ');

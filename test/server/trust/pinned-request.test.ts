@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
-import type { AddressInfo } from 'node:net';
+import { once } from 'node:events';
+import type { AddressInfo, Socket } from 'node:net';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { createTlsListener } from '../../../server/api/listeners.ts';
 import { createKeys } from '../../../server/trust/keys.ts';
-import { pinnedJson } from '../../../server/trust/pinned-request.ts';
+import { pinnedJson, pinnedUpgrade } from '../../../server/trust/pinned-request.ts';
 import { pinnedAgent } from '../../../server/trust/pinned-tls.ts';
 import { temporaryDirectory } from '../../helpers/temp-directory.ts';
 
@@ -21,7 +22,7 @@ async function peer(t: TestContext, handler: Parameters<typeof createTlsListener
     server.closeAllConnections();
     server.close();
   });
-  return { agent, url: `https://127.0.0.1:${(server.address() as AddressInfo).port}/` };
+  return { agent, server, url: `https://127.0.0.1:${(server.address() as AddressInfo).port}/` };
 }
 
 test('an answer that drips on and on is given up, although it is never silent', async (t) => {
@@ -39,4 +40,20 @@ test('an answer that breaks off half way is unreachable, which is tried again', 
     setTimeout(() => response.destroy(), 20);
   });
   await assert.rejects(pinnedJson(agent, { url }), { code: 'unreachable' });
+});
+
+test('an upgraded connection that is reset before anybody reads it is closed, and ends nothing else', async (t) => {
+  const { agent, server, url } = await peer(t, () => undefined);
+  const connected = once(server, 'connection') as Promise<[Socket]>;
+  server.on('upgrade', (_request, socket) => {
+    socket.on('error', () => undefined);
+    socket.write('HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: waystation-rsync\r\n\r\n');
+  });
+  const { socket } = await pinnedUpgrade(agent, { url, protocol: 'waystation-rsync' });
+  const closed = new Promise((resolve) => socket.on('close', resolve));
+  const [raw] = await connected;
+  raw.resetAndDestroy();
+  socket.resume();
+  await closed;
+  assert.equal(socket.destroyed, true);
 });
