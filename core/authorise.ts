@@ -16,6 +16,9 @@ export type OperatorRole = 'administrator' | 'operator' | 'viewer';
 /** What may be asked. Every route, upgrade and agent call names exactly one. */
 export const ACTIONS = [
   'health.read',
+  'console.read',
+  'session.create',
+  'session.use',
   'boot.read',
   'first-boot.report',
   'server.enrol',
@@ -55,7 +58,15 @@ export type Action = (typeof ACTIONS)[number];
  */
 export type AuthObject = { readonly ownerId?: Id; readonly viaId?: Id };
 
-const OPEN: readonly Action[] = ['health.read', 'boot.read', 'first-boot.report', 'server.enrol', 'agent.hello'];
+const OPEN: readonly Action[] = [
+  'health.read',
+  'console.read',
+  'session.create',
+  'boot.read',
+  'first-boot.report',
+  'server.enrol',
+  'agent.hello',
+];
 const AGENT: readonly Action[] = ['agent.work', 'content.read'];
 const SERVER: readonly Action[] = [
   'sync.catalogue',
@@ -69,6 +80,7 @@ const SERVER: readonly Action[] = [
 /** Of a server that takes content from us and is no child. */
 const CONTENT_ONLY: readonly Action[] = ['sync.archive', 'sync.tunnel', 'sync.renew'];
 const VIEWER: readonly Action[] = [
+  'session.use',
   'server.read',
   'image.read',
   'document.read',

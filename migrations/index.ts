@@ -7,6 +7,7 @@ import * as control from './0005-control.ts';
 import * as care from './0006-care.ts';
 import * as catalogueMarks from './0007-catalogue-marks.ts';
 import * as offers from './0008-offers.ts';
+import * as consoleSessions from './0011-console-sessions.ts';
 
 export type Migration = { readonly name: string; readonly up: (db: Knex) => Promise<void> };
 
@@ -20,4 +21,5 @@ export const MIGRATIONS: readonly Migration[] = [
   { name: '0006-care', up: care.up },
   { name: '0007-catalogue-marks', up: catalogueMarks.up },
   { name: '0008-offers', up: offers.up },
+  { name: '0011-console-sessions', up: consoleSessions.up },
 ];

@@ -1,14 +1,16 @@
-import { createHash, X509Certificate } from 'node:crypto';
+import { X509Certificate } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
-import type { Identity } from '../../core/authorise.ts';
+import type { Identity, OperatorRole } from '../../core/authorise.ts';
 import { AppError } from '../../core/errors.ts';
-import { type Digest, digestFromBytes, type Id } from '../../core/ids.ts';
+import type { Digest, Id } from '../../core/ids.ts';
 import { spkiDigest } from '../../core/pin.ts';
 import { findOperatorToken } from '../db/operator-tokens.ts';
 import { findChildByKey } from '../db/servers.ts';
 import type { Site } from '../site.ts';
+import { findByCookie, hasCookie, requireOwnPage, requireSession } from './session.ts';
+import { hashToken, requireToken } from './token.ts';
 
 const CLIENT_AUTH = '1.3.6.1.5.5.7.3.2';
 
@@ -33,9 +35,11 @@ export type IdentifyOptions = {
   readonly ignoreDates?: boolean;
 };
 
+type Known = Pick<Identified, 'identity' | 'refusal'>;
+
 const ANONYMOUS: Identity = { kind: 'anonymous' };
 
-/** Finds out who asks. A bearer token, when one is shown, decides alone; else the client certificate; never an address. */
+/** Finds out who asks. A bearer token, when one is shown, decides alone; then the console's cookie; else the client certificate; never an address. */
 export async function identify(request: IncomingMessage, options: IdentifyOptions): Promise<Identified> {
   if (options.listener === 'local') return { identity: { kind: 'local-admin' }, clientKeyId: undefined };
   if (options.listener === 'boot') return { identity: ANONYMOUS, clientKeyId: undefined };
@@ -43,30 +47,39 @@ export async function identify(request: IncomingMessage, options: IdentifyOption
   const clientKeyId = certificate && spkiDigest(certificate.publicKey);
   const header = request.headers.authorization;
   if (header !== undefined) return { ...(await identifyOperator(header, options.site)), clientKeyId };
+  if (hasCookie(options.site, request.headers)) return { ...(await identifyBrowser(request, options.site)), clientKeyId };
   if (!certificate || !clientKeyId) return { identity: ANONYMOUS, clientKeyId };
   if (isIssuedByUs(certificate, options.site.keys.caPem)) return identifyServer(certificate, clientKeyId, options);
   const agent = await options.findAgent(clientKeyId);
   return { identity: agent ? { kind: 'agent', targetId: agent.targetId, keyId: clientKeyId } : ANONYMOUS, clientKeyId };
 }
 
-/** The hash under which a token is stored: of a random 256-bit text, so plain SHA-256 is enough and its lookup leaks nothing useful. */
-export function hashToken(token: string): Digest {
-  return digestFromBytes(createHash('sha256').update(token).digest());
+async function identifyOperator(header: string, site: Site): Promise<Known> {
+  const text = /^Bearer (wst_[A-Za-z0-9_-]{16,256})$/i.exec(header)?.[1];
+  const found = text === undefined ? undefined : await findOperatorToken(site.db, hashToken(text));
+  return asRefusal(async () => operator(requireToken(found, site.now())));
 }
 
-async function identifyOperator(header: string, site: Site): Promise<{ identity: Identity; refusal?: AppError }> {
-  const token = /^Bearer (wst_[A-Za-z0-9_-]{16,256})$/i.exec(header)?.[1];
-  const found = token === undefined ? undefined : await findOperatorToken(site.db, hashToken(token));
-  if (!found) return refuse('token_wrong', 'this server does not know the operator token', 'check WAYSTATION_TOKEN or the token file');
-  if (found.revokedAt !== null) return refuse('token_wrong', 'the operator token was revoked', 'ask an administrator for a new one');
-  if (found.expiresAt !== null && found.expiresAt <= site.now()) {
-    return refuse(
-      'token_expired',
-      `the operator token expired at ${new Date(found.expiresAt).toISOString()}`,
-      'ask an administrator for a new one',
-    );
+/** A browser that signed in (session.ts). What it sends is its operator's wish only when a page of ours asked for it. */
+async function identifyBrowser(request: IncomingMessage, site: Site): Promise<Known> {
+  return asRefusal(async () => {
+    const { token } = requireSession(await findByCookie(site, request.headers), site.now());
+    requireOwnPage(request.method, request.headers);
+    return operator(token);
+  });
+}
+
+function operator({ id, role }: { readonly id: Id; readonly role: OperatorRole }): Identity {
+  return { kind: 'operator', tokenId: id, role };
+}
+
+async function asRefusal(find: () => Promise<Identity>): Promise<Known> {
+  try {
+    return { identity: await find() };
+  } catch (error) {
+    if (error instanceof AppError) return { identity: ANONYMOUS, refusal: error };
+    throw error;
   }
-  return { identity: { kind: 'operator', tokenId: found.id, role: found.role } };
 }
 
 async function identifyServer(certificate: X509Certificate, clientKeyId: Digest, options: IdentifyOptions): Promise<Identified> {
@@ -97,6 +110,6 @@ function isIssuedByUs(certificate: X509Certificate, caPem: string): boolean {
   return certificate.checkIssued(ca) && certificate.verify(ca.publicKey) && (certificate.keyUsage?.includes(CLIENT_AUTH) ?? false);
 }
 
-function refuse(code: 'token_wrong' | 'token_expired' | 'revoked' | 'denied' | 'expired', message: string, hint: string) {
+function refuse(code: 'revoked' | 'denied' | 'expired', message: string, hint: string) {
   return { identity: ANONYMOUS, refusal: new AppError(code, message, { hint }) };
 }

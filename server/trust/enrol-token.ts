@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { digestOf } from '../../core/envelope.ts';
 import { AppError } from '../../core/errors.ts';
 import { type Digest, newId, parseName } from '../../core/ids.ts';
-import { hashToken } from '../api/identity.ts';
+import { hashToken } from '../api/token.ts';
 import { createEnrolTokenRow } from '../db/enrol-tokens.ts';
 import type { Site } from '../site.ts';
 import { listLineage } from './endorse.ts';

@@ -5,7 +5,7 @@ import { AppError } from '../../core/errors.ts';
 import { type Digest, type Name, parseId } from '../../core/ids.ts';
 import { spkiDigest } from '../../core/pin.ts';
 import { type Ancestor, type EnrolAnswer, type EnrolRequest, type SignerRecord, SYNC_PROTOCOL } from '../../core/sync-protocol.ts';
-import { hashToken } from '../api/identity.ts';
+import { hashToken } from '../api/token.ts';
 import { type EnrolTokenRow, findEnrolToken, useEnrolToken } from '../db/enrol-tokens.ts';
 import { appendEvent } from '../db/events.ts';
 import { listLinks } from '../db/links.ts';

@@ -4,6 +4,7 @@ import type { UpgradeRoute } from '../upgrade.ts';
 import { AGENT_ROUTES } from './agent.ts';
 import { ARCHIVE_ROUTES } from './archives.ts';
 import { BOOT_ROUTES } from './boot.ts';
+import { consoleRoutes } from './console.ts';
 import { CONTROL_ROUTES, OFFER_UPGRADE } from './control.ts';
 import { DOCUMENT_ROUTES } from './documents.ts';
 import { EGRESS_ROUTES } from './egress.ts';
@@ -21,6 +22,7 @@ import { OPERATION_ROUTES } from './operations.ts';
 import { ORDER_ROUTES } from './orders.ts';
 import { SCOPE_ROUTES } from './scope.ts';
 import { SERVER_ROUTES } from './servers.ts';
+import { SESSION_ROUTES } from './session.ts';
 import { SOURCE_ROUTES } from './sources.ts';
 import { SYNC_ROUTES, TUNNEL_UPGRADE } from './sync.ts';
 import { TARGET_ROUTES } from './targets.ts';
@@ -31,6 +33,8 @@ import { VERSION_ROUTES } from './versions.ts';
 export function allRoutes(metrics: Metrics): readonly Route[] {
   const routes: readonly Route[] = [
     ...healthRoutes(metrics),
+    ...consoleRoutes(),
+    ...SESSION_ROUTES,
     ...ENROL_ROUTES,
     ...SERVER_ROUTES,
     ...TOKEN_ROUTES,

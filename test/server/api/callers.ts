@@ -11,8 +11,14 @@ import { enrolChild } from '../../../server/trust/enrol.ts';
 import { issueEnrolToken } from '../../../server/trust/enrol-token.ts';
 import { signerOf } from './signer.ts';
 
-/** Who calls: with a client certificate, an operator token, both or nothing. */
-export type Caller = { readonly certificate?: { readonly key: string; readonly cert: string }; readonly token?: string };
+/** Who calls: with a client certificate, an operator token, a browser's cookie, several of them or nothing. */
+export type Caller = {
+  readonly certificate?: { readonly key: string; readonly cert: string };
+  readonly token?: string;
+  /** Of the console; with it what a browser says of the page that asks. */
+  readonly cookie?: string;
+  readonly origin?: string;
+};
 
 export type Address = { readonly port: number } | { readonly socketPath: string };
 
@@ -99,6 +105,7 @@ function requestOptions(question: Question): RequestOptions & { rejectUnauthoriz
   const { caller } = question;
   const where = 'port' in question ? { host: '127.0.0.1', port: question.port } : { socketPath: question.socketPath };
   const authorization = caller.token === undefined ? {} : { authorization: `Bearer ${caller.token}` };
+  const browser = { ...(caller.cookie && { cookie: caller.cookie }), ...(caller.origin && { origin: caller.origin }) };
   return {
     ...where,
     ...(caller.certificate ?? {}),
@@ -106,7 +113,7 @@ function requestOptions(question: Question): RequestOptions & { rejectUnauthoriz
     rejectUnauthorized: false,
     method: question.method,
     path: question.path,
-    headers: { ...question.headers, ...authorization },
+    headers: { ...question.headers, ...authorization, ...browser },
   };
 }
 

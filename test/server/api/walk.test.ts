@@ -6,11 +6,13 @@ import { after, before, test } from 'node:test';
 import { ACTIONS, type Action, authorise, type Identity } from '../../../core/authorise.ts';
 import { newId } from '../../../core/ids.ts';
 import { createApp, type Frame } from '../../../server/api/app.ts';
-import { hashToken, type ListenerKind } from '../../../server/api/identity.ts';
+import type { ListenerKind } from '../../../server/api/identity.ts';
 import { closeListener, createPlainListener, createTlsListener, listenOnPort, listenOnSocket } from '../../../server/api/listeners.ts';
 import { createMetrics } from '../../../server/api/metrics.ts';
 import type { Route } from '../../../server/api/route.ts';
 import { allRoutes, UPGRADES } from '../../../server/api/routes/index.ts';
+import { signIn } from '../../../server/api/session.ts';
+import { hashToken } from '../../../server/api/token.ts';
 import { type UpgradeRoute, upgradeListener } from '../../../server/api/upgrade.ts';
 import { loaderFiles, parseLoaderName } from '../../../server/boot/loaders.ts';
 import { findAgentKey } from '../../../server/db/agent-keys.ts';
@@ -30,6 +32,8 @@ type Case = { readonly name: string; readonly caller: Caller; readonly identity:
 
 let hq: TestSite;
 let cases: readonly Case[];
+/** Browsers that are signed in, on pages that are not ours. */
+const withCookie: Caller[] = [];
 const listening = new Map<ListenerKind, Server>();
 
 before(async () => {
@@ -110,9 +114,14 @@ async function boundAgent(): Promise<{ caller: Caller; identity: Identity }> {
 async function everybody(): Promise<readonly Case[]> {
   const anonymous: Identity = { kind: 'anonymous' };
   const found: Case[] = [{ name: 'nobody', caller: {}, identity: anonymous, code: 'denied' }];
+  withCookie.length = 0;
   for (const role of OPERATORS) {
     const [token, identity] = await operatorToken(role);
     found.push({ name: `operator of role ${role}`, caller: { token }, identity });
+    const cookie = (await signIn(hq.site, token)).cookie.split(';')[0] as string;
+    const { port } = addressOf('api') as { port: number };
+    found.push({ name: `browser of role ${role}`, caller: { cookie, origin: `https://127.0.0.1:${port}` }, identity });
+    if (role === 'administrator') withCookie.push({ cookie }, { cookie, origin: `https://127.0.0.1:${port + 1}` });
   }
   const [expired] = await operatorToken('administrator', { expiresAt: hq.site.now() - 1 });
   const [revoked] = await operatorToken('administrator', { revoked: true });
@@ -192,6 +201,19 @@ test('on HTTPS everybody reaches exactly what the table allows', async () => {
     }
   }
   assert.ok(cells >= cases.length * 10);
+});
+
+test('a page of somebody else reaches nothing that changes something, whoever is signed in', async () => {
+  const changing = routes.filter(
+    ({ listener, method, action }) => listener === 'api' && method !== 'GET' && !authorise({ kind: 'anonymous' }, action),
+  );
+  assert.ok(changing.length > 20 && withCookie.length === 2);
+  for (const caller of withCookie) {
+    for (const route of changing) {
+      const answer = await ask({ ...addressOf('api'), tls: true, method: route.method, path: examplePath(route), caller });
+      assert.deepEqual([answer.status, answer.json?.['code']], [403, 'denied'], `${route.method} ${route.path}`);
+    }
+  }
 });
 
 test('an upgrade is reached by exactly those whom the table allows', async () => {
