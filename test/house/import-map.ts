@@ -11,6 +11,7 @@ const ROOMS: { readonly [room: string]: readonly string[] | 'anything' } = {
   agent: ['core'],
   server: ['core', 'sync', 'migrations'],
   cli: ['core', 'server'],
+  web: ['core'],
   bench: 'anything',
   test: 'anything',
   script: 'anything',
@@ -22,6 +23,11 @@ const PACKAGES: readonly { readonly name: string; readonly home: RegExp; readonl
   { name: 'express', home: /^server\/(api|boot)\// },
   { name: 'winston', home: /^server\/log\.ts$/, types: /^server\// },
   { name: 'child_process', home: /-process\.ts$/ },
+  { name: 'react', home: /^web\// },
+  { name: 'react-dom', home: /^web\// },
+  { name: '@patternfly/patternfly', home: /^web\// },
+  { name: 'vite', home: /^script\// },
+  { name: 'playwright-core', home: /^test\// },
 ];
 
 const STATEMENT = /\b(?:import|export)\s+(type\s+)?(?:[\w*{][^'"`;]*?\sfrom\s+)?['"]([^'"]+)['"]/g;
@@ -51,12 +57,13 @@ export function judgeImport(one: Import): string | undefined {
   return target === undefined ? judgePackage(one) : judgeRoom(one, target);
 }
 
-function judgeRoom({ from, specifier }: Import, target: string): string | undefined {
+function judgeRoom({ from, specifier, typeOnly }: Import, target: string): string | undefined {
   const [room, other] = [roomOf(from), roomOf(target)];
   if (target.startsWith('..')) return `${from}: ${specifier} leads out of the tree`;
   const allowed = ROOMS[room];
   if (allowed === undefined) return `${from}: ${room}/ is no room of docs/architecture.md`;
   if (target === 'package.json') return undefined; // its version
+  if (room === 'web' && other === 'core' && !typeOnly) return `${from}: the console takes types from core/, no code (${specifier})`;
   if (allowed === 'anything' || room === other || allowed.includes(other)) return undefined;
   return `${from}: ${room}/ may not import ${other}/ (${specifier})`;
 }

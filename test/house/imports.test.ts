@@ -57,6 +57,9 @@ test('the map refuses what it must refuse', () => {
     case_('server/db/x.ts', 'express'),
     case_('server/x.ts', 'winston'),
     case_('server/x.ts', 'node:child_process'),
+    case_('server/x.ts', 'react'),
+    case_('web/src/x.tsx', '../../server/site.ts', true),
+    case_('web/src/x.tsx', '../../core/ids.ts'),
   ];
   assert.deepEqual(
     wrong.filter((one) => judgeImport(one) === undefined),
@@ -66,6 +69,7 @@ test('the map refuses what it must refuse', () => {
     case_('server/x.ts', 'knex', true),
     case_('sync/rsync-process.ts', 'node:child_process'),
     case_('cli/main.ts', '../server/site.ts'),
+    case_('web/src/x.tsx', '../../core/ids.ts', true),
   ];
   assert.deepEqual(right.map(judgeImport).filter(Boolean), []);
 });

@@ -19,7 +19,7 @@ export function readTexts(): SourceFile[] {
 }
 
 export function readTypeScript(): SourceFile[] {
-  return readTexts().filter(({ path }) => path.endsWith('.ts'));
+  return readTexts().filter(({ path }) => /\.tsx?$/.test(path));
 }
 
 /** `path:line` of every line that matches. */

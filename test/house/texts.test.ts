@@ -5,7 +5,7 @@ import { findLines, listFiles, readTexts, readTypeScript } from './source-files.
 
 const self = 'test/house/texts.test.ts';
 const texts = readTexts().filter(({ path }) => path !== self);
-const code = texts.filter(({ path }) => /\.ts$|^script\/|^test\/(run$|fresh\/)|^\.ci\//.test(path));
+const code = texts.filter(({ path }) => /\.tsx?$|\.css$|^script\/|^test\/(run$|fresh\/)|^\.ci\//.test(path));
 const ours = readTypeScript().filter(({ path }) => !/^(test|bench)\//.test(path));
 
 test('every test file is in a group that the runner runs', () => {
@@ -75,7 +75,7 @@ test('no program is started through a shell string', () => {
 });
 
 test('files have kebab-case names and modules only named exports', () => {
-  const oddNames = listFiles().filter((path) => path.endsWith('.ts') && !/^([a-z0-9-]+\/)*[a-z0-9][a-z0-9.-]*\.ts$/.test(path));
+  const oddNames = listFiles().filter((path) => /\.tsx?$/.test(path) && !/^([a-z0-9-]+\/)*[a-z0-9][a-z0-9.-]*\.tsx?$/.test(path));
   assert.deepEqual(oddNames, []);
   const runnersOwn = 'test/runner/reporter.ts'; // node --test asks for a default export
   const defaults = readTypeScript().filter(({ path }) => path !== runnersOwn);

@@ -39,8 +39,8 @@ export function isRepeated(text: string): boolean {
 
 /** What the words on the command line stand for. */
 export const SUITES: { readonly [suite: string]: readonly string[] } = {
-  check: ['types', 'lint', 'pure'],
-  all: ['types', 'lint', 'pure', 'integration', 'e2e'],
+  check: ['types', 'console types', 'lint', 'pure'],
+  all: ['types', 'console types', 'lint', 'pure', 'integration', 'e2e'],
 };
 
 /** The group of one test file, by its path from the root of the tree. */

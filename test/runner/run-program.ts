@@ -4,6 +4,7 @@ import { NO_COUNTS, type Outcome } from './run-group.ts';
 /** Checks that are programs of their own; each counts as one test. */
 export const PROGRAMS: { readonly [name: string]: readonly [string, ...string[]] } = {
   types: ['node_modules/.bin/tsc', '--noEmit'],
+  'console types': ['node_modules/.bin/tsc', '--noEmit', '-p', 'web'],
   lint: ['node_modules/.bin/biome', 'check', '.', '--max-diagnostics=50', '--diagnostic-level=warn', '--error-on-warnings'],
 };
 
