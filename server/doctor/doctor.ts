@@ -31,7 +31,7 @@ export async function examine(options: DoctorOptions): Promise<readonly Finding[
   const groups = await Promise.all([
     checkRights(config),
     checkPorts(config, isServerUp),
-    checkPrograms(config, env),
+    checkPrograms(env),
     checkDisk(dataDir, config.storeReserveBytes),
     checkClock(dataDir, now()),
     serverId === undefined ? [] : checkKeys(dataDir, serverId, now()),

@@ -1,5 +1,4 @@
 import { access } from 'node:fs/promises';
-import type { Config } from '../config.ts';
 import { type Finding, fail, ok, warn } from './finding.ts';
 import { askVersion } from './version-process.ts';
 
@@ -9,13 +8,13 @@ const OLDEST_RSYNC = [3, 4, 1] as const;
 const LOADERS = ['/usr/lib/ipxe/undionly.kpxe', '/usr/lib/ipxe/snponly.efi'];
 
 /** The programs that a server calls, with the Debian package to install where one is missing. */
-export async function checkPrograms(config: Pick<Config, 'pxe'>, env: NodeJS.ProcessEnv): Promise<readonly Finding[]> {
+export async function checkPrograms(env: NodeJS.ProcessEnv): Promise<readonly Finding[]> {
   const programs: readonly Program[] = [
     { name: 'rsync', debian: 'rsync', why: 'replication goes through it', isRequired: true },
     { name: 'flock', debian: 'util-linux', why: 'keeps a second rsync from a part', isRequired: true },
     { name: 'qemu-img', debian: 'qemu-utils', why: 'reads qcow2 images on import', isRequired: false },
     { name: 'dpkg-deb', debian: 'dpkg', why: 'unpacks packages for engine build', isRequired: false },
-    { name: 'perl', debian: 'perl-base', why: 'opens the sockets of the PXE answer', isRequired: config.pxe === 'proxy' },
+    { name: 'perl', debian: 'perl-base', why: 'joins rsync with the link, opens the sockets of the PXE answer', isRequired: true },
   ];
   return Promise.all([...programs.map((program) => checkProgram(program, env)), ...LOADERS.map(checkLoader)]);
 }

@@ -5,7 +5,8 @@ import { fileURLToPath } from 'node:url';
 import { AppError } from '../../core/errors.ts';
 import { rsyncArguments } from './rsync-arguments.ts';
 
-const PIPE = fileURLToPath(new URL('./pipe.ts', import.meta.url));
+const PIPE = fileURLToPath(new URL('./waystation-pipe', import.meta.url));
+const PERL = '/usr/bin/perl';
 
 /** How an rsync ended: its exit status (null after a signal) and the last of what it said. */
 export type RsyncEnd = { readonly status: number | null; readonly words: string };
@@ -25,7 +26,7 @@ export function fetchPart(request: {
   readonly lock: FileHandle;
   readonly signal: AbortSignal;
 }): Promise<RsyncEnd> {
-  const remoteShell = [process.execPath, '--no-warnings', PIPE];
+  const remoteShell = [PERL, PIPE];
   // What a sender declares, and which blocks of ours it has the receiver repeat, is no measure of what is written: the kernel's limit is.
   const limited = [`--fsize=${request.sizeBytes + 1}`, 'rsync', ...rsyncArguments({ part: request.part, remoteShell })];
   const child = spawn('prlimit', limited, {
