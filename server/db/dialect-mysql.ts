@@ -6,14 +6,24 @@ import type { Connection } from '../datasource.ts';
 
 const Mysql2Client = createRequire(import.meta.url)('knex/lib/dialects/mysql2/index.js') as typeof Knex.Client;
 
-type RawConnection = { promise(): { query(sql: string): Promise<unknown> } };
+/** A connection of mysql2. */
+export type RawConnection = {
+  promise(): { query(sql: string): Promise<[unknown, unknown]> };
+  destroy(): void;
+};
+
+/** A host that says these has no room or takes no work now, and another one may. */
+const TRY_ELSEWHERE = new Set([
+  ...['ER_CON_COUNT_ERROR', 'ER_TOO_MANY_USER_CONNECTIONS', 'ER_UNKNOWN_COM_ERROR', 'ER_SERVER_SHUTDOWN'],
+  ...['ER_OPTION_PREVENTS_STATEMENT', 'ER_READ_ONLY_MODE'],
+]);
 
 /**
  * knex's mysql2 client with several hosts: every new connection tries them in order, beginning with the one
  * that worked last. Bad sign-in is not tried elsewhere. Values that do not fit are errors, whatever the server's mode;
  * reads see what is committed (no gap locks: concurrent inserts do not deadlock).
  */
-class MysqlClient extends Mysql2Client {
+export class MysqlClient extends Mysql2Client {
   #preferred = 0;
 
   override async acquireRawConnection(): Promise<RawConnection> {
@@ -27,7 +37,8 @@ class MysqlClient extends Mysql2Client {
         return connection;
       } catch (error) {
         failure = error;
-        if ((error as { code?: string }).code?.startsWith('ER_')) break;
+        const { code } = error as { code?: string };
+        if (code?.startsWith('ER_') && !TRY_ELSEWHERE.has(code)) break;
       }
     }
     throw failure;
@@ -36,14 +47,25 @@ class MysqlClient extends Mysql2Client {
   async #connect(address: string): Promise<RawConnection> {
     Object.assign(this.connectionSettings, splitHost(address));
     const connection: RawConnection = await super.acquireRawConnection();
-    await connection.promise().query("set session sql_mode = 'TRADITIONAL'");
-    await connection.promise().query('set session transaction isolation level read committed');
-    return connection;
+    try {
+      await connection.promise().query("set session sql_mode = 'TRADITIONAL'");
+      await connection.promise().query('set session transaction isolation level read committed');
+      await this.prepare(connection, address);
+      return connection;
+    } catch (error) {
+      connection.destroy();
+      throw error;
+    }
   }
+
+  /** What else a new connection must be asked or told; a host that is not fit throws. */
+  protected async prepare(_connection: RawConnection, _address: string): Promise<void> {}
 }
 
+export type MysqlConnection = Connection & { kind: 'mysql' };
+
 /** knex's settings for a MySQL-compatible database. Bigints come as numbers (ours stay below 2^53), documents are text. */
-export function mysqlSettings(connection: Connection & { kind: 'mysql' }): Knex.Config {
+export function mysqlSettings(connection: MysqlConnection): Knex.Config {
   const settings = {
     client: MysqlClient,
     hosts: connection.hosts,

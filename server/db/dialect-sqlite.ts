@@ -109,3 +109,16 @@ function errorFrom(failure: Failure | undefined): Error {
   const { message, ...facts } = failure ?? { message: 'the database gave no answer' };
   return Object.assign(new Error(message), facts);
 }
+
+/** Our own tables in an SQLite file; not those of knex and of SQLite itself. */
+export async function listTables(db: Knex): Promise<string[]> {
+  const names: string[] = await db('sqlite_master').where({ type: 'table' }).orderBy('name').pluck('name');
+  return names.filter((name) => !/^(knex_|sqlite_)/.test(name));
+}
+
+/** The columns of a table's primary key, or all of them: an order without ties. */
+export async function listKey(db: Knex, table: string): Promise<string[]> {
+  const columns: { name: string; pk: number }[] = await db.raw(`pragma table_info(${table})`);
+  const key = columns.filter(({ pk }) => pk > 0).sort((a, b) => a.pk - b.pk);
+  return (key.length > 0 ? key : columns).map(({ name }) => name);
+}

@@ -3,11 +3,13 @@ import { AppError } from '../../core/errors.ts';
 import { MIGRATIONS, type Migration } from '../../migrations/index.ts';
 
 /** The explicit list as knex wants it: nothing is looked for in the file system. */
-const migrationSource: Knex.MigrationSource<Migration> = {
-  getMigrations: async () => [...MIGRATIONS],
-  getMigrationName: (migration) => migration.name,
-  getMigration: async (migration) => ({ up: migration.up, down: async () => undefined }),
-};
+function sourceOf(migrations: readonly Migration[]): Knex.MigrationSource<Migration> {
+  return {
+    getMigrations: async () => [...migrations],
+    getMigrationName: (migration) => migration.name,
+    getMigration: async (migration) => ({ up: migration.up, down: async () => undefined }),
+  };
+}
 
 /** The name of the last schema change that this release knows. */
 export const NEWEST_SCHEMA = MIGRATIONS.at(-1)?.name ?? '';
@@ -38,9 +40,10 @@ export async function requireCurrentSchema(db: Knex): Promise<void> {
 
 /**
  * Brings the schema up to this release and returns the names of the changes made, none when there was
- * nothing to do. The caller holds DIR/lock, so a lock row in an SQLite file was left by a process that died.
+ * nothing to do. `upTo` names the last one that is wanted. The caller holds DIR/lock, so a lock row in an SQLite file was left by a process that died.
  */
-export async function migrateDatabase(db: Knex): Promise<readonly string[]> {
+export async function migrateDatabase(db: Knex, upTo: string = NEWEST_SCHEMA): Promise<readonly string[]> {
+  const migrationSource = sourceOf(MIGRATIONS.slice(0, MIGRATIONS.findIndex(({ name }) => name === upTo) + 1));
   const state = await readSchemaState(db);
   refuseNewer(state);
   if (state.missing.length === 0) return [];

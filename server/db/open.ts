@@ -3,7 +3,8 @@ import knexPackage, { type Knex } from 'knex';
 import { AppError } from '../../core/errors.ts';
 import type { Config } from '../config.ts';
 import { type Connection, resolveDatabase } from '../datasource.ts';
-import { mysqlSettings } from './dialect-mysql.ts';
+import { type MysqlConnection, mysqlSettings } from './dialect-mysql.ts';
+import { SharedClient, sharedSettings } from './dialect-shared.ts';
 import { NodeSqliteClient } from './dialect-sqlite.ts';
 import { isDiskFull } from './disk-full.ts';
 import { requireCurrentSchema } from './migrate.ts';
@@ -48,6 +49,16 @@ export async function connectTo(connection: Connection, dataDir: string): Promis
     await db.destroy();
     throw explainConnectFailure(error, connection, dataDir);
   }
+}
+
+/** A handle on the database where servers meet. Nothing is connected before the first statement; the caller destroys it. */
+export function openSharedDatabase(connection: MysqlConnection): Knex {
+  return knexPackage({ ...sharedSettings(connection), log: QUIET, compileSqlOnError: false });
+}
+
+/** The address of ours from which that database was reached last. */
+export function localAddressOf(db: Knex): string | undefined {
+  return db.client instanceof SharedClient ? db.client.localAddress : undefined;
 }
 
 function sqliteSettings(filename: string): Knex.Config {

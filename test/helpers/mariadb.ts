@@ -11,46 +11,41 @@ export type Mariadb = {
   readonly port: number;
   readonly password: string;
   createDatabase(name: string): void;
+  /** As root. */
+  sql(text: string): void;
+  /** SIGKILL: what was committed is on disk. */
+  kill(): Promise<void>;
+  /** Starts it again after `kill`, on the same port and directory. */
+  start(): Promise<void>;
+  /** Stops it and removes the directory. */
   stop(): Promise<void>;
 };
 
-/** Starts a real MariaDB on a temporary directory and a free port, as an ordinary user or (as root) with --user=root. */
-export async function startMariadb(): Promise<Mariadb> {
+/** Starts a real MariaDB on a temporary directory and a free port, as an ordinary user or (as root) with --user=root. `args` are added. */
+export async function startMariadb(args: readonly string[] = []): Promise<Mariadb> {
   const dir = await mkdtemp(join(tmpdir(), 'waystation-mariadb-'));
   const asUser = userInfo().uid === 0 ? ['--user=root'] : [];
-  const data = join(dir, 'data');
   const socket = join(dir, 'sock');
   run('mariadb-install-db', [
     '--no-defaults',
     ...asUser,
-    `--datadir=${data}`,
+    `--datadir=${join(dir, 'data')}`,
     '--auth-root-authentication-method=normal',
     '--skip-test-db',
   ]);
   const port = await freePort();
-  const server = spawn(
-    program('mariadbd'),
-    [
-      '--no-defaults',
-      ...asUser,
-      `--datadir=${data}`,
-      `--socket=${socket}`,
-      '--bind-address=127.0.0.1',
-      `--port=${port}`,
-      `--pid-file=${join(dir, 'pid')}`,
-      `--log-error=${join(dir, 'error.log')}`,
-      '--innodb-buffer-pool-size=32M',
-      '--innodb-log-file-size=8M',
-      '--innodb-fast-shutdown=2',
-      '--performance-schema=off',
-      // A server's default that is not ours, so that the schema has to say what it needs.
-      '--character-set-server=latin1',
-    ],
-    { stdio: 'ignore' },
-  );
-  const exited = once(server, 'exit');
   const sql = (text: string) => run('mariadb', ['--no-defaults', '-uroot', `--socket=${socket}`, '-e', text]);
-  await waitUntilUp(sql, server, join(dir, 'error.log'));
+  const begin = async () => {
+    const child = spawn(program('mariadbd'), [...serverArguments(dir, port), ...asUser, ...args], { stdio: 'ignore' });
+    const exited = once(child, 'exit');
+    await waitUntilUp(sql, child, join(dir, 'error.log'));
+    return { child, exited };
+  };
+  let server = await begin();
+  const end = async (signal: NodeJS.Signals) => {
+    server.child.kill(signal);
+    await server.exited;
+  };
   const password = 'only-for-tests';
   sql(`create user waystation@'%' identified by '${password}'`);
   return {
@@ -60,12 +55,34 @@ export async function startMariadb(): Promise<Mariadb> {
     createDatabase: (name) => {
       sql(`create database \`${name}\`; grant all on \`${name}\`.* to waystation@'%'`);
     },
+    sql,
+    kill: () => end('SIGKILL'),
+    start: async () => {
+      server = await begin();
+    },
     stop: async () => {
-      server.kill('SIGTERM');
-      await exited;
+      await end('SIGTERM');
       await rm(dir, { recursive: true, force: true });
     },
   };
+}
+
+function serverArguments(dir: string, port: number): string[] {
+  return [
+    '--no-defaults',
+    `--datadir=${join(dir, 'data')}`,
+    `--socket=${join(dir, 'sock')}`,
+    '--bind-address=127.0.0.1',
+    `--port=${port}`,
+    `--pid-file=${join(dir, 'pid')}`,
+    `--log-error=${join(dir, 'error.log')}`,
+    '--innodb-buffer-pool-size=32M',
+    '--innodb-log-file-size=8M',
+    '--innodb-fast-shutdown=2',
+    '--performance-schema=off',
+    // A server's default that is not ours, so that the schema has to say what it needs.
+    '--character-set-server=latin1',
+  ];
 }
 
 async function waitUntilUp(sql: (text: string) => void, server: { exitCode: number | null }, log: string): Promise<void> {

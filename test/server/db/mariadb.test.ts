@@ -3,9 +3,12 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, it } from 'node:test';
-import { connectDatabase, openDatabase } from '../../../server/db/open.ts';
+import { resolveDatabase } from '../../../server/datasource.ts';
+import type { MysqlConnection } from '../../../server/db/dialect-mysql.ts';
+import { connectDatabase, openDatabase, openSharedDatabase } from '../../../server/db/open.ts';
 import { type Mariadb, startMariadb } from '../../helpers/mariadb.ts';
 import { databaseContract } from './contract.ts';
+import { sharedContract } from './shared-contract.ts';
 
 let mariadb: Mariadb;
 let dir: string;
@@ -24,6 +27,11 @@ after(async () => {
 databaseContract('MariaDB', async () => {
   mariadb.createDatabase('contract');
   return connectDatabase({ database: urlOf('contract') }, dir);
+});
+
+sharedContract('MariaDB', async () => {
+  mariadb.createDatabase('shared_contract');
+  return openSharedDatabase((await resolveDatabase(urlOf('shared_contract'), {})) as MysqlConnection);
 });
 
 it('refuses an unmigrated database with words', async () => {

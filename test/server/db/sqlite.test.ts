@@ -8,6 +8,7 @@ import { migrateDatabase } from '../../../server/db/migrate.ts';
 import { connectDatabase, openDatabase } from '../../../server/db/open.ts';
 import { getSetting, setSetting } from '../../../server/db/settings.ts';
 import { databaseContract } from './contract.ts';
+import { sharedContract } from './shared-contract.ts';
 
 const directories: string[] = [];
 async function directory(): Promise<string> {
@@ -18,6 +19,7 @@ async function directory(): Promise<string> {
 after(() => Promise.all(directories.map((dir) => rm(dir, { recursive: true, force: true }))));
 
 databaseContract('SQLite', async () => connectDatabase({ database: 'sqlite' }, await directory()));
+sharedContract('SQLite', async () => connectDatabase({ database: 'sqlite' }, await directory()));
 
 it('opens durable: write-ahead log, full synchronisation, foreign keys', async () => {
   const db = await connectDatabase({ database: 'sqlite' }, await directory());

@@ -1,0 +1,8 @@
+import type { Migration } from '../index.ts';
+import * as meetingPlace from './0001-meeting-place.ts';
+
+/**
+ * The schema of the shared database, in order, apart from a server's own (migrations/index.ts). Servers of different
+ * releases meet there: a later change only adds, so that an older release goes on working beside it.
+ */
+export const SHARED_MIGRATIONS: readonly Migration[] = [{ name: 'shared-0001-meeting-place', up: meetingPlace.up }];

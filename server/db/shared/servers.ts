@@ -1,0 +1,168 @@
+import type { Knex } from 'knex';
+import type { Json } from '../../../core/canonical-json.ts';
+import type { Digest, Id, Name } from '../../../core/ids.ts';
+import type { SignerRecord } from '../../../core/sync-protocol.ts';
+import { databaseTime } from '../dialect-time.ts';
+
+/** What a server says of itself when it registers. */
+export type Registration = {
+  readonly id: Id;
+  readonly name: Name;
+  /** Base URL of its HTTPS listener; null while it has told none. */
+  readonly url: string | null;
+  readonly caPin: Digest;
+  /** PEM. */
+  readonly ca: string;
+  readonly signer: SignerRecord;
+  readonly version: string;
+  readonly epoch: number;
+};
+
+/** `active`; `retired`: it left; `fenced`: another took its place, and it must write nothing. */
+export type SharedServerState = 'active' | 'retired' | 'fenced';
+
+/** A server of the shared database. Times are the database's, epoch ms. */
+export type SharedServer = Registration & {
+  readonly state: SharedServerState;
+  /** The wished parent. */
+  readonly parentId: Id | null;
+  readonly parentRevision: number;
+  readonly parentBy: 'operator' | 'file' | null;
+  readonly heartbeatAt: number | null;
+  readonly registeredAt: number;
+  /** core/control-protocol.ts ServerReport, unchecked: of a server of any release. */
+  readonly report: Json;
+  /** The enrolment at the wished parent. */
+  readonly enrol: Json;
+  /** Counts changes of name, state, parent and enrolment. */
+  readonly revision: number;
+};
+
+/** Adds a server. An id or a name that is there already breaks a unique key. */
+export async function insertSharedServer(db: Knex, server: Registration): Promise<void> {
+  const row = { ...toRow(server), state: 'active', parent_revision: 0, revision: 1 };
+  await db('shared_servers').insert({ ...row, registered_at: databaseTime(db) });
+}
+
+/** Writes what a server says of itself over what it said before; false when there is no such row, or it is fenced. */
+export async function updateRegistration(db: Knex, server: Registration): Promise<boolean> {
+  const { id, ...row } = toRow(server);
+  const changed = await db('shared_servers')
+    .where({ id })
+    .whereNot({ state: 'fenced' })
+    .update({ ...row, state: 'active' });
+  return changed === 1;
+}
+
+/** The server lives. `report` is left as it is when undefined. False when it is not active (any more). */
+export async function beat(db: Knex, id: Id, report?: object): Promise<boolean> {
+  const told = report === undefined ? {} : { report: JSON.stringify(report) };
+  const changed = await db('shared_servers')
+    .where({ id, state: 'active' })
+    .update({ heartbeat_at: databaseTime(db), ...told });
+  return changed === 1;
+}
+
+export async function getSharedServer(db: Knex, id: Id): Promise<SharedServer | undefined> {
+  const row = await db('shared_servers').where({ id }).first();
+  return row && fromRow(row);
+}
+
+export async function findSharedServer(db: Knex, name: string): Promise<SharedServer | undefined> {
+  const row = await db('shared_servers').where({ name }).first();
+  return row && fromRow(row);
+}
+
+/** All of them, retired ones too, by name. */
+export async function listSharedServers(db: Knex): Promise<SharedServer[]> {
+  return (await db('shared_servers').orderBy('name')).map(fromRow);
+}
+
+/** As `listSharedServers`, without the documents: what a list of 500 servers needs often. */
+export async function listSharedTree(db: Knex): Promise<Omit<SharedServer, 'report' | 'enrol' | 'signer' | 'ca'>[]> {
+  const rows = await db('shared_servers')
+    .orderBy('name')
+    .select(['id', 'name', 'state', 'url', 'ca_pin', 'version', 'parent_id', 'parent_revision', 'parent_by', 'epoch'])
+    .select(['heartbeat_at', 'registered_at', 'revision']);
+  return rows.map((row) => {
+    const { report: _report, enrol: _enrol, signer: _signer, ca: _ca, ...server } = fromRow({ ...row, ca: '', signer: 'null' });
+    return server;
+  });
+}
+
+export type ParentWish = { readonly parentId: Id | null; readonly by: 'operator' | 'file'; readonly revision: number };
+
+/** Wishes a parent for a server whose row is still at `revision`; what was enrolled for the one before is forgotten. False when it is not. */
+export async function wishParent(db: Knex, id: Id, { parentId, by, revision }: ParentWish): Promise<boolean> {
+  const changed = await db('shared_servers')
+    .where({ id, revision })
+    .update({ parent_id: parentId, parent_by: by, enrol: null })
+    .increment({ revision: 1, parent_revision: 1 });
+  return changed === 1;
+}
+
+/** Writes the state of the enrolment; false when the row is no longer at `revision`. */
+export async function setEnrolment(db: Knex, id: Id, { enrol, revision }: { enrol: Json; revision: number }): Promise<boolean> {
+  const changed = await db('shared_servers')
+    .where({ id, revision })
+    .update({ enrol: enrol === null ? null : JSON.stringify(enrol) })
+    .increment('revision', 1);
+  return changed === 1;
+}
+
+/** False when the row is no longer in state `from`. */
+export async function setSharedState(db: Knex, id: Id, { from, to }: { from: SharedServerState; to: SharedServerState }): Promise<boolean> {
+  return (await db('shared_servers').where({ id, state: from }).update({ state: to }).increment('revision', 1)) === 1;
+}
+
+/** Gives the name of a server that left to whoever wants it: it is called by its id from now on. False when it is not `from`. */
+export async function freeName(db: Knex, { id, name, revision }: Pick<SharedServer, 'id' | 'name' | 'revision'>): Promise<boolean> {
+  return (await db('shared_servers').where({ id, name, revision }).update({ name: id }).increment('revision', 1)) === 1;
+}
+
+/** Forgets a server that never ran; false when it did. */
+export async function removeUnused(db: Knex, id: Id): Promise<boolean> {
+  return (await db('shared_servers').where({ id, heartbeat_at: null }).delete()) === 1;
+}
+
+function toRow({ id, name, url, caPin, ca, signer, version, epoch }: Registration) {
+  return { id, name, url, ca_pin: caPin, ca, signer: JSON.stringify(signer), version: version.slice(0, 32), epoch };
+}
+
+type Row = {
+  id: Id;
+  name: Name;
+  state: SharedServerState;
+  url: string | null;
+  ca_pin: Digest;
+  ca: string;
+  signer: string;
+  version: string;
+  parent_id: Id | null;
+  parent_revision: number;
+  parent_by: SharedServer['parentBy'];
+  epoch: number | string;
+  heartbeat_at: number | string | null;
+  registered_at: number | string;
+  report?: string | null;
+  enrol?: string | null;
+  revision: number;
+};
+
+function fromRow(row: Row): SharedServer {
+  const { id, name, state, url, ca, version } = row;
+  return {
+    ...{ id, name, state, url, ca, version },
+    caPin: row.ca_pin,
+    signer: JSON.parse(row.signer),
+    epoch: Number(row.epoch),
+    parentId: row.parent_id,
+    parentRevision: row.parent_revision,
+    parentBy: row.parent_by,
+    heartbeatAt: row.heartbeat_at === null ? null : Number(row.heartbeat_at),
+    registeredAt: Number(row.registered_at),
+    report: row.report ? JSON.parse(row.report) : null,
+    enrol: row.enrol ? JSON.parse(row.enrol) : null,
+    revision: row.revision,
+  };
+}
