@@ -8,15 +8,17 @@ import { type Digest, digestFromBytes, type Id, type Name, newId, parseName } fr
 import { readEnvironment } from './config/environment.ts';
 import { buildConfig, CONFIG_FILE, type Config, type ConfigFlags, type DatabaseSetting } from './config.ts';
 import { dataDirectory } from './data-directory.ts';
-import { type Connection, DEFAULT_SOURCE, findDataSource, resolveDatabase } from './datasource.ts';
+import { DEFAULT_SOURCE, findDataSource, resolveDatabase } from './datasource.ts';
 import { isDiskFull } from './db/disk-full.ts';
 import { appendEvent } from './db/events.ts';
 import { migrateDatabase } from './db/migrate.ts';
-import { connectTo, inTransaction, isUniqueViolation } from './db/open.ts';
+import { connectTo, inTransaction } from './db/open.ts';
 import { createOperatorToken } from './db/operator-tokens.ts';
 import { createServer } from './db/servers.ts';
 import { takeLock } from './lock.ts';
 import { findServerId, SERVER_ID_FILE } from './server-id.ts';
+import { openShared, type Shared } from './shared/open.ts';
+import { register, registrationOf, requireFreeName, unregister } from './shared/register.ts';
 import { writeSecretFile } from './trust/key-files.ts';
 import { createKeys, type SiteKeys } from './trust/keys.ts';
 
@@ -45,11 +47,12 @@ const HARMLESS = new Set(['lost+found', 'datasources.d', 'lock', 'run', STAGING]
 const NEEDED_BYTES = 4 * 1024 * 1024;
 
 /**
- * Makes a data directory: keys, configuration, database, our own row, the first operator token. All is built in
+ * Makes a data directory: keys, configuration, database, our own row, the first operator token, and enters the shared
+ * database where one is named (before anything is made it is asked whether it will have us). All is built in
  * DIR/.init and moved into place, the server's id last: without that file the directory is nobody's. A failure
  * takes away what was made.
  *
- * Errors: `name_taken` (there is a server in DIR, or the database knows one of that name), `unknown_data_source`,
+ * Errors: `name_taken` (there is a server in DIR, or the shared database knows one of that name), `unknown_data_source`,
  * `config`, `unreadable_secret`, `disk_full`, `directory_in_use`, `unreachable`.
  */
 export async function initialise(options: InitOptions): Promise<Initialised> {
@@ -57,9 +60,26 @@ export async function initialise(options: InitOptions): Promise<Initialised> {
   const env = options.env ?? process.env;
   const settings = await chooseSettings(dataDir, options.flags, env);
   const connection = await resolveDatabase(settings.config.database, { dataDir, env });
+  const now = options.now ?? Date.now;
+  const shared = connection.kind === 'mysql' ? openShared(connection, now) : undefined;
+  try {
+    if (shared !== undefined) await askShared(shared, settings.config.name as Name);
+    return await claimAndFill(dataDir, { ...settings, shared, now });
+  } finally {
+    await shared?.close();
+  }
+}
+
+/** The place where this server will meet others is reached, has its tables, and nobody there has our name. */
+async function askShared(shared: Shared, name: Name): Promise<void> {
+  await shared.prepare();
+  await requireFreeName(shared, name);
+}
+
+async function claimAndFill(dataDir: string, plan: Plan): Promise<Initialised> {
   const firstCreated = await claimDirectory(dataDir);
   try {
-    return await fill(dataDir, { ...settings, connection, now: options.now ?? Date.now });
+    return await fill(dataDir, plan);
   } catch (error) {
     if (firstCreated !== undefined) await rm(firstCreated, { recursive: true, force: true });
     throw isDiskFull(error) ? diskFull(dataDir, error) : error;
@@ -67,7 +87,7 @@ export async function initialise(options: InitOptions): Promise<Initialised> {
 }
 
 type Settings = { readonly config: Config; readonly written: ConfigFlags; readonly isDefaultSource: boolean };
-type Plan = Settings & { readonly connection: Connection; readonly now: () => number };
+type Plan = Settings & { readonly shared: Shared | undefined; readonly now: () => number };
 
 async function chooseSettings(dataDir: string, flags: ConfigFlags, env: NodeJS.ProcessEnv): Promise<Settings> {
   if (flags.name !== undefined) parseName(flags.name);
@@ -115,8 +135,15 @@ async function fill(dataDir: string, plan: Plan): Promise<Initialised> {
     const staging = join(dataDir, STAGING);
     await rm(staging, { recursive: true, force: true });
     await mkdir(staging, { mode: 0o700 });
-    const made = await build(staging, plan);
-    await publish(staging, dataDir, made.serverId);
+    const { made, keys } = await build(staging, plan);
+    await enter(plan, made, keys);
+    try {
+      await publish(staging, dataDir, made.serverId);
+    } catch (error) {
+      // A registration that nobody uses gives its name back by itself after a while.
+      await (plan.shared && unregister(plan.shared, made.serverId))?.catch(() => undefined);
+      throw error;
+    }
     return made;
   } catch (error) {
     await removeNew(dataDir, before);
@@ -126,7 +153,11 @@ async function fill(dataDir: string, plan: Plan): Promise<Initialised> {
   }
 }
 
-async function build(staging: string, plan: Plan): Promise<Initialised> {
+async function enter({ shared }: Plan, { name }: Initialised, keys: SiteKeys): Promise<void> {
+  if (shared !== undefined) await register(shared, registrationOf(keys, { name, url: null, epoch: 0 }));
+}
+
+async function build(staging: string, plan: Plan): Promise<{ made: Initialised; keys: SiteKeys }> {
   const now = plan.now();
   const serverId = newId(now);
   const keys = await createKeys(staging, serverId, now);
@@ -135,7 +166,7 @@ async function build(staging: string, plan: Plan): Promise<Initialised> {
     `# Settings of this server; what is not here has its default.\n${stringify(plan.written)}`,
   );
   const token = `wst_${randomBytes(32).toString('base64url')}`;
-  const db = await connectTo(plan.connection, staging);
+  const db = await connectTo({ kind: 'sqlite' }, staging);
   try {
     await migrateDatabase(db);
     await inTransaction(db, (trx) => writeFirstRows(trx, { keys, name: plan.config.name as Name, token, now }));
@@ -143,7 +174,8 @@ async function build(staging: string, plan: Plan): Promise<Initialised> {
     await db.destroy();
   }
   const { name, database } = plan.config;
-  return { serverId, fingerprint: keys.caPin, token, name: name as Name, database, isDefaultSource: plan.isDefaultSource };
+  const made = { serverId, fingerprint: keys.caPin, token, name: name as Name, database, isDefaultSource: plan.isDefaultSource };
+  return { made, keys };
 }
 
 type First = { readonly keys: SiteKeys; readonly name: Name; readonly token: string; readonly now: number };
@@ -166,23 +198,15 @@ async function writeFirstRows(trx: Knex.Transaction, { keys, name, token, now }:
 }
 
 async function createSelf(trx: Knex.Transaction, { keys, name, now }: Omit<First, 'token'>): Promise<void> {
-  try {
-    await createServer(
-      trx,
-      {
-        ...{ id: keys.serverId, name, relation: 'self', state: 'active', url: null },
-        ...{ caPin: keys.caPin, ca: keys.caPem, certificateKeyId: null, signerKeyId: keys.signerKeyId },
-        ...{ createdAt: now, seenAt: null },
-      },
-      keys.serverId,
-    );
-  } catch (error) {
-    if (!isUniqueViolation(error)) throw error;
-    throw new AppError('name_taken', `the database knows a server called "${name}" already`, {
-      hint: 'choose another name with --name',
-      cause: error,
-    });
-  }
+  await createServer(
+    trx,
+    {
+      ...{ id: keys.serverId, name, relation: 'self', state: 'active', url: null },
+      ...{ caPin: keys.caPin, ca: keys.caPem, certificateKeyId: null, signerKeyId: keys.signerKeyId },
+      ...{ createdAt: now, seenAt: null },
+    },
+    keys.serverId,
+  );
 }
 
 async function publish(staging: string, dataDir: string, serverId: Id): Promise<void> {

@@ -1,21 +1,57 @@
+import { describeError } from '../core/errors.ts';
+import type { Id } from '../core/ids.ts';
 import { loadConfig } from './config.ts';
+import { type Connection, resolveDatabase } from './datasource.ts';
+import type { Copied } from './db/copy-rows.ts';
 import { migrateDatabase } from './db/migrate.ts';
-import { connectDatabase } from './db/open.ts';
+import { connectTo } from './db/open.ts';
+import { hasRowsElsewhere } from './db/own.ts';
 import { takeLock } from './lock.ts';
+import { bringRowsHome } from './rows-home.ts';
 import { readServerId } from './server-id.ts';
+import { openShared } from './shared/open.ts';
 
-/** Brings a data directory's database up to this release, under its lock; returns the names of the changes made. */
-export async function migrateSite({ dataDir, env }: { dataDir: string; env: NodeJS.ProcessEnv }): Promise<readonly string[]> {
-  await readServerId(dataDir);
+export type Migrated = {
+  /** Schema changes made, in this server's own database and then in the shared one. */
+  readonly applied: readonly string[];
+  /** The tables that came home from where release 0.1 kept them. */
+  readonly copied: readonly Copied[];
+  /** Why the shared database was not looked after, in words; the server works without it and does it later. */
+  readonly note: string | null;
+};
+
+/** Brings a data directory's database, and the shared one if it is reached, up to this release, under its lock. */
+export async function migrateSite({ dataDir, env }: { dataDir: string; env: NodeJS.ProcessEnv }): Promise<Migrated> {
+  const serverId = await readServerId(dataDir);
   const lock = await takeLock(dataDir);
   try {
-    const db = await connectDatabase(await loadConfig({ dataDir, env }), dataDir, env);
-    try {
-      return await migrateDatabase(db);
-    } finally {
-      await db.destroy();
-    }
+    const { database } = await loadConfig({ dataDir, env });
+    return await migrateUnderLock(dataDir, await resolveDatabase(database, { dataDir, env }), serverId);
   } finally {
     lock.release();
+  }
+}
+
+async function migrateUnderLock(dataDir: string, connection: Connection, serverId: Id): Promise<Migrated> {
+  const copied = hasRowsElsewhere(dataDir, connection) ? await bringRowsHome(dataDir, connection, serverId) : [];
+  const db = await connectTo({ kind: 'sqlite' }, dataDir);
+  try {
+    const applied = await migrateDatabase(db);
+    if (connection.kind !== 'mysql') return { applied, copied, note: null };
+    const shared = await migrateShared(connection);
+    return { applied: [...applied, ...shared.applied], copied, note: shared.note };
+  } finally {
+    await db.destroy();
+  }
+}
+
+async function migrateShared(connection: Connection & { kind: 'mysql' }): Promise<Pick<Migrated, 'applied' | 'note'>> {
+  const shared = openShared(connection, Date.now);
+  try {
+    return { applied: await shared.prepare(), note: null };
+  } catch (error) {
+    return { applied: [], note: `the shared database was left as it is: ${describeError(error).message}` };
+  } finally {
+    await shared.close();
   }
 }

@@ -4,10 +4,12 @@ import type { Id, Name } from '../core/ids.ts';
 import { openContentStore } from '../sync/content/open.ts';
 import { type Config, type ConfigFlags, loadConfig } from './config.ts';
 import { dataDirectory } from './data-directory.ts';
-import { openDatabase } from './db/open.ts';
+import { resolveDatabase } from './datasource.ts';
+import { openOwnDatabase } from './db/own.ts';
 import { takeLock } from './lock.ts';
 import { closeLog, createLog } from './log.ts';
 import { readServerId } from './server-id.ts';
+import { openShared } from './shared/open.ts';
 import type { Site } from './site.ts';
 import { openKeys } from './trust/keys.ts';
 import { Wake } from './wake.ts';
@@ -25,7 +27,8 @@ export type OpenSiteOptions = {
  * Opens a data directory for work: the lock, then configuration, log, database, keys and store. `close()` gives
  * everything back in reverse; so does a failure half way.
  *
- * Errors: `not_found` (not initialised), `directory_in_use`, `config`, `unreadable_secret`, and those of `openDatabase`.
+ * Errors: `not_found` (not initialised), `directory_in_use`, `config`, `unreadable_secret`, and those of `openOwnDatabase`. The shared database is not
+ * reached for: it may be away.
  */
 export async function openSite(options: OpenSiteOptions): Promise<Site> {
   const now = options.now ?? Date.now;
@@ -39,13 +42,16 @@ export async function openSite(options: OpenSiteOptions): Promise<Site> {
     const config = await readConfig(options);
     const log = createLog({ dataDir, level: config.logLevel, toStdout: options.logToStdout ?? false });
     opened.push(() => closeLog(log));
-    const db = await openDatabase(config, dataDir, options.env);
+    const connection = await resolveDatabase(config.database, { dataDir, env: options.env ?? process.env });
+    const db = await openOwnDatabase(dataDir, connection);
     opened.push(() => db.destroy());
+    const shared = connection.kind === 'mysql' ? openShared(connection, now) : undefined;
+    if (shared !== undefined) opened.push(() => shared.close());
     const keys = await openKeys(dataDir, serverId);
     const self = await readSelf(db, serverId);
     const store = await openContentStore(join(dataDir, 'store'), { cacheBytes: config.archiveCacheBytes });
     opened.push(() => store.close());
-    return { dataDir, config, self, db, store, keys, log, wake: new Wake(), now, close };
+    return { dataDir, config, self, db, shared, store, keys, log, wake: new Wake(), now, close };
   } catch (error) {
     await close();
     throw error;
@@ -60,7 +66,7 @@ async function readSelf(db: Site['db'], serverId: Id): Promise<{ id: Id; name: N
   const row = await db('servers').where({ id: serverId, relation: 'self' }).first('name');
   if (row === undefined) {
     throw new AppError('config', `the database does not know this server (${serverId})`, {
-      hint: 'check that "database:" in waystation.yaml names the database this directory was initialised with',
+      hint: 'restore the directory from a backup: db.sqlite is of another server',
     });
   }
   return { id: serverId, name: row.name };

@@ -3,6 +3,7 @@ import type { Logger } from 'winston';
 import type { ContentStore } from '../core/content-store.ts';
 import type { Id, Name } from '../core/ids.ts';
 import type { Config } from './config.ts';
+import type { Shared } from './shared/open.ts';
 import type { SiteKeys } from './trust/keys.ts';
 import type { Wake } from './wake.ts';
 
@@ -15,6 +16,8 @@ export type Site = {
   readonly config: Config;
   readonly self: { readonly id: Id; readonly name: Name };
   readonly db: Knex;
+  /** The database where servers meet; undefined for a server that stands alone or replicates by links only. */
+  readonly shared: Shared | undefined;
   readonly store: ContentStore;
   readonly keys: SiteKeys;
   readonly log: Logger;

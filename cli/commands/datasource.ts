@@ -10,10 +10,9 @@ import {
   resolveDatabase,
   sourceDirectories,
 } from '../../server/datasource.ts';
-import { readSchemaState } from '../../server/db/migrate.ts';
-import { connectTo } from '../../server/db/open.ts';
+import { complaintsAbout, examineShared } from '../../server/shared/examine.ts';
 import type { Frame } from '../frame.ts';
-import { table } from '../output.ts';
+import { details, table } from '../output.ts';
 
 type AddOptions = { host?: string[]; user?: string; name?: string; passwordFile?: string; ca?: string };
 
@@ -69,16 +68,29 @@ async function add(frame: Frame, name: string, options: AddOptions): Promise<voi
 }
 
 async function test(frame: Frame, name: string): Promise<void> {
-  const db = await connectTo(await resolveDatabase(parseName(name), { ...places(frame), env: frame.env }), frame.dataDir);
-  try {
-    const rows: unknown = await db.raw('select version() as version');
-    const version = String((rows as { version: string }[][])[0]?.[0]?.version ?? '');
-    const { done, missing } = await readSchemaState(db);
-    const state = done.length === 0 ? 'empty' : missing.length === 0 ? 'current' : 'needs migrate';
-    frame.print({ name, ok: true, version, schema: state }, `${name}: reached, ${version}, schema ${state}`);
-  } finally {
-    await db.destroy();
-  }
+  const connection = await resolveDatabase(parseName(name), { ...places(frame), env: frame.env });
+  if (connection.kind !== 'mysql') throw new AppError('usage', `${name} is no data source`);
+  const examined = await examineShared(connection);
+  const complaints = complaintsAbout(examined);
+  const { version, tls, latencyMs, lacking, maySetUp, connections, members, schema } = examined;
+  const rights = { lacking: lacking && [...lacking], maySetUp };
+  const found = { name, ok: complaints.length === 0, version, schema, tls, latencyMs, rights, connections, members, complaints };
+  frame.print(found, () =>
+    details([
+      [name, `reached, ${version}`],
+      ['latency', `${latencyMs} ms`],
+      ['TLS', tls ?? 'no: the connection is plain TCP ("ca" turns TLS on)'],
+      [
+        'rights',
+        `${lacking === null ? 'not understood' : lacking.length === 0 ? 'enough to work' : `${lacking.join(', ')} missing`}${maySetUp ? ', and to set up and upgrade' : ''}`,
+      ],
+      ['schema', schema],
+      ['connections', `${connections.used} of ${connections.most} in use`],
+      ...(members === null ? [] : ([['cluster', `${members} members`]] as const)),
+      ...complaints.map((words) => ['ATTENTION', words] as const),
+    ]),
+  );
+  if (complaints.length > 0) frame.setOutcome('config');
 }
 
 /** `--url` is a global option of the command line; here it is the database's. */

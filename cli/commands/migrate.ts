@@ -5,10 +5,15 @@ import type { Frame } from '../frame.ts';
 export function register(program: Command, frame: Frame): void {
   program
     .command('migrate')
-    .description("bring the database's schema up to this release (the server must be stopped)")
-    .addHelpText('after', '\nExit codes: 0 done or nothing to do, 69 the database is newer or not reachable, 75 directory in use')
+    .description('bring the database, and the shared one, up to this release (the server must be stopped)')
+    .addHelpText('after', '\nExit codes: 0 done or nothing to do, 69 the rows of release 0.1 are not reachable, 75 directory in use')
     .action(async () => {
-      const applied = await migrateSite({ dataDir: frame.dataDir, env: frame.env });
-      frame.print({ applied: [...applied] }, applied.length === 0 ? 'nothing to do' : applied.map((name) => `applied ${name}`).join('\n'));
+      const { applied, copied, note } = await migrateSite({ dataDir: frame.dataDir, env: frame.env });
+      const lines = [
+        ...copied.map(({ table, rows }) => `brought home ${table}: ${rows} rows`),
+        ...applied.map((name) => `applied ${name}`),
+      ];
+      if (note !== null) frame.say(note);
+      frame.print({ applied: [...applied], copied: [...copied], note }, lines.length === 0 ? 'nothing to do' : lines.join('\n'));
     });
 }

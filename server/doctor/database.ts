@@ -1,42 +1,58 @@
 import type { Config } from '../config.ts';
-import { resolveDatabase } from '../datasource.ts';
+import { type Connection, resolveDatabase } from '../datasource.ts';
 import { splitHost } from '../db/dialect-mysql.ts';
-import { requireCurrentSchema } from '../db/migrate.ts';
-import { connectDatabase } from '../db/open.ts';
+import { openOwnDatabase } from '../db/own.ts';
+import { complaintsAbout, examineShared } from '../shared/examine.ts';
 import { type Finding, failWith, ok, warn } from './finding.ts';
 
 const LOOPBACK = /^(localhost|127(\.\d+){3}|::1)$/i;
+type Mysql = Connection & { kind: 'mysql' };
 
-/** The database is reached, signs us in, and has this release's schema; and nobody on the way reads along. */
+/** Our own database opens and has this release's schema; the shared one is reached, has what it needs, and nobody on the way reads along. */
 export async function checkDatabase(
   config: Pick<Config, 'database'>,
   dataDir: string,
   env: NodeJS.ProcessEnv,
 ): Promise<readonly Finding[]> {
+  let connection: Connection;
   try {
-    const db = await connectDatabase(config, dataDir, env);
-    try {
-      await requireCurrentSchema(db);
-      return [ok('database', `${nameOf(config.database)}, schema is current`), ...(await checkPrivacy(config, dataDir, env))];
-    } finally {
-      await db.destroy();
-    }
+    connection = await resolveDatabase(config.database, { dataDir, env });
   } catch (error) {
-    return [failWith('database', error), ...(await checkPrivacy(config, dataDir, env))];
+    return [failWith('database', error)];
+  }
+  const own = await checkOwn(dataDir, connection);
+  return connection.kind === 'mysql' ? [own, ...(await checkShared(connection)), ...checkPrivacy(connection)] : [own];
+}
+
+async function checkOwn(dataDir: string, connection: Connection): Promise<Finding> {
+  try {
+    await (await openOwnDatabase(dataDir, connection)).destroy();
+    return ok('database', 'db.sqlite, schema is current');
+  } catch (error) {
+    return failWith('database', error);
+  }
+}
+
+/** A shared database that is away is a warning: this server works without it. */
+async function checkShared(connection: Mysql): Promise<readonly Finding[]> {
+  const name = 'shared database';
+  try {
+    const examined = await examineShared(connection);
+    const complaints = complaintsAbout(examined);
+    const { version, latencyMs, schema } = examined;
+    if (complaints.length > 0) return complaints.map((words) => warn(name, words, 'see "One shared database" in docs/operations.md'));
+    return [ok(name, `${connection.name}, ${version}, ${latencyMs} ms away, schema ${schema}`)];
+  } catch (error) {
+    const { state, message, hint } = failWith(name, error);
+    const isAway = ['unreachable', 'busy'].includes((error as { code?: string }).code ?? '');
+    return [isAway ? warn(name, message, hint ?? '') : { name, state, message, hint }];
   }
 }
 
 /** Without a CA the driver speaks plain TCP to whoever answers. */
-async function checkPrivacy(config: Pick<Config, 'database'>, dataDir: string, env: NodeJS.ProcessEnv): Promise<readonly Finding[]> {
-  // Settings that cannot be resolved are told by the finding before this one.
-  const connection = await resolveDatabase(config.database, { dataDir, env }).catch(() => undefined);
-  if (connection?.kind !== 'mysql' || connection.ca !== undefined) return [];
-  const far = connection.hosts.filter((address) => !LOOPBACK.test(splitHost(address).host));
-  if (far.length === 0) return [];
+function checkPrivacy({ ca, hosts }: Mysql): readonly Finding[] {
+  const far = hosts.filter((address) => !LOOPBACK.test(splitHost(address).host));
+  if (ca !== undefined || far.length === 0) return [];
   const message = `the way to ${far.join(', ')} is plain TCP: whoever is on it reads and changes every record`;
   return [warn('database connection', message, 'set "ca" of the database to the CA that signed its certificate')];
-}
-
-function nameOf(database: Config['database']): string {
-  return typeof database === 'string' ? database : `${database.name} at ${database.hosts.join(', ')}`;
 }

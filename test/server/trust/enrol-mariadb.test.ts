@@ -6,6 +6,8 @@ import { after, before, test } from 'node:test';
 import { AppError } from '../../../core/errors.ts';
 import { newId } from '../../../core/ids.ts';
 import { listEvents } from '../../../server/db/events.ts';
+import { migrateDatabase } from '../../../server/db/migrate.ts';
+import { connectDatabase } from '../../../server/db/open.ts';
 import { listServers } from '../../../server/db/servers.ts';
 import { initialise } from '../../../server/initialise.ts';
 import { openSite } from '../../../server/open-site.ts';
@@ -18,9 +20,13 @@ import { startMariadb } from '../../helpers/mariadb.ts';
 import { CLEAN_ENV } from '../../helpers/run-cli.ts';
 import { signerOf } from '../api/signer.ts';
 
-/** With many connections to a real database the transactions of redeems truly run at the same time. */
+/**
+ * A server works on its SQLite file, which has one connection. On a database with many of them the transactions of redeems
+ * truly run at the same time: what keeps them apart is what they write, not the queue before the file.
+ */
 let root: string;
 let mariadb: Awaited<ReturnType<typeof startMariadb>>;
+let opened: Site;
 let site: Site;
 
 before(async () => {
@@ -31,11 +37,16 @@ before(async () => {
   await writeFile(passwordFile, mariadb.password, { mode: 0o600 });
   const database = { hosts: [`127.0.0.1:${mariadb.port}`], user: 'waystation', name: 'hq', passwordFile };
   const dataDir = join(root, 'data');
-  await initialise({ dataDir, flags: { name: 'hq', httpPort: 0, httpsPort: 0, tftpPort: 0, database }, env: CLEAN_ENV });
-  site = await openSite({ dataDir, env: CLEAN_ENV });
+  await initialise({ dataDir, flags: { name: 'hq', httpPort: 0, httpsPort: 0, tftpPort: 0 }, env: CLEAN_ENV });
+  opened = await openSite({ dataDir, env: CLEAN_ENV });
+  const db = await connectDatabase({ database }, dataDir);
+  await migrateDatabase(db);
+  await db('servers').insert(await opened.db('servers').select());
+  site = { ...opened, db };
 });
 after(async () => {
-  await site.close();
+  await site.db.destroy();
+  await opened.close();
   await mariadb.stop();
   await rm(root, { recursive: true });
 });

@@ -1,0 +1,159 @@
+import assert from 'node:assert/strict';
+import { after, test } from 'node:test';
+import { newId } from '../../../core/ids.ts';
+import type { MysqlConnection } from '../../../server/db/dialect-mysql.ts';
+import { openSharedDatabase } from '../../../server/db/open.ts';
+import { appendSharedCommand, findSharedCommand } from '../../../server/db/shared/commands.ts';
+import { openShared } from '../../../server/shared/open.ts';
+import type { SharedState } from '../../../server/shared/state.ts';
+import { startCuttingProxy } from '../../helpers/cutting-proxy.ts';
+import { startMariadb } from '../../helpers/mariadb.ts';
+
+const mariadb = await startMariadb();
+const proxy = await startCuttingProxy(mariadb.port);
+mariadb.createDatabase('meeting');
+const connectionTo = (port: number): MysqlConnection => ({
+  ...{ kind: 'mysql', hosts: [`127.0.0.1:${port}`], user: 'waystation', name: 'meeting', password: mariadb.password },
+});
+const shared = openShared(connectionTo(proxy.port), Date.now);
+const states: SharedState[] = [];
+shared.onChange((state) => states.push(state));
+after(async () => {
+  await shared.close();
+  await proxy.close();
+  await mariadb.stop();
+});
+
+const command = (id = newId()) => ({ id, dest: id, origin: id, kind: 'k', body: {}, actor: 'a', createdAt: 1 });
+const rows = (id: string) => shared.read('a test', (db) => db('shared_commands').where({ id }));
+
+test('nothing is connected before it is needed; tables that are missing are told in words, then made', async () => {
+  assert.deepEqual(shared.state(), { state: 'unknown' });
+  await assert.rejects(rows('x'), { code: 'config', hint: 'run waystation migrate', message: /^a test: database "meeting" at 127/ });
+  await new Promise((resolve) => setTimeout(resolve, 600));
+  assert.deepEqual(await shared.prepare(), ['shared-0001-meeting-place']);
+  assert.equal(shared.state().state, 'connected');
+  assert.equal(shared.localAddress(), '127.0.0.1');
+});
+
+test('transactions that lock each other out are done again until both are through', async () => {
+  const [a, b] = ['lock-a', 'lock-b'];
+  await shared.write('a test', (trx) => trx('shared_counters').insert([a, b].map((name) => ({ name, value: 0 }))), 'repeat');
+  let tries = 0;
+  const cross = (first: string, second: string) =>
+    shared.write(
+      'a test',
+      async (trx) => {
+        tries += 1;
+        await trx('shared_counters').where({ name: first }).increment('value', 1);
+        await new Promise((resolve) => setTimeout(resolve, 50));
+        await trx('shared_counters').where({ name: second }).increment('value', 1);
+      },
+      'repeat',
+    );
+  await Promise.all([cross(a, b), cross(b, a)]);
+  assert.ok(tries > 2, `a deadlock was met: ${tries} tries`);
+  const values = await shared.read('a test', (db) => db('shared_counters').whereIn('name', [a, b]).pluck('value'));
+  assert.deepEqual(values.map(Number), [2, 2]);
+});
+
+for (const [when, words] of [
+  ['before', 'COMMIT'],
+  ['after', 'COMMIT'],
+  ['before', 'shared_commands'],
+  ['after', 'insert into `shared_commands`'],
+] as const) {
+  test(`a connection that breaks ${when} ${words} leaves the write done once, by repeating and by reading again`, async () => {
+    const [repeated, decided] = [command(), command()];
+    const cuts = proxy.cuts();
+    proxy.cutAt(words, when);
+    assert.equal(await shared.write('a test', (trx) => appendSharedCommand(trx, repeated), 'repeat'), 1);
+    proxy.cutAt(words, when);
+    const seq = await shared.write(
+      'a test',
+      (trx) => appendSharedCommand(trx, decided),
+      (db) => findSharedCommand(db, decided.id),
+    );
+    assert.equal(seq, 1);
+    assert.equal(proxy.cuts(), cuts + 2);
+    assert.deepEqual([(await rows(repeated.id)).length, (await rows(decided.id)).length], [1, 1]);
+  });
+}
+
+test('what the work itself refuses is passed on at once and says nothing about the database', async () => {
+  let tries = 0;
+  const work = shared.write(
+    'a test',
+    async (trx) => {
+      tries += 1;
+      await trx('shared_counters').insert({ name: 'undone', value: 1 });
+      throw new Error('our own');
+    },
+    'repeat',
+  );
+  await assert.rejects(work, { code: 'failed' });
+  assert.deepEqual([tries, shared.state().state], [1, 'connected']);
+  assert.deepEqual(await shared.read('a test', (db) => db('shared_counters').where({ name: 'undone' })), []);
+});
+
+test('a database that takes no writes is told as such, and is used again when it takes them', async () => {
+  mariadb.sql('set global read_only = 1');
+  const write = () => shared.write('a test', (trx) => appendSharedCommand(trx, command()), 'repeat');
+  await assert.rejects(write(), { code: 'unreachable', message: /no host takes writes \(127\.0\.0\.1:\d+ is read-only\)/ });
+  mariadb.sql('set global read_only = 0');
+  await new Promise((resolve) => setTimeout(resolve, 600));
+  assert.equal(await write(), 1);
+});
+
+test('all connections taken is told in words', async () => {
+  mariadb.sql('set global max_connections = 10');
+  const greedy = openSharedDatabase(connectionTo(mariadb.port));
+  const others = openSharedDatabase({ ...connectionTo(mariadb.port) });
+  const third = openSharedDatabase({ ...connectionTo(mariadb.port) });
+  const late = openShared(connectionTo(mariadb.port), Date.now);
+  const holding = [greedy, others, third].flatMap((db) => Array.from({ length: 4 }, () => db.raw('select sleep(3)')));
+  const settled = Promise.allSettled(holding);
+  await new Promise((resolve) => setTimeout(resolve, 500));
+  await assert.rejects(late.prepare(), { code: 'busy', message: /every connection it allows is in use \(ER_CON_COUNT_ERROR\)/ });
+  await settled;
+  mariadb.sql('set global max_connections = 151');
+  await Promise.all([greedy, others, third].map((db) => db.destroy()));
+  await late.close();
+});
+
+test('a wrong password and a database that is not there are told in words, without the password', async () => {
+  for (const [wrong, words] of [
+    [{ ...connectionTo(mariadb.port), password: 'canary' }, /it refused us: ER_ACCESS_DENIED_ERROR/],
+    [{ ...connectionTo(mariadb.port), name: 'nowhere' }, /it refused us: ER_(DBACCESS_DENIED|BAD_DB)_ERROR/],
+  ] as const) {
+    const other = openShared(wrong, Date.now);
+    await assert.rejects(other.prepare(), (error: Error & { code: string; cause: unknown }) => {
+      assert.equal(error.code, 'config');
+      assert.match(error.message, words);
+      assert.ok(!`${error.stack} ${JSON.stringify(error)} ${JSON.stringify(error.cause)}`.includes('canary'));
+      return true;
+    });
+    await other.close();
+  }
+});
+
+test('a database that is away is told soon, to everybody, since when and why; when it is back it is used', async () => {
+  states.length = 0;
+  await mariadb.kill();
+  const from = Date.now();
+  await assert.rejects(rows('x'), { code: 'unreachable', message: /cannot be reached: (ECONN|PROTOCOL)/ });
+  const asked = performance.now();
+  const many = await Promise.allSettled(Array.from({ length: 50 }, () => rows('x')));
+  assert.ok(many.every(({ status }) => status === 'rejected'));
+  assert.ok(performance.now() - asked < 1500, 'nobody waits long');
+  const [state] = states;
+  assert.ok(state?.state === 'unreachable' && Math.abs(state.since - from) < 2000 && /cannot be reached/.test(state.words));
+  await mariadb.start();
+  const back = performance.now();
+  while ((await rows('x').catch(() => undefined)) === undefined) await new Promise((resolve) => setTimeout(resolve, 50));
+  assert.ok(performance.now() - back < 1500);
+  assert.deepEqual(
+    states.map((one) => one.state),
+    ['unreachable', 'connected'],
+  );
+});

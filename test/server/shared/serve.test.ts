@@ -1,0 +1,67 @@
+import assert from 'node:assert/strict';
+import { after, test } from 'node:test';
+import { listEvents } from '../../../server/db/events.ts';
+import { setSharedState } from '../../../server/db/shared/servers.ts';
+import { eventually } from '../../helpers/control-sites.ts';
+import { startMariadb } from '../../helpers/mariadb.ts';
+import { rowOf, sharedSetting, startSharedNode } from '../../helpers/shared-sites.ts';
+import { temporaryDirectory } from '../../helpers/temp-directory.ts';
+
+const root = await temporaryDirectory('shared-serve');
+const mariadb = await startMariadb();
+after(() => mariadb.stop());
+mariadb.createDatabase('meeting');
+const database = await sharedSetting(root, mariadb, 'meeting');
+
+test('a server registers, shows that it lives, and serves all the same when the database is away', async () => {
+  const first = await startSharedNode(root, 'hq', database);
+  const row = await eventually('the first heartbeat', async () => {
+    const found = await rowOf(first.site);
+    return found?.heartbeatAt ? found : undefined;
+  });
+  const port = new URL(first.serving.httpsUrl).port;
+  assert.deepEqual([row.name, row.state, row.url], ['hq', 'active', `https://127.0.0.1:${port}`]);
+  assert.equal((row.report as { name?: string } | null)?.name, 'hq');
+  assert.equal(row.signer.keyId, first.site.keys.signerKeyId);
+  await first.close();
+
+  await mariadb.kill();
+  const again = await startSharedNode(root, 'hq', database, true);
+  await eventually('words about the database', async () => again.site.shared?.state().state === 'unreachable');
+  assert.equal((await fetch(`${again.serving.httpUrl}/readyz`)).status, 200);
+  const kinds = async () =>
+    (await listEvents(again.site.db, { limit: 1000 })).map(({ kind }) => kind).filter((kind) => kind.startsWith('shared.'));
+  await eventually('the event', async () => (await kinds()).includes('shared.unreachable'));
+  await mariadb.start();
+  const back = performance.now();
+  await eventually('a heartbeat', async () => {
+    const found = await rowOf(again.site).catch(() => undefined);
+    return (found?.heartbeatAt ?? 0) > (row.heartbeatAt ?? 0);
+  });
+  assert.ok(performance.now() - back < 5000, `${performance.now() - back} ms`);
+  await eventually('the event', async () => (await kinds()).at(-1) === 'shared.reached');
+  await again.close();
+});
+
+test('a database that was emptied has the tables and the server again by itself', async () => {
+  const node = await startSharedNode(root, 'hq', database, true);
+  await eventually('a heartbeat', async () => (await rowOf(node.site))?.heartbeatAt);
+  mariadb.sql('drop database meeting; create database meeting');
+  node.site.wake.notify('shared.beat');
+  await eventually('the row again', async () => (await rowOf(node.site).catch(() => undefined))?.heartbeatAt);
+  await node.close();
+});
+
+test('a fenced server says so, serves, and does not take its row back', async () => {
+  const node = await startSharedNode(root, 'hq', database, true);
+  await eventually('a heartbeat', async () => (await rowOf(node.site))?.heartbeatAt);
+  await node.site.shared?.write('a test', (trx) => setSharedState(trx, node.site.self.id, { from: 'active', to: 'fenced' }), 'repeat');
+  node.site.wake.notify('shared.beat');
+  const state = await eventually('the problem', async () => {
+    const found = node.site.shared?.state();
+    return found?.state === 'connected' && found.problem !== null ? found : undefined;
+  });
+  assert.match(state.problem ?? '', /is fenced in the shared database/);
+  assert.equal((await rowOf(node.site))?.state, 'fenced');
+  await node.close();
+});
