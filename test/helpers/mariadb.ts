@@ -26,17 +26,20 @@ export async function startMariadb(args: readonly string[] = []): Promise<Mariad
   const dir = await mkdtemp(join(tmpdir(), 'waystation-mariadb-'));
   const asUser = userInfo().uid === 0 ? ['--user=root'] : [];
   const socket = join(dir, 'sock');
+  // Temporary tables are called by the process id, which another namespace may have as well: never in a common directory.
+  const tmpdirs = [`--tmpdir=${dir}`];
   run('mariadb-install-db', [
     '--no-defaults',
     ...asUser,
     `--datadir=${join(dir, 'data')}`,
     '--auth-root-authentication-method=normal',
     '--skip-test-db',
+    ...tmpdirs,
   ]);
   const port = await freePort();
   const sql = (text: string) => run('mariadb', ['--no-defaults', '-uroot', `--socket=${socket}`, '-e', text]);
   const begin = async () => {
-    const child = spawn(program('mariadbd'), [...serverArguments(dir, port), ...asUser, ...args], { stdio: 'ignore' });
+    const child = spawn(program('mariadbd'), [...serverArguments(dir, port), ...tmpdirs, ...asUser, ...args], { stdio: 'ignore' });
     const exited = once(child, 'exit');
     await waitUntilUp(sql, child, join(dir, 'error.log'));
     return { child, exited };
