@@ -6,8 +6,18 @@ import { dirname } from 'node:path';
 import { AppError } from '../../core/errors.ts';
 import type { CertifiedKey } from '../trust/certificates.ts';
 
-/** Against slow and greedy clients: Node's own defaults allow 5 minutes for a request and any number of connections. */
-const LIMITS: ServerOptions = { headersTimeout: 10_000, requestTimeout: 60_000, keepAliveTimeout: 10_000, maxHeaderSize: 16_384 };
+/**
+ * Against slow and greedy clients: Node's own defaults allow 5 minutes for a request and any number of connections. A branch that
+ * lost its power says nothing any more: the kernel asks after it, or a tunnel that has nothing to send would stay for ever.
+ */
+const LIMITS: ServerOptions = {
+  headersTimeout: 10_000,
+  requestTimeout: 60_000,
+  keepAliveTimeout: 10_000,
+  maxHeaderSize: 16_384,
+  keepAlive: true,
+  keepAliveInitialDelay: 60_000,
+};
 /** A room full of machines that boot at once, each with a few connections, must fit. */
 const MAX_CONNECTIONS = 4096;
 const MAX_HEADERS = 100;

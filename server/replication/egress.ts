@@ -8,6 +8,8 @@ import type { Site } from '../site.ts';
 /** The wake topic of what a parent grants: the total, priorities, pauses. */
 export const EGRESS = 'egress';
 const LOOK_AGAIN_MS = 30_000;
+/** A run has one at a time, and one that begins while another one ends. */
+const MOST_TUNNELS = 16;
 
 /** One tunnel's place in the queue for our egress. */
 export type TunnelLane = Lane & {
@@ -31,7 +33,7 @@ const EGRESSES = new WeakMap<Site['wake'], Egress>();
 
 /**
  * Takes a place for a tunnel of that child. `onPaused` is called when the child is paused while the lane is open.
- * Throws `disabled` when it is paused already.
+ * Throws `disabled` when it is paused already, `busy` when it has too many.
  */
 export async function openTunnelLane(
   site: Site,
@@ -42,6 +44,8 @@ export async function openTunnelLane(
   const grant = await readGrant(site, egress, childId);
   if (grant.paused !== null) throw pausedHere(site, grant.paused);
   const flow = egress.flows.get(childId) ?? { bps: given.bps, priority: grant.priority, lanes: new Map() };
+  if (flow.lanes.size >= MOST_TUNNELS)
+    throw new AppError('busy', `this server has ${MOST_TUNNELS} tunnels here already`, { hint: 'they end by themselves; then run again' });
   egress.flows.set(childId, flow);
   const setFlow = (change: Partial<Flow>) => {
     Object.assign(flow, change);

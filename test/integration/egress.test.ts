@@ -6,6 +6,7 @@ import { after, before, test } from 'node:test';
 import { listRuns, type Run } from '../../server/db/runs.ts';
 import { getServer, updateServer } from '../../server/db/servers.ts';
 import { pauseChildren, resumeChildren, setEgress, setPriority, showEgress } from '../../server/egress.ts';
+import { openTunnelLane } from '../../server/replication/egress.ts';
 import { currentCap, tellCaps } from '../../server/replication/tell-caps.ts';
 import { onlyLink, runOnce, startReplication } from '../../server/replication.ts';
 import { setCaps, setSchedule } from '../../server/schedule.ts';
@@ -174,6 +175,15 @@ test('a parent that pauses a child ends its run within seconds, in words; it is 
     await replication.close();
     await resumeChildren(hq, 'all', 'operator:anna');
   }
+});
+
+test('a child has a few tunnels at a time and no more: each is a program and a directory at its parent', async () => {
+  const open = () => openTunnelLane(hq, child(0).site.self.id, { bps: null, onPaused: () => undefined });
+  const lanes = await Promise.all(Array.from({ length: 16 }, open));
+  await assert.rejects(open(), { code: 'busy', message: /16 tunnels/ });
+  lanes.pop()?.close();
+  lanes.push(await open());
+  for (const lane of lanes) lane.close();
 });
 
 test('a parent that keeps no caps is refused by a link that has one, and works for a link without', async () => {
