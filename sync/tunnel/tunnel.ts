@@ -3,6 +3,9 @@ import { AppError } from '../../core/errors.ts';
 import { type CreditGate, openCreditGate } from './credit-gate.ts';
 import { decodeFrames, encodeFrame, type Frame, MAX_DATA_BYTES, WINDOW_BYTES } from './frames.ts';
 
+/** What may wait to be sent: a window of DATA, and CREDIT beside it. */
+const MOST_WAITING_BYTES = WINDOW_BYTES + 256 * 1024;
+
 /**
  * Joins a local byte stream (rsync's, or our pipe's) with the link to the other site. What comes from `input` goes
  * out as DATA, never more than the window ahead of the other side's CREDIT; what arrives as DATA goes to `output`,
@@ -107,6 +110,8 @@ function receiveLink({ link, output, head, onData, onCap, silenceMs }: TunnelOpt
         const decoded = decodeFrames(rest.length === 0 ? chunk : Buffer.concat([rest, chunk]));
         rest = Buffer.from(decoded.rest);
         decoded.frames.forEach(handle);
+        if (link.writableLength > MOST_WAITING_BYTES)
+          throw new AppError('bad_packet', 'the other side of the tunnel sends and does not read');
       } catch (error) {
         reject(error);
       }

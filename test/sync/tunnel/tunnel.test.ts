@@ -4,7 +4,7 @@ import { mkdir, mkdtemp, open, readdir, readFile, rm, stat, writeFile } from 'no
 import { connect, createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { PassThrough, Writable } from 'node:stream';
+import { Duplex, PassThrough, Writable } from 'node:stream';
 import { after, test } from 'node:test';
 import { daemonConfig } from '../../../sync/tunnel/daemon-config.ts';
 import { encodeFrame, WINDOW_BYTES } from '../../../sync/tunnel/frames.ts';
@@ -119,6 +119,17 @@ test('a pipe without the right ticket is shut out', async () => {
   await new Promise((resolve) => socket.on('close', resolve));
   assert.equal(taken, 0);
   await pipes.close();
+});
+
+test('a peer that sends and never reads is cut off before the CREDIT for it fills the memory', async () => {
+  // A link on which nothing that is written ever goes away.
+  const link = new Duplex({ read: () => undefined, write: () => undefined });
+  const taken = new Writable({ write: (_chunk, _encoding, done) => done() });
+  const joined = runTunnel({ link, input: new PassThrough(), output: taken });
+  const crumbs = Buffer.concat(Array.from({ length: 10_000 }, () => encodeFrame({ type: 'data', payload: Buffer.of(0) })));
+  const flooding = setInterval(() => link.push(crumbs), 1);
+  await assert.rejects(joined, { code: 'bad_packet', message: /does not read/ }).finally(() => clearInterval(flooding));
+  assert.ok(link.writableLength < 2 * WINDOW_BYTES, `${link.writableLength} bytes wait`);
 });
 
 test('a link that says nothing any more counts as broken, but not while our own side is the one that is waited for', async () => {
