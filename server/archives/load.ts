@@ -6,8 +6,10 @@ import type { Digest, Id } from '../../core/ids.ts';
 import { requireRoom } from '../../sync/replicate/free-space.ts';
 import { parseImageBody } from '../../sync/replicate/image-body.ts';
 import { lockPart } from '../../sync/replicate/incoming.ts';
+import { sumBytes } from '../../sync/replicate/plan.ts';
+import { requireQuota } from '../care/quota.ts';
 import { appendEvent } from '../db/events.ts';
-import { updateLinkHeld } from '../db/links.ts';
+import { getLink, updateLinkHeld } from '../db/links.ts';
 import { inTransaction } from '../db/open.ts';
 import { IMAGES } from '../holdings/activation.ts';
 import { noteKept } from '../replication/new-epoch.ts';
@@ -45,7 +47,7 @@ export async function loadArchive(
 ): Promise<LoadedArchive> {
   const opened = await openArchiveFile(path);
   const verified = await verifyArchive(site, opened);
-  const total = 2 * opened.parts.reduce((sum, part) => sum + part.sizeBytes, 0);
+  const total = 2 * sumBytes(opened.parts);
   let done = 0;
   const onBytes = (bytes: number) => {
     done += bytes;
@@ -66,7 +68,9 @@ async function unpackParts(site: Site, opened: OpenedArchive, onBytes: (bytes: n
   await mkdir(incoming, { recursive: true, mode: 0o700 });
   const sizes = opened.parts.map((part) => part.sizeBytes);
   const tools = { incoming, reserveBytes: site.config.storeReserveBytes, freeBytes: () => freeBytes(incoming) };
-  await requireRoom(tools, sizes.reduce((sum, bytes) => sum + bytes, 0) + Math.max(0, ...sizes));
+  const partsBytes = sumBytes(opened.parts);
+  await requireRoom(tools, partsBytes + Math.max(0, ...sizes));
+  await requireQuota(site, partsBytes);
   for (const part of opened.parts) {
     const locked = await lockPart(incoming, part.name);
     try {
@@ -95,7 +99,7 @@ async function publish(site: Site, { opened, verified, actor }: Publication): Pr
   // A stranger to our link brings images, not news of images: what is not whole is left out.
   const objects =
     link === undefined ? verified.objects.filter((object) => manifestOf(object).every((one) => complete.has(one))) : verified.objects;
-  const share = Math.floor(opened.parts.reduce((sum, part) => sum + part.sizeBytes, 0) / Math.max(1, opened.archive.want.length));
+  const share = Math.floor(sumBytes(opened.parts) / Math.max(1, opened.archive.want.length));
   const at = site.now();
   const batch = {
     storedBytes: (manifest: string) => (opened.archive.want.includes(manifest as Digest) ? share : 0),
@@ -107,8 +111,13 @@ async function publish(site: Site, { opened, verified, actor }: Publication): Pr
   return inTransaction(site.db, async (trx) => {
     if (link !== undefined && verified.isNews) await noteKept(site, trx, link, { epoch: head.epoch, objects });
     const { taken, removed, raised, conflicts } = await publishReplicas(site, trx, objects, batch);
-    if (link !== undefined && verified.isNews) await updateLinkHeld(trx, link.id, { epoch: head.epoch, generation: head.generation, at });
     const { epoch, generation } = head;
+    if (link !== undefined && verified.isNews) {
+      // What the parent said on the day on which the file was written: of today it proves nothing.
+      const heardAt = Math.max((await getLink(trx, link.id))?.lastRunAt ?? 0, Math.min(head.issuedAt, at));
+      // Without the mark: nobody signed that, and a wrong one would make the link refuse its own parent.
+      await updateLinkHeld(trx, link.id, { epoch, generation, at: heardAt });
+    }
     const loaded = { server, epoch, generation, held: verified.isNews, taken, removed, raised, incomplete, conflicts };
     await appendEvent(trx, { origin: site.self.id, at, actor, kind: 'archive.loaded', subject: server, data: loaded });
     return loaded;

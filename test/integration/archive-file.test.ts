@@ -278,6 +278,21 @@ test('a disk without room is said before anything is unpacked', async () => {
   assert.equal(await digestOfStore(seed), before);
 });
 
+test('a file is held to the quota of its site like a run', async () => {
+  const tight: Site = { ...seed, config: { ...seed.config, storeQuotaBytes: (await seed.store.stats()).storedBytes + 100_000 } };
+  const before = await digestOfStore(seed);
+  await assert.rejects(loadArchive(tight, { path: at('delta.rad'), actor: 'test' }), { code: 'disk_full', message: /quota/ });
+  assert.equal(await digestOfStore(seed), before);
+});
+
+test('a file tells how its maker stood on the day it was written, not today', async () => {
+  const writtenBy = Date.now();
+  const late: Site = { ...seed, now: () => Date.now() + 3 * 86_400_000 };
+  assert.equal((await loadArchive(late, { path: at('delta.rad'), actor: 'test' })).held, true);
+  const link = (await getLinkToParent(seed.db, pair.hq.self.id)) ?? assert.fail();
+  assert.ok((link.lastRunAt ?? 0) <= writtenBy, 'a branch that gets old files is not in sync today');
+});
+
 test('an image that a branch made is carried home in a file, and reaches other branches verified against its maker', async () => {
   await publish('captured', seed, 300_000);
   const made = await asCommand(() => archive<CreatedArchive>('seed', 'create', '--want', 'captured', '--out', at('home.rad')));
