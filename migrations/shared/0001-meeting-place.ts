@@ -22,6 +22,7 @@ const TABLES: readonly string[] = [
     epoch bigint not null,
     heartbeat_at bigint, -- null: it has never run
     registered_at bigint not null,
+    silent_at bigint, -- when it was told that it is silent; null: it is not, or nobody noticed yet
     report longtext, -- core/control-protocol.ts ServerReport
     enrol longtext, -- the enrolment at the wished parent: request, answer
     revision integer not null, -- of name, state, parent and enrolment; a heartbeat is no change

@@ -1,12 +1,13 @@
 import { appendEvent } from '../db/events.ts';
 import { inTransaction } from '../db/open.ts';
 import type { Site } from '../site.ts';
+import { keepChores } from './chores.ts';
 import { keepBeating } from './heartbeat.ts';
 import type { SharedState } from './state.ts';
 
 /**
- * What a running server does with the database where servers meet: it registers, shows that it lives, and says when the
- * database is away and when it is back. A server without one does nothing of it; one whose database is away lacks nothing
+ * What a running server does with the database where servers meet: it registers, shows that it lives, takes its turn at what
+ * one does for all, and says when the database is away and when it is back. A server without one does nothing of it; one whose database is away lacks nothing
  * that a machine of its site needs.
  */
 export function startShared(site: Site): { readonly close: () => Promise<void> } {
@@ -14,7 +15,7 @@ export function startShared(site: Site): { readonly close: () => Promise<void> }
   if (shared === undefined) return { close: async () => {} };
   const stopping = new AbortController();
   shared.onChange((state) => void tellState(site, shared.where, state));
-  const running = [keepBeating(site, shared, stopping.signal)];
+  const running = [keepBeating(site, shared, stopping.signal), keepChores(site, shared, stopping.signal)];
   return {
     close: async () => {
       stopping.abort();

@@ -7,17 +7,24 @@ import type { Lease } from '../leases.ts';
  * there is one winner on every database.
  */
 
-/** Takes the lease when it is free, past its time, or the holder's own already; undefined when somebody else has it. */
+/**
+ * Takes the lease when it is free, past its time, or the holder's own already; undefined when somebody else has it. To
+ * learn that costs one row that is read.
+ */
 export async function acquireSharedLease(
   db: Knex,
   { name, holder, ttlMs }: { readonly name: string; readonly holder: string; readonly ttlMs: number },
 ): Promise<Lease | undefined> {
-  await db('shared_leases').insert({ name, holder: null, fencing: 0, expires_at: 0 }).onConflict('name').ignore();
-  const row = await db('shared_leases').where({ name }).first('fencing');
+  const isFree = (row: Knex.QueryBuilder) => row.whereNull('holder').orWhere({ holder }).orWhere('expires_at', '<=', databaseTime(db));
+  const row = await db('shared_leases')
+    .where({ name })
+    .first('fencing', db.raw('expires_at - (?) as left_ms', [databaseTime(db)]), 'holder');
+  if (row === undefined) await db('shared_leases').insert({ name, holder: null, fencing: 0, expires_at: 0 }).onConflict('name').ignore();
+  else if (row.holder !== null && row.holder !== holder && Number(row.left_ms) > 0) return undefined;
   const fencing = Number(row?.fencing ?? 0) + 1;
   const taken = await db('shared_leases')
     .where({ name, fencing: fencing - 1 })
-    .where((free) => free.whereNull('holder').orWhere({ holder }).orWhere('expires_at', '<=', databaseTime(db)))
+    .where(isFree)
     .update({ holder, fencing, expires_at: endOf(db, ttlMs) });
   return taken === 1 ? { name, holder, fencing } : undefined;
 }

@@ -30,6 +30,8 @@ export type SharedServer = Registration & {
   readonly parentBy: 'operator' | 'file' | null;
   readonly heartbeatAt: number | null;
   readonly registeredAt: number;
+  /** When it was told that this server is silent; null: it is not, or nobody noticed yet. */
+  readonly silentAt: number | null;
   /** core/control-protocol.ts ServerReport, unchecked: of a server of any release. */
   readonly report: Json;
   /** The enrolment at the wished parent. */
@@ -83,7 +85,7 @@ export async function listSharedTree(db: Knex): Promise<Omit<SharedServer, 'repo
   const rows = await db('shared_servers')
     .orderBy('name')
     .select(['id', 'name', 'state', 'url', 'ca_pin', 'version', 'parent_id', 'parent_revision', 'parent_by', 'epoch'])
-    .select(['heartbeat_at', 'registered_at', 'revision']);
+    .select(['heartbeat_at', 'registered_at', 'silent_at', 'revision']);
   return rows.map((row) => {
     const { report: _report, enrol: _enrol, signer: _signer, ca: _ca, ...server } = fromRow({ ...row, ca: '', signer: 'null' });
     return server;
@@ -120,6 +122,32 @@ export async function freeName(db: Knex, { id, name, revision }: Pick<SharedServ
   return (await db('shared_servers').where({ id, name, revision }).update({ name: id }).increment('revision', 1)) === 1;
 }
 
+export type Silence = Pick<SharedServer, 'id' | 'name'> & { readonly heartbeatAt: number };
+
+/** Active servers that were not heard for `silentMs` and of which nobody told it yet. */
+export async function listNewlySilent(db: Knex, silentMs: number): Promise<Silence[]> {
+  const rows = await db('shared_servers')
+    .where({ state: 'active', silent_at: null })
+    .where('heartbeat_at', '<', db.raw('(?) - ?', [databaseTime(db), silentMs]))
+    .select('id', 'name', 'heartbeat_at');
+  return rows.map(({ id, name, heartbeat_at }) => ({ id, name, heartbeatAt: Number(heartbeat_at) }));
+}
+
+/** Servers that were told to be silent and were heard since. */
+export async function listHeardAgain(db: Knex): Promise<Silence[]> {
+  const rows = await db('shared_servers').where('heartbeat_at', '>', db.ref('silent_at')).select('id', 'name', 'heartbeat_at');
+  return rows.map(({ id, name, heartbeat_at }) => ({ id, name, heartbeatAt: Number(heartbeat_at) }));
+}
+
+/** Notes that it was told; false when another heartbeat came, or somebody noted it before. */
+export async function noteSilence(db: Knex, { id, heartbeatAt }: Silence, isSilent: boolean): Promise<boolean> {
+  const row = db('shared_servers').where({ id, heartbeat_at: heartbeatAt });
+  const changed = isSilent
+    ? await row.whereNull('silent_at').update({ silent_at: databaseTime(db) })
+    : await row.whereNotNull('silent_at').update({ silent_at: null });
+  return changed === 1;
+}
+
 /** Forgets a server that never ran; false when it did. */
 export async function removeUnused(db: Knex, id: Id): Promise<boolean> {
   return (await db('shared_servers').where({ id, heartbeat_at: null }).delete()) === 1;
@@ -144,6 +172,7 @@ type Row = {
   epoch: number | string;
   heartbeat_at: number | string | null;
   registered_at: number | string;
+  silent_at: number | string | null;
   report?: string | null;
   enrol?: string | null;
   revision: number;
@@ -161,6 +190,7 @@ function fromRow(row: Row): SharedServer {
     parentBy: row.parent_by,
     heartbeatAt: row.heartbeat_at === null ? null : Number(row.heartbeat_at),
     registeredAt: Number(row.registered_at),
+    silentAt: row.silent_at === null ? null : Number(row.silent_at),
     report: row.report ? JSON.parse(row.report) : null,
     enrol: row.enrol ? JSON.parse(row.enrol) : null,
     revision: row.revision,
