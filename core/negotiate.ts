@@ -12,8 +12,8 @@ export type Spoken = { readonly oldest: number; readonly newest: number };
 
 export const OUR_PROTOCOLS: Spoken = { oldest: SYNC_PROTOCOL, newest: SYNC_PROTOCOL };
 
-/** What this release can do for a child beyond 0.1: `encodings`, it reads that member of an archive request; `caps`, its tunnel keeps to the cap that a child tells. */
-export const OUR_ABILITIES: readonly string[] = ['encodings', 'caps'];
+/** What this release can do for a child beyond 0.1: `encodings`, it reads that member of an archive request; `caps`, its tunnel keeps to the cap that a child tells; `credit`, it begins with the credit that a child tells. */
+export const OUR_ABILITIES: readonly string[] = ['encodings', 'caps', 'credit'];
 
 /** The newest protocol that both sides speak, or undefined when there is none. */
 export function commonProtocol(ours: Spoken, theirs: Spoken): number | undefined {

@@ -20,7 +20,11 @@ type Giver = {
   readonly rateBytes: number | null;
   readonly keepRate: (bytesPerSecond: number) => Promise<void>;
   bytesRsync: number;
+  /** How long it had a tunnel open. */
   busyMs: number;
+  /** How many are open now, and since when at least one is. */
+  open: number;
+  openedMs: number;
 };
 
 /** The servers that a run may take content from: the parent, then the sources in their order. One gives at a time. */
@@ -75,15 +79,17 @@ export async function openGivers(site: Site, { parent, client, link, runId }: Gi
   const sums = () => givers.map((one) => ({ giver: one, traffic: one.client.traffic() }));
   return {
     requestArchive: (wish) => now().client.requestArchive(wish),
-    async openTunnel(key) {
+    async openTunnel(key, wish) {
       const current = now();
-      const tunnel = await current.client.openTunnel(key);
-      const startedMs = performance.now();
+      const tunnel = await current.client.openTunnel(key, wish);
+      // Two at the end of a part: their time counts once.
+      if (current.open++ === 0) current.openedMs = performance.now();
       tunnel.link.once('close', () => {
-        current.busyMs += performance.now() - startedMs;
+        if (--current.open === 0) current.busyMs += performance.now() - current.openedMs;
       });
       return tunnel;
     },
+    keepsCredit: () => now().client.keepsCredit?.() === true,
     async turn(why) {
       if (!canTurn(why)) return false;
       const from = now();
@@ -124,7 +130,7 @@ export async function openGivers(site: Site, { parent, client, link, runId }: Gi
 }
 
 function giver(server: KnownServer, rest: Pick<Giver, 'client' | 'rateBytes' | 'keepRate'>): Giver {
-  return { id: server.id, name: server.name, ...rest, bytesRsync: 0, busyMs: 0 };
+  return { id: server.id, name: server.name, ...rest, bytesRsync: 0, busyMs: 0, open: 0, openedMs: 0 };
 }
 
 /** What the parent is expected to give: what it gave, and no more than the caps that the link sets itself. */

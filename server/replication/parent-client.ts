@@ -66,6 +66,7 @@ export function openParent(site: Site, { parent, link, waitMs = 0, signal }: Par
     return newest === undefined ? {} : { signer: signerHint(newest.keyId) };
   };
   let answer: unknown;
+  let keepsCredit = false;
   const { oldest, newest } = OUR_PROTOCOLS;
   const query = { protocol: String(oldest), newest: String(newest), epoch: String(link.heldEpoch), since: String(link.heldGeneration) };
   const askCatalogue = async () => {
@@ -105,13 +106,15 @@ export function openParent(site: Site, { parent, link, waitMs = 0, signal }: Par
       };
       return parsePlan(await parentSays(pinnedJson(ask(), { url: at('archives'), json: body, limits: PLAN_LIMITS })));
     },
-    async openTunnel(archiveKey) {
+    async openTunnel(archiveKey, { credit } = {}) {
       const cap = await currentCap(site, link.id);
-      const request = { url: at('tunnel', { archive: archiveKey, ...cap.query }), protocol: TUNNEL_PROTOCOL };
-      const { socket, head, abilities } = await parentSays(pinnedUpgrade(ask(), request));
+      const query = { archive: archiveKey, ...cap.query, ...(credit === undefined ? {} : { credit: String(credit) }) };
+      const { socket, head, abilities } = await parentSays(pinnedUpgrade(ask(), { url: at('tunnel', query), protocol: TUNNEL_PROTOCOL }));
+      keepsCredit = abilities.includes('credit');
       tellCaps(site, { cap, socket, abilities });
       return { link: socket, head };
     },
+    keepsCredit: () => keepsCredit,
     traffic: () => {
       if (opened === undefined) return { bytesReceived: 0, bytesSent: 0, requests };
       const { read, written } = opened.loan.agent.bytes();

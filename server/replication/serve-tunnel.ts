@@ -20,6 +20,8 @@ export type ServedTunnel = {
   readonly childId: Id;
   /** What the child told as its cap when it came, bits per second. */
   readonly bps: number | null;
+  /** How much the child lets us send before its first CREDIT; absent: the window. */
+  readonly credit?: number;
 };
 
 /**
@@ -27,12 +29,13 @@ export type ServedTunnel = {
  * the link lives, at the child's cap and its share of our egress. When the link goes (revoked, paused, broken, serve
  * stopped) the daemon is killed; when the daemon goes the link ends. The directory and its configuration go with them.
  */
-export async function serveTunnel(site: Site, { archive, socket, head, childId, bps }: ServedTunnel): Promise<void> {
+export async function serveTunnel(site: Site, { childId, bps, ...served }: ServedTunnel): Promise<void> {
+  const { socket } = served;
   const lane = await openTunnelLane(site, childId, { bps, onPaused: () => socket.destroy() });
   // A link that goes while its lane waits for its turn must not wait on.
   socket.once('close', lane.close);
   try {
-    await serveLane(site, { archive, socket, head, lane });
+    await serveLane(site, { ...served, lane });
   } finally {
     lane.close();
   }
@@ -43,9 +46,9 @@ export function serveUpwards(site: Site, served: Pick<ServedTunnel, 'archive' | 
   return serveLane(site, served);
 }
 
-type Served = Pick<ServedTunnel, 'archive' | 'socket' | 'head'> & { readonly lane?: TunnelLane };
+type Served = Pick<ServedTunnel, 'archive' | 'socket' | 'head' | 'credit'> & { readonly lane?: TunnelLane };
 
-async function serveLane(site: Site, { archive, socket, head, lane }: Served): Promise<void> {
+async function serveLane(site: Site, { archive, socket, head, lane, credit }: Served): Promise<void> {
   const directory = await mkdtemp(join(await tunnelRoot(site), OURS));
   try {
     const daemon = startDaemon(await layOut(directory, archive));
@@ -56,7 +59,8 @@ async function serveLane(site: Site, { archive, socket, head, lane }: Served): P
     );
     try {
       const paced = lane === undefined ? {} : { pace: lane.pace, onCap: lane.setCap };
-      await runTunnel({ link: socket, head, input: daemon.output, output: daemon.input, ...paced });
+      const begun = credit === undefined ? {} : { credit };
+      await runTunnel({ link: socket, head, input: daemon.output, output: daemon.input, ...begun, ...paced });
     } finally {
       daemon.kill();
       const words = await ended;

@@ -2,8 +2,10 @@ import { rm, stat } from 'node:fs/promises';
 import type { Socket } from 'node:net';
 import { AppError } from '../../core/errors.ts';
 import type { ArchivePart } from '../../core/sync-protocol.ts';
+import { WAITING_BYTES, WINDOW_BYTES } from '../tunnel/frames.ts';
 import { fetchPart, type RsyncEnd } from '../tunnel/rsync-process.ts';
 import { runTunnel, type TunnelOptions } from '../tunnel/tunnel.ts';
+import type { Turn } from './arrival.ts';
 import type { PartWish } from './fetch-part.ts';
 import { diskFull } from './free-space.ts';
 import type { RunTools } from './ports.ts';
@@ -23,7 +25,7 @@ const PARTING_MS = 2_000;
  * link broke, `disk_full`, `missing_program`, `version_mismatch` when the parent's daemon refuses our options, `bad_data` when it
  * sends more than the part or another file, `bad_packet` when it breaks the tunnel's rules.
  */
-export async function runRsync(tools: RunTools, { key, part, locked, onBytes }: PartWish): Promise<void> {
+export async function runRsync(tools: RunTools, { key, part, locked, onBytes, turn }: PartWish): Promise<void> {
   let held = await sizeOf(locked.path);
   let received = 0;
   const onData = ({ received: octets }: { received: number }) => {
@@ -33,7 +35,9 @@ export async function runRsync(tools: RunTools, { key, part, locked, onBytes }: 
     tools.onRsyncBytes(octets);
     onBytes(Math.min(held, part.sizeBytes));
   };
-  const opening = tools.content.openTunnel(key);
+  const isEarly = turn !== undefined && !turn.isWhole();
+  const opening = tools.content.openTunnel(key, isEarly ? { credit: WAITING_BYTES } : {});
+  const keptBack = isEarly ? keptBackUntil(turn) : [];
   // Until the pipe arrives nobody reads the link: an error must not be nobody's.
   const opened = opening.then(
     ({ link }) => link.on('error', () => undefined),
@@ -41,7 +45,7 @@ export async function runRsync(tools: RunTools, { key, part, locked, onBytes }: 
   );
   let tunnel: Promise<unknown> = opened;
   const { ticket, revoke } = tools.pipes.issue((socket: Socket) => {
-    tunnel = joinTunnel(opening, socket, onData).catch((error) => error);
+    tunnel = joinTunnel(opening, socket, { onData, keptBack }).catch((error) => error);
   });
   try {
     const socketPath = tools.pipes.path;
@@ -62,17 +66,19 @@ export async function runRsync(tools: RunTools, { key, part, locked, onBytes }: 
 /** A parent that is at work is heard of more often, however little it may send. */
 const LONGEST_SILENCE_MS = 60_000;
 
-async function joinTunnel(opening: ReturnType<RunTools['content']['openTunnel']>, socket: Socket, onData: TunnelOptions['onData']) {
+/** While the part before is on its way its window and ours are one; so we get half of it when half is free. */
+function keptBackUntil({ half, whole }: Turn): readonly Promise<number>[] {
+  return [half.then(() => WINDOW_BYTES / 2 - WAITING_BYTES), whole.then(() => WINDOW_BYTES / 2)];
+}
+
+async function joinTunnel(
+  opening: ReturnType<RunTools['content']['openTunnel']>,
+  socket: Socket,
+  rest: Pick<TunnelOptions, 'onData' | 'keptBack'>,
+) {
   try {
     const { link, head } = await opening;
-    await runTunnel({
-      link,
-      head,
-      input: socket,
-      output: socket,
-      silenceMs: LONGEST_SILENCE_MS,
-      ...(onData === undefined ? {} : { onData }),
-    });
+    await runTunnel({ link, head, input: socket, output: socket, silenceMs: LONGEST_SILENCE_MS, ...rest });
   } finally {
     // The pipe ends with it, and rsync with the pipe.
     socket.destroy();

@@ -2,6 +2,7 @@ import { rm, stat } from 'node:fs/promises';
 import { AppError } from '../../core/errors.ts';
 import type { Digest } from '../../core/ids.ts';
 import type { ArchivePart } from '../../core/sync-protocol.ts';
+import type { Turn } from './arrival.ts';
 import { runRsync } from './attempt.ts';
 import type { LockedPart } from './incoming.ts';
 import type { RunTools } from './ports.ts';
@@ -13,6 +14,8 @@ export type PartWish = {
   readonly key: string;
   readonly part: ArchivePart;
   readonly locked: LockedPart;
+  /** When it may have the link, for a part that is begun while the one before it still arrives. */
+  readonly turn?: Turn | undefined;
   /** How many bytes of the part are here. */
   readonly onBytes: (heldBytes: number) => void;
 };
@@ -37,6 +40,12 @@ export async function fetchPart(tools: RunTools, wish: PartWish): Promise<void> 
       failures = 0;
     } catch (error) {
       if (!(error instanceof AppError) || error.code !== 'unreachable') throw error;
+      tools.signal.throwIfAborted();
+      // It was only to be ready in time (rsync gives up what it waits for after 60 s): that says nothing about the link.
+      if (wish.turn?.isWhole() === false) {
+        await wish.turn.whole;
+        continue;
+      }
       const now = await sizeOf(wish.locked.path);
       failures = now > held ? 1 : failures + 1;
       held = now;

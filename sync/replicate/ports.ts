@@ -33,11 +33,16 @@ export type CatalogueSource = {
 /** What is asked for: manifests on top of others, or (`wantChunks` not empty) single chunks of the wanted ones. */
 export type ArchiveWish = Pick<RunPlan, 'have' | 'want' | 'wantChunks' | 'isPlain'>;
 
+/** `credit`: how many octets may be under way before our first CREDIT; absent: the window. */
+export type TunnelWish = { readonly credit?: number };
+
 /** Where content comes from: the parent, in both modes, and further servers after it. */
 export type ContentSource = {
   requestArchive(request: ArchiveWish): Promise<ArchivePlan>;
   /** An upgraded connection to the rsync daemon over this archive's parts. Throws `not_found` when the archive is gone. */
-  openTunnel(archiveKey: string): Promise<{ readonly link: Duplex; readonly head: Buffer }>;
+  openTunnel(archiveKey: string, wish?: TunnelWish): Promise<{ readonly link: Duplex; readonly head: Buffer }>;
+  /** Whether the server that gives now keeps to `TunnelWish.credit`: known when it has opened a tunnel. Absent: it does not. */
+  keepsCredit?(): boolean;
   /** From now on the next server gives, in place of one that failed so; false when there is none, or another would not help. */
   turn?(why: AppError): Promise<boolean>;
   /** What the server that gives now is known to manage; undefined when nobody knows, or nobody comes after it. */

@@ -42,8 +42,8 @@ export async function underSlowWatch<Result>(tools: RunTools, work: (tools: RunT
     },
     content: {
       ...content,
-      openTunnel: async (key) => {
-        const tunnel = await content.openTunnel(key);
+      openTunnel: async (key, wish) => {
+        const tunnel = await content.openTunnel(key, wish);
         open += 1;
         tunnel.link.once('close', () => {
           open -= 1;

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { AppError } from '../../core/errors.ts';
 import { progressOf } from '../../core/progress.ts';
 import type { ArchivePart } from '../../core/sync-protocol.ts';
-import { fetchPart, type PartWish } from './fetch-part.ts';
+import { type Arrival, startFetch } from './arrival.ts';
 import { requireRoom } from './free-space.ts';
 import { type LockedPart, lockPart, removeOtherParts } from './incoming.ts';
 import { partsLeft, type RunPlan, sumBytes } from './plan.ts';
@@ -14,8 +14,8 @@ const UNREADABLE = ['bad_data', 'version_mismatch'];
 const PROGRESS_EVERY_MS = 500;
 
 /**
- * Brings the parts one after the other and unpacks each while it arrives: every frame of it is verified on its own. Once
- * all octets of one have crossed, the next one's begin, so that the link is never idle. A part is recorded when its content is durable in
+ * Brings the parts one after the other and unpacks each while it arrives: every frame of it is verified on its own. The next
+ * one's rsync is ready when the last octets of one cross, so that the link is never idle. A part is recorded when its content is durable in
  * our packs, and only then deleted: killed in between, it is unpacked again, not fetched again.
  */
 export async function transferParts(tools: RunTools, from: RunPlan): Promise<Outcome> {
@@ -26,13 +26,15 @@ export async function transferParts(tools: RunTools, from: RunPlan): Promise<Out
     partsLeft(from).map((part) => part.name),
   );
   await requireRoomForRest(tools, from);
-  const land = async (part: ArchivePart, locked: LockedPart, { fetched, before }: { fetched: Promise<void>; before: Promise<void> }) => {
+  const land = async (part: ArchivePart, locked: LockedPart, { fetched, before, after }: Landing) => {
     try {
       await unpackMeanwhile(tools, { path: locked.path, sizeBytes: part.sizeBytes, fetched, before });
       plan = { ...plan, unpacked: [...plan.unpacked, part.name] };
       await tools.records.save({ plan });
       await locked.remove();
     } catch (error) {
+      // What was begun behind it would wait for nothing.
+      after.abort(error);
       // A whole part that cannot be read will not get better by lying there; one for which there is no room will.
       if (error instanceof AppError && UNREADABLE.includes(error.code)) await locked.remove();
       throw error;
@@ -41,17 +43,25 @@ export async function transferParts(tools: RunTools, from: RunPlan): Promise<Out
     }
   };
   let landing: Promise<void> = Promise.resolve();
+  let turn: Arrival['next'] | undefined;
+  let stop = tools.signal;
   try {
     for (const part of partsLeft(from)) {
       const locked = await lockPart(tools.incoming, part.name);
       const before = landing;
-      const { arrived, fetched } = startFetch(tools, { key: keyOf(from), part, locked, onBytes: report(part) });
-      landing = land(part, locked, { fetched, before });
-      // Awaited after the next part has arrived: until then a failure must not be nobody's, which would end the process.
+      const after = new AbortController();
+      const { near, fetched, next } = startFetch(
+        { ...tools, signal: stop },
+        { key: keyOf(from), part, locked, turn, onBytes: report(part) },
+      );
+      landing = land(part, locked, { fetched, before, after });
+      // Awaited after the next part has begun: until then a failure must not be nobody's, which would end the process.
       landing.catch(() => undefined);
-      await arrived;
+      await near;
       // So much lies here unpacked at most: a part that has arrived, and the next one on its way.
       await before;
+      turn = next;
+      stop = AbortSignal.any([tools.signal, after.signal]);
     }
     await landing;
   } catch (error) {
@@ -70,12 +80,15 @@ async function requireRoomForRest(tools: RunTools, plan: RunPlan): Promise<void>
   await requireRoom(tools, Math.max(0, sumBytes(left) - held.reduce((sum, found) => sum + (found?.size ?? 0), 0)));
 }
 
-type Meanwhile = {
-  readonly path: string;
-  readonly sizeBytes: number;
+type Landing = {
   readonly fetched: Promise<void>;
+  /** The part before is unpacked. */
   readonly before: Promise<void>;
+  /** Ends what was begun behind this part when it cannot be had. */
+  readonly after: AbortController;
 };
+
+type Meanwhile = Pick<Landing, 'fetched' | 'before'> & { readonly path: string; readonly sizeBytes: number };
 
 /**
  * Unpacks a part while it arrives, after the one before it. Resolves when all of it is in our packs and rsync is done
@@ -87,17 +100,6 @@ async function unpackMeanwhile({ store }: RunTools, { path, sizeBytes, fetched, 
   for (const one of [whole, turn]) if (one.status === 'rejected') throw one.reason;
   // It met damage that rsync has mended since, or another file of that name: the whole part decides.
   if (taken.status === 'rejected') await store.unpackPart(path);
-}
-
-/** `arrived`: all octets of the part were handed to rsync; `fetched`: it is right. Both fail when it cannot be had. */
-function startFetch(tools: RunTools, wish: PartWish): { readonly arrived: Promise<void>; readonly fetched: Promise<void> } {
-  const { promise, resolve } = Promise.withResolvers<void>();
-  const onBytes = (heldBytes: number) => {
-    wish.onBytes(heldBytes);
-    if (heldBytes >= wish.part.sizeBytes) resolve();
-  };
-  const fetched = fetchPart(tools, { ...wish, onBytes });
-  return { arrived: Promise.race([promise, fetched]), fetched };
 }
 
 function keyOf(plan: RunPlan): string {

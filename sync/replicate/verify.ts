@@ -1,4 +1,5 @@
 import { AppError } from '../../core/errors.ts';
+import type { Digest } from '../../core/ids.ts';
 import { checkBodies } from './check-bodies.ts';
 import { basesFor, union } from './diff.ts';
 import type { RunPlan } from './plan.ts';
@@ -11,10 +12,10 @@ import type { Outcome } from './run.ts';
  */
 export async function checkComplete(tools: RunTools, plan: RunPlan): Promise<Outcome> {
   if (plan.wantChunks.length > 0) return checkHealed(tools, plan);
-  const { complete } = await tools.store.missingOf(plan.want, { areToStay: true });
+  const { complete } = await tools.store.missingOf(union(plan.want, plan.wanted), { areToStay: true });
   const lacking = plan.want.filter((manifest) => !complete.includes(manifest));
   await checkBodies(tools, plan.catalogue?.objects ?? [], complete);
-  if (lacking.length === 0) return allOrRest(tools, plan);
+  if (lacking.length === 0) return allOrRest(tools, plan, complete);
   const again = { ...plan, want: lacking, archive: null, unpacked: [] };
   // First what a delta frame could not give here, in plain frames; if that was not it, nothing of ours is relied on.
   if (!plan.isPlain && plan.have.length > 0) return { event: 'lacking', plan: { ...again, isPlain: true } };
@@ -22,8 +23,7 @@ export async function checkComplete(tools: RunTools, plan: RunPlan): Promise<Out
 }
 
 /** What an interrupted run was fetching is here now: the rest comes with an archive of its own, on top of it. */
-async function allOrRest(tools: RunTools, plan: RunPlan): Promise<Outcome> {
-  const { complete } = await tools.store.missingOf(plan.wanted, { areToStay: true });
+async function allOrRest(tools: RunTools, plan: RunPlan, complete: readonly Digest[]): Promise<Outcome> {
   const rest = plan.wanted.filter((manifest) => !complete.includes(manifest) && !plan.absent.includes(manifest));
   if (plan.unfinished.length === 0 || rest.length === 0) return { event: 'verified', plan };
   const have = union(await basesFor(tools, rest, plan.catalogue?.objects ?? []), complete);

@@ -4,13 +4,13 @@ import { AppError } from '../../core/errors.ts';
 export type CreditGate = {
   /** Takes between 1 and `wanted` octets of credit as soon as there are any; 0 after `close`. One taker at a time. */
   take(wanted: number): Promise<number>;
-  /** Gives octets back. Throws `bad_packet` for more than were taken: the peer is not one of ours. */
+  /** Gives octets back, or such as were kept back at the start. Throws `bad_packet` for more than the limit: the peer is not one of ours. */
   grant(bytes: number): void;
   close(): void;
 };
 
-/** A gate that starts with `credit` octets. */
-export function openCreditGate(credit: number): CreditGate {
+/** A gate that starts with `credit` octets, of the `limit` that it ever has. */
+export function openCreditGate(limit: number, credit = limit): CreditGate {
   let left = credit;
   let closed = false;
   let wake: () => void = () => undefined;
@@ -23,7 +23,7 @@ export function openCreditGate(credit: number): CreditGate {
       return taken;
     },
     grant(bytes) {
-      if (left + bytes > credit) throw new AppError('bad_packet', 'the tunnel got credit for bytes that were never sent');
+      if (left + bytes > limit) throw new AppError('bad_packet', 'the tunnel got credit for bytes that were never sent');
       left += bytes;
       wake();
     },

@@ -16,6 +16,9 @@ export const MAX_DATA_BYTES = 65_536;
  */
 export const WINDOW_BYTES = 768 * 1024;
 
+/** What a tunnel that is opened before its turn may have under way until then: enough for rsync's greetings and its list of one file. */
+export const WAITING_BYTES = 4096;
+
 export type Frame =
   | { readonly type: 'data'; readonly payload: Buffer }
   | { readonly type: 'credit'; readonly bytes: number }

@@ -20,6 +20,10 @@ export type TunnelOptions = {
   readonly output: Writable;
   /** Octets that came on the link together with the upgrade's answer. */
   readonly head?: Buffer;
+  /** With how much credit we begin, when the other side asked for less than the window. */
+  readonly credit?: number;
+  /** What the other side was kept from at its beginning: each is sent as CREDIT when it is there. With that it has the window. */
+  readonly keptBack?: readonly Promise<number>[];
   /** Payload that went either way, for counters. */
   readonly onData?: (bytes: { readonly received: number; readonly sent: number }) => void;
   /** Waits until some of so many octets may be sent, and says how many; 0: no more, ever. Default: all at once. */
@@ -39,7 +43,8 @@ export type TunnelOptions = {
  */
 export async function runTunnel(options: TunnelOptions): Promise<void> {
   const { link, input, output } = options;
-  const gate = openCreditGate(WINDOW_BYTES);
+  const gate = openCreditGate(WINDOW_BYTES, options.credit);
+  for (const kept of options.keptBack ?? []) void kept.then((bytes) => giveCredit(link, bytes));
   try {
     await Promise.all([sendInput(options, gate), receiveLink(options, gate)]);
   } catch (error) {
@@ -84,7 +89,7 @@ function receiveLink({ link, output, head, onData, onCap, silenceMs }: TunnelOpt
       output.write(payload, (error) => {
         untaken -= payload.length;
         watch?.refresh();
-        if (!error && link.writable) link.write(encodeFrame({ type: 'credit', bytes: payload.length }));
+        if (!error) giveCredit(link, payload.length);
       });
     };
     const handle = (frame: Frame) => {
@@ -127,6 +132,10 @@ function receiveLink({ link, output, head, onData, onCap, silenceMs }: TunnelOpt
     link.on('data', read);
   });
   return received.finally(() => clearTimeout(watch));
+}
+
+function giveCredit(link: Duplex, bytes: number): void {
+  if (link.writable) link.write(encodeFrame({ type: 'credit', bytes }));
 }
 
 function send(link: Duplex, frame: Frame): Promise<void> {

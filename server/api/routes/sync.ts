@@ -4,6 +4,7 @@ import { AppError } from '../../../core/errors.ts';
 import type { Id } from '../../../core/ids.ts';
 import { commonProtocol, OUR_PROTOCOLS, type Spoken } from '../../../core/negotiate.ts';
 import { ArchivePlan, ArchiveRequest, Catalogue, News } from '../../../core/sync-protocol.ts';
+import { WINDOW_BYTES } from '../../../sync/tunnel/frames.ts';
 import { answerCatalogue } from '../../catalogue.ts';
 import { getCatalogueNumbers } from '../../db/objects.ts';
 import { noteChildAsked } from '../../db/servers.ts';
@@ -77,12 +78,13 @@ export const TUNNEL_UPGRADE: UpgradeRoute = {
   action: 'sync.tunnel',
   check: async ({ site, query, identity }) => {
     readCap(query);
+    readCredit(query);
     await refusePausedChild(site, serverOf(identity));
     await takeArchive(site, query['archive'] ?? '');
   },
   handle: async ({ site, query, identity }, socket, head) => {
     const archive = await takeArchive(site, query['archive'] ?? '');
-    await serveTunnel(site, { archive, socket, head, childId: serverOf(identity), bps: readCap(query) });
+    await serveTunnel(site, { archive, socket, head, childId: serverOf(identity), bps: readCap(query), ...readCredit(query) });
   },
 };
 
@@ -105,6 +107,14 @@ function readCap({ cap: text }: Readonly<Record<string, string>>): number | null
   const parsed = number.max(2 ** 32 - 1).safeParse(text);
   if (!parsed.success) throw new AppError('usage', 'the cap of a tunnel is a whole number of kbit/s');
   return parsed.data === 0 ? null : parsed.data * 1000;
+}
+
+/** With how many octets of credit the child lets us begin; none: the window. Throws `usage`. */
+function readCredit({ credit: text }: Readonly<Record<string, string>>): { readonly credit?: number } {
+  if (text === undefined) return {};
+  const parsed = number.min(1).max(WINDOW_BYTES).safeParse(text);
+  if (!parsed.success) throw new AppError('usage', `the credit of a tunnel is a whole number from 1 to ${WINDOW_BYTES}`);
+  return { credit: parsed.data };
 }
 
 function serverOf(identity: Identity): Id {

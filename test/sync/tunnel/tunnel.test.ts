@@ -4,10 +4,10 @@ import { mkdir, mkdtemp, open, readdir, readFile, rm, stat, writeFile } from 'no
 import { connect, createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Duplex, PassThrough, Writable } from 'node:stream';
+import { Duplex, PassThrough, Readable, Writable } from 'node:stream';
 import { after, test } from 'node:test';
 import { daemonConfig } from '../../../sync/tunnel/daemon-config.ts';
-import { encodeFrame, WINDOW_BYTES } from '../../../sync/tunnel/frames.ts';
+import { encodeFrame, WAITING_BYTES, WINDOW_BYTES } from '../../../sync/tunnel/frames.ts';
 import { openPipeListener } from '../../../sync/tunnel/pipe-listener.ts';
 import { fetchPart, startDaemon } from '../../../sync/tunnel/rsync-process.ts';
 import { runTunnel } from '../../../sync/tunnel/tunnel.ts';
@@ -100,6 +100,43 @@ test('a link that breaks leaves a beginning, and the next rsync sends no more th
   assert.equal(second.end.status, 0);
   assert.ok(second.received < content.length - held + 100_000);
   assert.ok(content.equals(await readFile(join(made.directory, made.part))));
+});
+
+test('a tunnel that is begun before its turn brings no more than a greeting until then, and never more than a window', async () => {
+  const [child, parent] = await socketPair();
+  let sent = 0;
+  const input = Readable.from([randomBytes(4_000_000)]);
+  const sending = runTunnel({
+    link: parent,
+    input,
+    output: new PassThrough(),
+    credit: WAITING_BYTES,
+    onData: (bytes) => (sent += bytes.sent),
+  });
+  const turn = Promise.withResolvers<number>();
+  const rest = Promise.withResolvers<number>();
+  let taken = () => undefined as unknown;
+  const stuck = new Writable({
+    highWaterMark: 1,
+    write: (_chunk, _encoding, done) => {
+      taken = done;
+    },
+  });
+  const receiving = runTunnel({ link: child, input: new PassThrough(), output: stuck, keptBack: [turn.promise, rest.promise] });
+  const until = async (bytes: number) => {
+    while (sent < bytes) await new Promise((resolve) => setImmediate(resolve));
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    assert.equal(sent, bytes);
+  };
+  await until(WAITING_BYTES);
+  turn.resolve(WINDOW_BYTES / 2 - WAITING_BYTES);
+  await until(WINDOW_BYTES / 2);
+  rest.resolve(WINDOW_BYTES / 2);
+  await until(WINDOW_BYTES);
+  taken();
+  await until(WINDOW_BYTES + WAITING_BYTES);
+  for (const end of [child, parent]) end.destroy();
+  for (const { status } of await Promise.allSettled([receiving, sending])) assert.equal(status, 'rejected');
 });
 
 test('the daemon gives nothing but the part that was asked for by name', async () => {
