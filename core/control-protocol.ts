@@ -58,6 +58,14 @@ export const ReportMark = z.object({
 export const ReportAnswer = z.object({ protocol: z.number().int(), marks: z.array(ReportMark).max(200) });
 export type ReportAnswer = z.infer<typeof ReportAnswer>;
 
+const RunProgress = z.object({
+  stage: z.string().max(64),
+  doneBytes: z.number(),
+  totalBytes: z.number(),
+  percent: z.number(),
+  etaSeconds: z.number().nullable(),
+});
+
 /** A target as its own server tells it. */
 export const TargetReport = z.object({
   id,
@@ -95,15 +103,7 @@ export const OrderReport = z.object({
   targetId: id,
   image: z.string().max(128),
   manifest: digest,
-  progress: z
-    .object({
-      stage: z.string().max(64),
-      doneBytes: z.number(),
-      totalBytes: z.number(),
-      percent: z.number(),
-      etaSeconds: z.number().nullable(),
-    })
-    .nullable(),
+  progress: RunProgress.nullable(),
   error: z.object({ code: z.string().max(64), message: z.string().max(4096), hint: z.string().max(1024).optional() }).nullable(),
   figures: z.record(z.string(), z.number()).nullable(),
   diskWritten: z.boolean(),
@@ -134,10 +134,37 @@ export const ServerReport = z.looseObject({
         missingBytes: z.number().int().nonnegative().optional(),
         role: z.string().max(16).optional(),
         error: z.string().max(512).optional(),
+        /** Told when it is not: known here, and not to be. */
+        wanted: z.boolean().optional(),
       }),
     )
     .max(500),
-  run: z.object({ id, state: z.string().max(32), percent: z.number().nullable(), error: z.string().max(1024).nullable() }).nullable(),
+  run: z
+    .object({
+      id,
+      state: z.string().max(32),
+      percent: z.number().nullable(),
+      error: z.string().max(1024).nullable(),
+      // Servers of release 0.1 tell none of these.
+      code: z.string().max(32).nullable().optional(),
+      startedAt: isoTime.optional(),
+      endedAt: isoTime.nullable().optional(),
+      bytesNeeded: z.number().nonnegative().optional(),
+      bytesReceived: z.number().nonnegative().optional(),
+      progress: RunProgress.nullable().optional(),
+    })
+    .nullable(),
+  /** Its relation to its parent; null without one. Release 0.1 does not tell. */
+  link: z
+    .object({
+      parentId: id,
+      schedule: z.string().max(128).nullable(),
+      nextRunAt: isoTime.nullable(),
+      lastRunAt: isoTime.nullable(),
+      paused: z.object({ by: z.string().max(128), since: isoTime }).nullable(),
+    })
+    .nullable()
+    .optional(),
   settings: z.record(z.string(), z.object({ value: z.string().max(64), from: z.string().max(64) })),
   alarms: z.array(z.string().max(512)).max(100),
 });

@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net';
 import type { Id } from '../../core/ids.ts';
 import { getServer, touchServer } from '../db/servers.ts';
+import { noteConnection } from '../panel/contact.ts';
 import type { Site } from '../site.ts';
 
 /** How often the row is looked at although nobody called: another process may have revoked the server. */
@@ -20,6 +21,8 @@ export function watchConnections(site: Site): (serverId: Id, socket: Socket) => 
   return (serverId, socket) => {
     if (watched.has(socket)) return;
     watched.add(socket);
+    const gone = noteConnection(site, serverId);
+    socket.once('close', gone);
     void closeWhenRevoked(site, serverId, socket);
   };
 }

@@ -2,6 +2,7 @@ import { describeError } from '../../core/errors.ts';
 import type { Id } from '../../core/ids.ts';
 import { listServers } from '../db/servers.ts';
 import { activateWaiting } from '../orders/accept.ts';
+import { noteAnswer, noteFailure } from '../panel/contact.ts';
 import type { Site } from '../site.ts';
 import { APPROVALS, fetchApproved } from './offers/decide.ts';
 import { openChannel, type ParentChannel } from './parent-channel.ts';
@@ -40,7 +41,7 @@ export function startControl(site: Site): { readonly close: () => Promise<void> 
             channels.push(channel);
             return channel;
           };
-          loops.set(parent.id, Promise.all([reportUp(site, open(), signal), pullDown(site, open(), parent.id, signal)]));
+          loops.set(parent.id, Promise.all([reportUp(site, open(), parent.id, signal), pullDown(site, open(), parent.id, signal)]));
         }
       } catch (error) {
         site.log.error('the parents of this server cannot be read', { error: describeError(error).message });
@@ -59,14 +60,14 @@ export function startControl(site: Site): { readonly close: () => Promise<void> 
   };
 }
 
-async function reportUp(site: Site, channel: ParentChannel, signal: AbortSignal): Promise<void> {
+async function reportUp(site: Site, channel: ParentChannel, parentId: Id, signal: AbortSignal): Promise<void> {
   let state = freshReportState();
-  await keepTrying(site, { what: 'reports to the parent', signal }, async () => {
+  await keepTrying(site, { what: 'reports to the parent', signal, parentId }, async () => {
     const believed = state;
     // After a failure the parent is asked anew how far it is.
     state = freshReportState();
     const woken = site.wake.wait('events', LOOK_AGAIN_MS, signal);
-    while (!signal.aborted && (await reportOnce(site, channel, believed, signal)));
+    while (!signal.aborted && (await reportOnce(site, channel, believed, signal))) noteAnswer(site, parentId);
     state = believed;
     await woken;
     await site.wake.wait('breath', BREATH_MS, signal);
@@ -74,7 +75,10 @@ async function reportUp(site: Site, channel: ParentChannel, signal: AbortSignal)
 }
 
 async function pullDown(site: Site, channel: ParentChannel, parentId: Id, signal: AbortSignal): Promise<void> {
-  await keepTrying(site, { what: 'control by the parent', signal }, () => pullOnce(site, channel, parentId, signal));
+  await keepTrying(site, { what: 'control by the parent', signal, parentId }, async () => {
+    await pullOnce(site, channel, parentId, signal);
+    noteAnswer(site, parentId);
+  });
 }
 
 /** Orders that wait for their image start soon after a run has published it. */
@@ -95,10 +99,11 @@ async function watchApprovals(site: Site, signal: AbortSignal): Promise<void> {
   });
 }
 
-type Effort = { readonly what: string; readonly signal: AbortSignal };
+/** With a `parentId` a failure is one to reach that server, and shown as such. */
+type Effort = { readonly what: string; readonly signal: AbortSignal; readonly parentId?: Id };
 
 /** Does `work` again and again; after a failure with growing pauses. The first failure of an outage is told, and its end. */
-export async function keepTrying(site: Site, { what, signal }: Effort, work: () => Promise<void>): Promise<void> {
+export async function keepTrying(site: Site, { what, signal, parentId }: Effort, work: () => Promise<void>): Promise<void> {
   let failures = 0;
   let code = '';
   while (!signal.aborted) {
@@ -110,6 +115,7 @@ export async function keepTrying(site: Site, { what, signal }: Effort, work: () 
     } catch (error) {
       if (signal.aborted) return;
       const problem = describeError(error);
+      if (parentId !== undefined) noteFailure(site, parentId, problem);
       if (problem.code !== code) site.log.warn(`${what}: not through`, { code: problem.code, error: problem.message });
       code = problem.code;
       failures += 1;

@@ -7,6 +7,7 @@ import { listRuns } from '../db/runs.ts';
 import { listAlarmWords } from '../holdings/alarms.ts';
 import { listHoldings } from '../holdings/list.ts';
 import type { HoldingView } from '../holdings/view.ts';
+import { nextLinkStart } from '../schedule/next-start.ts';
 import type { Site } from '../site.ts';
 import { listPolicies } from './policies.ts';
 
@@ -31,6 +32,7 @@ export async function describeSelf(site: Site): Promise<ServerReport> {
     disk: { freeBytes: bavail * bsize, totalBytes: blocks * bsize },
     images: images.slice(0, MOST_IMAGES).map(toldOf),
     run: await describeRun(site),
+    link: await describeLink(site, now),
     settings: await listPolicies(site),
     alarms: [
       ...(bavail * bsize < site.config.storeReserveBytes ? ['less free space than storeReserveBytes: runs and imports are refused'] : []),
@@ -46,6 +48,7 @@ function toldOf({ image, state, wanted, bytesMissing, role, error }: HoldingView
     ...(wanted && bytesMissing !== null && bytesMissing > 0 ? { missingBytes: bytesMissing } : {}),
     ...(role === 'active' || role === 'waiting' ? { role } : {}),
     ...(error === null ? {} : { error: error.message.slice(0, 512) }),
+    ...(wanted ? {} : { wanted }),
   };
 }
 
@@ -53,7 +56,36 @@ async function describeRun(site: Site): Promise<ServerReport['run']> {
   if ((await listLinks(site.db)).length === 0) return null;
   const [run] = await listRuns(site.db, { limit: 1 });
   if (run === undefined) return null;
-  return { id: run.id, state: run.state, percent: run.progress?.percent ?? null, error: run.error?.message.slice(0, 1024) ?? null };
+  const { id, state, error, progress, bytesNeeded, bytesReceived } = run;
+  return {
+    id,
+    state,
+    percent: progress?.percent ?? null,
+    error: error?.message.slice(0, 1024) ?? null,
+    code: error?.code ?? null,
+    startedAt: new Date(run.startedAt).toISOString(),
+    endedAt: isoTime(run.endedAt),
+    bytesNeeded,
+    bytesReceived,
+    progress,
+  };
+}
+
+async function describeLink(site: Site, now: number): Promise<NonNullable<ServerReport['link']> | null> {
+  const [link] = await listLinks(site.db);
+  if (link === undefined) return null;
+  const { parentId, schedule, lastRunAt, paused } = link;
+  return {
+    parentId,
+    schedule,
+    nextRunAt: isoTime(nextLinkStart(link, now)),
+    lastRunAt: isoTime(lastRunAt),
+    paused: paused === null ? null : { by: paused.by, since: new Date(paused.at).toISOString() },
+  };
+}
+
+function isoTime(ms: number | null): string | null {
+  return ms === null ? null : new Date(ms).toISOString();
 }
 
 /** Keeps the report of ourselves fresh for the servers above us. */

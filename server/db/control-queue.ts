@@ -49,6 +49,15 @@ export async function countCommands(db: Knex, childId: Id): Promise<number> {
   return Number(found?.['count'] ?? 0);
 }
 
+/** How many commands wait for each child that has any. */
+export async function countAllCommands(db: Knex): Promise<Map<Id, number>> {
+  const rows = (await db('control_queue').groupBy('child_id').select('child_id').count({ count: 'id' })) as {
+    child_id: Id;
+    count: number | string;
+  }[];
+  return new Map(rows.map((row) => [row.child_id, Number(row.count)]));
+}
+
 /** Gives all waiting commands of a child new numbers after `base`, in their order. */
 export async function renumberCommands(trx: Knex, childId: Id, base: number): Promise<void> {
   const waiting = await trx('control_queue').where({ child_id: childId }).orderBy('seq', 'desc').select('seq');

@@ -72,6 +72,29 @@ export async function listReported(
   return (await rows.orderBy('subject', page.newestFirst ? 'desc' : 'asc').limit(page.limit)).map(fromRow);
 }
 
+/** Which state of a thing is stored: its body is worth reading only when the number has changed. */
+export type ReportedMark = Pick<Reported, 'origin' | 'seq' | 'at'>;
+
+/** What servers told of themselves, without the documents. */
+export async function listServerMarks(db: Knex): Promise<ReportedMark[]> {
+  const rows = await db('reported')
+    .where({ kind: 'server' })
+    .whereNotNull('body')
+    .where('origin', db.ref('subject'))
+    .select('origin', 'seq', 'at');
+  return rows.map(({ origin, seq, at }) => ({ origin, seq: Number(seq), at: Number(at) }));
+}
+
+/** What these servers told of themselves. */
+export async function listServerReports(db: Knex, origins: readonly Id[]): Promise<Reported[]> {
+  const rows = await db('reported')
+    .where({ kind: 'server' })
+    .whereIn('origin', [...origins])
+    .whereNotNull('body')
+    .where('origin', db.ref('subject'));
+  return rows.map(fromRow);
+}
+
 /** What of an origin changed after number `after`, gone things included, in the order of the numbers: to be passed on. */
 export async function listReportedAfter(db: Knex, origin: Id, after: number, limit: number): Promise<Reported[]> {
   const rows = await db('reported').where({ origin }).where('seq', '>', after).orderBy('seq').limit(limit);

@@ -1,5 +1,6 @@
 import { AppError } from '../../../core/errors.ts';
 import { type ConsoleFile, openConsoleFiles } from '../../web/console-files.ts';
+import { takesGzip } from '../respond.ts';
 import { Reply, type Route, type RouteContext, route } from '../route.ts';
 
 /** Only what this server itself sent runs, is shown or is asked; nobody frames it; no text becomes markup or script. */
@@ -57,10 +58,6 @@ export function consoleRoutes(files = openConsoleFiles()): readonly Route[] {
       },
     }),
   ];
-}
-
-function takesGzip(accepted: string | string[] | undefined): boolean {
-  return /\bgzip\b(?!\s*;\s*q=0)/.test(String(accepted ?? ''));
 }
 
 function reply({ type, octets, isSqueezed, isLasting }: ConsoleFile): Reply {

@@ -27,6 +27,7 @@ import { SOURCE_ROUTES } from './sources.ts';
 import { SYNC_ROUTES, TUNNEL_UPGRADE } from './sync.ts';
 import { TARGET_ROUTES } from './targets.ts';
 import { TOKEN_ROUTES } from './tokens.ts';
+import { TREE_ROUTES } from './tree.ts';
 import { VERSION_ROUTES } from './versions.ts';
 
 /** Every route of the program, on every listener. A new list of routes gets its line here and nowhere else. */
@@ -37,6 +38,7 @@ export function allRoutes(metrics: Metrics): readonly Route[] {
     ...SESSION_ROUTES,
     ...ENROL_ROUTES,
     ...SERVER_ROUTES,
+    ...TREE_ROUTES,
     ...TOKEN_ROUTES,
     ...IMAGE_ROUTES,
     ...ARCHIVE_ROUTES,

@@ -1,0 +1,59 @@
+import { z } from 'zod';
+import { HEALTH_LEVELS } from './server-health.ts';
+import { SERVER_ROLES } from './server-role.ts';
+
+const isoTime = z.iso.datetime();
+
+/** What may be asked for a server, by who asks. A reader leaves out what it does not know. */
+export const SERVER_ACTIONS = ['replicate', 'pause', 'resume', 'archive', 'load', 'join', 'parent'] as const;
+
+const Run = z.object({
+  state: z.string(),
+  isEnded: z.boolean(),
+  startedAt: isoTime.nullable(),
+  endedAt: isoTime.nullable(),
+  bytesNeeded: z.number().nullable(),
+  bytesReceived: z.number().nullable(),
+  progress: z
+    .object({ stage: z.string(), doneBytes: z.number(), totalBytes: z.number(), percent: z.number(), etaSeconds: z.number().nullable() })
+    .nullable(),
+  error: z.string().nullable(),
+});
+
+/** One server as the console's list shows it. What it holds image by image is in GET /api/v1/servers/:server. */
+export const TreeServer = z.object({
+  id: z.string(),
+  name: z.string(),
+  relation: z.enum(['self', 'parent', 'child', 'behind']),
+  state: z.enum(['active', 'revoked']),
+  role: z.enum(SERVER_ROLES),
+  /** In this list; null for the one at the top, and where it is not known. */
+  parentId: z.string().nullable(),
+  url: z.string().nullable(),
+  version: z.string().nullable(),
+  /** Takes content from here and is no child. */
+  contentOnly: z.boolean(),
+  health: z.object({
+    level: z.enum(HEALTH_LEVELS),
+    findings: z.array(z.object({ level: z.enum(HEALTH_LEVELS), words: z.string(), since: isoTime.nullable() })),
+  }),
+  /** Null: nobody can tell. */
+  connected: z.boolean().nullable(),
+  heardAt: isoTime.nullable(),
+  reportedAt: isoTime.nullable(),
+  syncedAt: isoTime.nullable(),
+  nextRunAt: isoTime.nullable(),
+  schedule: z.string().nullable(),
+  paused: z.boolean(),
+  run: Run.nullable(),
+  images: z.object({ wanted: z.number(), held: z.number(), failing: z.number(), missingBytes: z.number() }).nullable(),
+  disk: z.object({ freeBytes: z.number(), totalBytes: z.number() }).nullable(),
+  /** Commands that it has not fetched yet. */
+  waiting: z.number(),
+  can: z.array(z.enum(SERVER_ACTIONS)),
+});
+export type TreeServer = z.infer<typeof TreeServer>;
+
+/** This server, its parent, and all below it, as far as they reported. `at` is the clock of the server that answers. */
+export const ServerTree = z.object({ at: isoTime, self: z.string(), items: z.array(TreeServer) });
+export type ServerTree = z.infer<typeof ServerTree>;

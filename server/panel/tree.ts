@@ -1,0 +1,97 @@
+import { judgeServer } from '../../core/server-health.ts';
+import { roleOf } from '../../core/server-role.ts';
+import type { ServerTree, TreeServer } from '../../core/server-tree.ts';
+import { alarmWords } from '../holdings/alarms.ts';
+import type { Site } from '../site.ts';
+import { actionsOf, type Rights } from './actions.ts';
+import { type Contact, contactOf } from './contact.ts';
+import { readTreeFacts, type TreeFacts } from './facts.ts';
+import { listPlaces, type Place } from './places.ts';
+import type { Summary } from './summaries.ts';
+import { viewRun } from './view-run.ts';
+
+/** The servers as one tree with how each is: `GET /api/v1/tree`, the console's list. */
+export async function readServerTree(site: Site, rights: Rights): Promise<ServerTree> {
+  const facts = await readTreeFacts(site);
+  const places = listPlaces(site, facts);
+  const parents = new Set(places.map(({ parentId }) => parentId));
+  const items = places.map((place) => viewPlace(site, place, { facts, rights, hasChildren: parents.has(place.id) }));
+  return { at: isoTime(facts.now) ?? '', self: site.self.id, items };
+}
+
+type View = { readonly facts: TreeFacts; readonly rights: Rights; readonly hasChildren: boolean };
+
+function viewPlace(site: Site, place: Place, view: View): TreeServer {
+  const { facts } = view;
+  const { known, summary, relation } = place;
+  const contact = relation === 'self' ? SELF : (contactOf(site, place.id, relation === 'parent' ? 'parent' : 'child') ?? NEVER);
+  const isConnected = relation === 'behind' ? null : contact.isConnected;
+  const heardAt = newest(contact.heardAt, known?.seenAt ?? null, place.reportedAt);
+  const pause = pauseOf(place, facts);
+  const state = known?.state ?? 'active';
+  const isQuiet = known?.isContentOnly === true && summary === undefined;
+  const health = judgeServer(
+    {
+      state,
+      isConnected: isQuiet ? true : isConnected,
+      heardAt,
+      contactError: contact.failure === null ? null : { words: contact.failure.words, since: contact.failure.since },
+      alarms: alarmsOf(place, facts),
+      isUnreadable: place.reportedAt !== null && summary === undefined,
+      run:
+        summary?.run == null
+          ? null
+          : { state: summary.run.state, code: summary.run.code ?? null, error: summary.run.error, endedAt: parse(summary.run.endedAt) },
+      paused: pause,
+      images: summary?.images ?? null,
+    },
+    facts.now,
+  );
+  return {
+    ...{ id: place.id, name: place.name, relation, state, parentId: place.parentId },
+    role: roleOf({ hasParent: place.parentId !== null || summary?.link != null, hasChildren: view.hasChildren }),
+    ...{ url: known?.url ?? null, version: summary?.version ?? null, contentOnly: known?.isContentOnly ?? false },
+    health: { level: health.level, findings: health.findings.map((one) => ({ ...one, since: isoTime(one.since) })) },
+    ...{ connected: isConnected, heardAt: relation === 'self' ? null : isoTime(heardAt), reportedAt: isoTime(place.reportedAt) },
+    syncedAt: summary?.link?.lastRunAt ?? isoTime(known?.syncedAt ?? null),
+    ...{ nextRunAt: summary?.link?.nextRunAt ?? null, schedule: summary?.link?.schedule ?? null, paused: pause !== null },
+    run: summary?.run == null ? null : viewRun(summary.run),
+    images: summary === undefined ? null : countsOf(summary),
+    ...{ disk: summary?.disk ?? null, waiting: facts.waiting.get(place.id) ?? 0 },
+    can: actionsOf(place, facts, view.rights),
+  };
+}
+
+const SELF: Contact = { isConnected: true, heardAt: null, failure: null };
+const NEVER: Contact = { isConnected: false, heardAt: null, failure: null };
+
+function countsOf({ images: { wanted, held, failing, missingBytes } }: Summary): NonNullable<TreeServer['images']> {
+  return { wanted, held, failing, missingBytes };
+}
+
+/** What a server says of itself, and what we as its parent have noticed; once, where both say the same. */
+function alarmsOf({ id, name, known, summary, relation }: Place, { alarms }: TreeFacts): string[] {
+  const own = summary?.alarms ?? [];
+  const raised = relation === 'child' && alarms.has(id) && !own.some((words) => words.startsWith(`${name} has n`));
+  return raised ? [alarmWords({ name, syncedAt: known?.syncedAt ?? null }), ...own] : [...own];
+}
+
+function pauseOf({ id, relation, summary }: Place, { pauses }: TreeFacts): { by: string; since: number; where: string } | null {
+  const here = pauses.get(id);
+  if (relation === 'child' && here) return { by: here.by, since: here.at, where: 'here' };
+  const own = summary?.link?.paused;
+  return own == null ? null : { by: own.by, since: Date.parse(own.since), where: relation === 'self' ? 'here' : 'by itself,' };
+}
+
+function newest(...times: readonly (number | null)[]): number | null {
+  const known = times.filter((time) => time !== null);
+  return known.length === 0 ? null : Math.max(...known);
+}
+
+function parse(text: string | null | undefined): number | null {
+  return text == null ? null : Date.parse(text);
+}
+
+function isoTime(ms: number | null): string | null {
+  return ms === null ? null : new Date(ms).toISOString();
+}
