@@ -46,7 +46,7 @@ export function App() {
     case 'in':
       return (
         <Shell session={state.session} onSignedOut={onSignedOut}>
-          <ServersPage role={state.session.role} onSignedOut={onSignedOut} />
+          <ServersPage onSignedOut={onSignedOut} />
         </Shell>
       );
   }

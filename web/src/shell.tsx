@@ -37,6 +37,9 @@ export function Shell({ session, onSignedOut, children }: Props) {
         </div>
       </header>
       <main className="ws-main">
+        <h1 className="pf-v6-screen-reader" id="servers-title">
+          Servers
+        </h1>
         {failure !== undefined && <Alert kind="danger" title={failure} />}
         {children}
       </main>

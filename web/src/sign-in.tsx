@@ -27,8 +27,8 @@ export function SignIn({ words, onSignedIn }: Props) {
   };
 
   return (
-    <div className="pf-v6-c-login">
-      <div className="pf-v6-c-login__container">
+    <div className="ws-sign-in">
+      <div className="ws-sign-in__card">
         <main className="pf-v6-c-login__main">
           <div className="pf-v6-c-login__main-header">
             <h1 className="pf-v6-c-title pf-m-3xl">Waystation</h1>

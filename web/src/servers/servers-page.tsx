@@ -1,5 +1,60 @@
-type Props = { readonly role: string; readonly onSignedOut: (words?: string) => void };
+import { useEffect, useMemo, useState } from 'react';
+import type { ServerTree } from '../../../core/server-tree.ts';
+import { usePoll } from '../api/poll.ts';
+import { Alert } from '../kit/alert.tsx';
+import { Waiting } from '../kit/waiting.tsx';
+import { Details } from './details.tsx';
+import { ServerTable } from './server-table.tsx';
+import { Toolbar } from './toolbar.tsx';
+import { countFilters, type Filter } from './tree.ts';
 
-export function ServersPage({ role }: Props) {
-  return <h1 className="pf-v6-c-title pf-m-2xl">Servers ({role})</h1>;
+type Props = { readonly onSignedOut: (words?: string) => void };
+
+const EVERY_MS = 4000;
+
+/** The server-synchronization panel: all servers as a tree, the unwell first, and one of them in detail. */
+export function ServersPage({ onSignedOut }: Props) {
+  const { answer: tree, failure, refresh } = usePoll<ServerTree>('/api/v1/tree', EVERY_MS, onSignedOut);
+  const [filter, setFilter] = useState<Filter>('all');
+  const [text, setText] = useState('');
+  const [selectedId, select] = useSelection();
+  const counts = useMemo(() => countFilters(tree?.items ?? []), [tree]);
+
+  if (tree === undefined) {
+    if (failure === undefined) return <Waiting words="Asking for the servers" />;
+    return (
+      <Alert kind="danger" title={failure.message}>
+        {failure.hint}
+      </Alert>
+    );
+  }
+  const selected = tree.items.find(({ id }) => id === selectedId);
+  return (
+    <div className={selected === undefined ? 'ws-servers' : 'ws-servers ws-servers--with-details'}>
+      <section className="ws-servers__list" aria-labelledby="servers-title">
+        <Toolbar {...{ counts, filter, text, setFilter, setText, failure, at: tree.at }} />
+        <ServerTable {...{ tree, filter, text, selectedId: selected?.id, select }} />
+      </section>
+      {selected !== undefined && <Details key={selected.id} {...{ server: selected, tree, select, refresh, onSignedOut }} />}
+    </div>
+  );
+}
+
+/** Which server is looked at stands in the address, so that it can be kept and sent; ids are no secrets. */
+function useSelection(): [string | undefined, (id: string | undefined) => void] {
+  const [id, setId] = useState(readSelection);
+  useEffect(() => {
+    const follow = () => setId(readSelection());
+    window.addEventListener('hashchange', follow);
+    return () => window.removeEventListener('hashchange', follow);
+  }, []);
+  const select = (wanted: string | undefined) => {
+    window.history.pushState(null, '', wanted === undefined ? window.location.pathname : `#${wanted}`);
+    setId(wanted);
+  };
+  return [id, select];
+}
+
+function readSelection(): string | undefined {
+  return /^#([0-9a-f-]{36})$/.exec(window.location.hash)?.[1];
 }

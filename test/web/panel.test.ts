@@ -1,0 +1,117 @@
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { newId } from '../../core/ids.ts';
+import { putOrigin } from '../../server/db/origins.ts';
+import { putReported } from '../../server/db/reported.ts';
+import { type Browser, startBrowser } from '../helpers/browser.ts';
+import { eventually, makeNode, type Node } from '../helpers/control-sites.ts';
+import { temporaryDirectory } from '../helpers/temp-directory.ts';
+import { openPanel, type Panel } from './panel.ts';
+
+const root = await temporaryDirectory('console-panel');
+let hq: Node;
+let branch: Node;
+let browser: Browser;
+let panel: Panel;
+
+before(async () => {
+  hq = await makeNode(root, 'hq');
+  branch = await makeNode(root, 'branch', hq);
+  await eventually(
+    'the branch has reported',
+    async () => (await hq.site.db('reported').where({ kind: 'server' }).first('seq')) !== undefined,
+  );
+  browser = await startBrowser(root);
+  panel = await openPanel(browser, hq);
+});
+after(async () => {
+  await browser.close();
+  await branch.close();
+  await hq.close();
+});
+
+test('the tree shows who is who and how each is, on both sides of a link', async () => {
+  const { page } = panel.tab;
+  await panel.row('hq').getByText('this server, master').waitFor();
+  await panel.row('branch').getByText('connected', { exact: true }).waitFor();
+  assert.equal(await page.getByRole('button', { name: 'All 2' }).getAttribute('aria-pressed'), 'true');
+  await panel.tab.checkAccess();
+  await panel.open('branch');
+  await page.getByRole('region', { name: 'branch' }).getByText('slave').waitFor();
+  await page.getByText('It holds none and wants none.').waitFor();
+  await panel.tab.checkAccess();
+
+  const below = await openPanel(browser, branch);
+  await below.row('branch').getByText('this server').waitFor();
+  await below.row('hq').getByText('master').waitFor();
+  await below.row('hq').getByText('connected', { exact: true }).waitFor();
+  await below.finish();
+});
+
+test('what servers and machines say is text, whatever it looks like', async () => {
+  const { page } = panel.tab;
+  const evil = '<img src=x onerror="document.title=1"><script>document.title=2</script>';
+  const id = newId();
+  await putOrigin(hq.site.db, { id, via: branch.site.self.id, seenAt: Date.now() });
+  const at = new Date().toISOString();
+  const body = {
+    ...{ id, name: 'kiosk', version: '<b>0.1</b>', at, startedAt: at, disk: { freeBytes: 1, totalBytes: 2 } },
+    images: [{ reference: '<u>a</u>@1', state: 'known', missingBytes: 5, error: evil }],
+    ...{ run: { id, state: 'failed', percent: null, error: evil }, settings: {}, alarms: [evil] },
+  };
+  await putReported(hq.site.db, { origin: id, kind: 'server', subject: id, seq: 1, body, at: Date.now() });
+  await panel.row('kiosk').getByText(evil).first().waitFor();
+  await panel.open('kiosk');
+  await page.getByText('<b>0.1</b>').waitFor();
+  await page.getByText('<u>a</u>@1', { exact: true }).waitFor();
+  assert.deepEqual([await page.title(), await page.locator('img[src=x]').count()], ['Waystation', 0]);
+  await panel.tab.checkAccess();
+});
+
+test('the unwell come first, are counted, and are found by kind and by name; the keyboard reaches all of it', async () => {
+  const { page } = panel.tab;
+  await page.getByRole('button', { name: 'Close details' }).click();
+  await page.getByRole('button', { name: 'Problems 1' }).press('Enter');
+  const names = () => page.locator('.ws-row__link').allTextContents();
+  // The way to who is picked stays: where it stands is half of what is wrong.
+  assert.deepEqual(await names(), ['hq', 'branch', 'kiosk']);
+  await page.getByRole('button', { name: 'Paused 0' }).click();
+  await page.getByText('No server is like that.').waitFor();
+  await page.getByRole('button', { name: 'All 3' }).click();
+  await page.getByLabel('Show servers with this in their name').fill('bra');
+  assert.deepEqual(await names(), ['hq', 'branch']);
+  await page.getByLabel('Show servers with this in their name').fill('');
+  await page.getByRole('button', { name: 'Servers below branch' }).press('Enter');
+  assert.deepEqual(await names(), ['hq', 'branch']);
+  await page.getByRole('button', { name: 'Servers below branch' }).press('Space');
+  await panel.row('kiosk').getByRole('button', { name: 'kiosk' }).press('Enter');
+  assert.equal(await page.evaluate('document.activeElement.id'), 'details-title');
+  await page.getByRole('button', { name: 'Close details' }).press('Enter');
+});
+
+test('it is whole in the dark and on a telephone', async () => {
+  const { page } = panel.tab;
+  await page.emulateMedia({ colorScheme: 'dark' });
+  await page.setViewportSize({ width: 400, height: 800 });
+  await panel.open('kiosk');
+  await panel.tab.checkAccess();
+  await page.getByRole('button', { name: 'Close details' }).click();
+  await panel.tab.checkAccess();
+  assert.ok(((await page.evaluate('document.documentElement.scrollWidth')) as number) <= 400, 'nothing sticks out');
+  await page.emulateMedia({ colorScheme: 'light' });
+  await page.setViewportSize({ width: 1280, height: 900 });
+});
+
+test('a server that is away is said to be, and what was known stays', async () => {
+  const { page } = panel.tab;
+  await page.route('**/api/v1/tree', (route) => route.abort());
+  await page.getByText('The server does not answer.').waitFor();
+  await panel.row('kiosk').waitFor();
+  await panel.tab.checkAccess();
+  await page.unroute('**/api/v1/tree');
+  await page.getByText('The server does not answer.').waitFor({ state: 'detached' });
+});
+
+test('the page asked nobody but its server, and the browser had nothing to complain of', async () => {
+  await panel.finish([/ERR_FAILED/]);
+});

@@ -1,0 +1,48 @@
+import assert from 'node:assert/strict';
+import type { Locator } from 'playwright-core';
+import { newId } from '../../core/ids.ts';
+import { hashToken } from '../../server/api/token.ts';
+import { createOperatorToken } from '../../server/db/operator-tokens.ts';
+import type { Browser, Tab } from '../helpers/browser.ts';
+import type { Node } from '../helpers/control-sites.ts';
+
+/** The console of one server, signed in as its administrator. */
+export type Panel = {
+  readonly tab: Tab;
+  row(server: string): Locator;
+  /** Shows the details of a server. */
+  open(server: string): Promise<void>;
+  /** Closes it; throws when it asked somebody else than its server, or the browser complained of more than `expected`. */
+  finish(expected?: readonly RegExp[]): Promise<void>;
+};
+
+export async function openPanel(browser: Browser, { site, serving }: Node): Promise<Panel> {
+  const url = serving?.httpsUrl ?? '';
+  const token = `wst_${newId().replaceAll('-', '')}${newId().replaceAll('-', '')}`;
+  const row = { id: newId(), name: 'test', hash: hashToken(token), role: 'administrator', createdAt: site.now(), expiresAt: null } as const;
+  await createOperatorToken(site.db, row);
+  const tab = await browser.open(url);
+  const { page } = tab;
+  await page.getByLabel('Operator token').fill(token);
+  await page.getByRole('button', { name: 'Sign in' }).click();
+  await page.getByRole('heading', { name: 'Servers', level: 1 }).waitFor();
+  const rowOf = (server: string) => page.locator('.ws-row').filter({ has: page.getByRole('button', { name: server, exact: true }) });
+  return {
+    tab,
+    row: rowOf,
+    open: async (server) => {
+      await rowOf(server).getByRole('button', { name: server, exact: true }).click();
+      await page.getByRole('heading', { name: server, level: 2 }).waitFor();
+    },
+    finish: async (expected = []) => {
+      const complaints = tab.complaints.filter((words) => ![/status of 401/, ...expected].some((pattern) => pattern.test(words)));
+      assert.deepEqual(complaints, []);
+      assert.deepEqual(
+        tab.asked.filter((asked) => !asked.startsWith(`${url}/`)),
+        [],
+      );
+      assert.ok(tab.asked.length > 5);
+      await page.close();
+    },
+  };
+}

@@ -1,0 +1,126 @@
+import { useEffect, useRef } from 'react';
+import type { ServerTree, TreeServer } from '../../../core/server-tree.ts';
+import { countOf, formatBytes } from '../format.ts';
+import { Button } from '../kit/button.tsx';
+import { Icon } from '../kit/icon.tsx';
+import { Time } from '../kit/time.tsx';
+import { Images } from './images.tsx';
+import { Connection, Run } from './server-row.tsx';
+import { HealthLabel, roleWords } from './words.tsx';
+
+type Props = {
+  readonly server: TreeServer;
+  readonly tree: ServerTree;
+  readonly select: (id: string | undefined) => void;
+  readonly refresh: () => void;
+  readonly onSignedOut: (words?: string) => void;
+};
+
+/** Everything about one server. */
+export function Details({ server, tree, select, onSignedOut }: Props) {
+  const heading = useRef<HTMLHeadingElement>(null);
+  // Who opened it by keyboard goes on in it.
+  useEffect(() => heading.current?.focus(), []);
+  return (
+    <section className="ws-details" aria-labelledby="details-title">
+      <div className="ws-details__head">
+        <h2 className="pf-v6-c-title pf-m-xl" id="details-title" tabIndex={-1} ref={heading}>
+          {server.name}
+        </h2>
+        <HealthLabel level={server.health.level} />
+        <span className="ws-details__close">
+          <Button kind="plain" label="Close details" onClick={() => select(undefined)}>
+            <Icon name="close" />
+          </Button>
+        </span>
+      </div>
+      {server.health.findings.length > 0 && (
+        <ul className="ws-findings">
+          {server.health.findings.map((finding) => (
+            <li key={finding.words}>
+              <HealthLabel level={finding.level} />
+              <span>
+                {finding.words}
+                {finding.since !== null && (
+                  <>
+                    {' '}
+                    (<Time at={finding.since} now={tree.at} />)
+                  </>
+                )}
+              </span>
+            </li>
+          ))}
+        </ul>
+      )}
+      <Facts server={server} tree={tree} />
+      <Images server={server} onSignedOut={onSignedOut} />
+    </section>
+  );
+}
+
+function Facts({ server, tree }: Pick<Props, 'server' | 'tree'>) {
+  const parent = tree.items.find(({ id }) => id === server.parentId);
+  const now = tree.at;
+  return (
+    <dl className="ws-facts">
+      <dt>Role</dt>
+      <dd>{roleWords(server)}</dd>
+      <dt>Parent</dt>
+      <dd>{parent?.name ?? 'none known'}</dd>
+      <dt>Connection</dt>
+      <dd>
+        <Connection server={server} now={now} />
+      </dd>
+      <dt>Last run</dt>
+      <dd>
+        <Run server={server} now={now} />
+      </dd>
+      {server.syncedAt !== null && (
+        <>
+          <dt>In sync</dt>
+          <dd>
+            <Time at={server.syncedAt} now={now} />
+          </dd>
+        </>
+      )}
+      {server.parentId !== null && server.version !== null && (
+        <>
+          <dt>Next run</dt>
+          <dd>{server.nextRunAt === null ? 'on command only, or paused' : <Time at={server.nextRunAt} now={now} />}</dd>
+        </>
+      )}
+      {server.disk !== null && (
+        <>
+          <dt>Disk</dt>
+          <dd>{`${formatBytes(server.disk.freeBytes)} free of ${formatBytes(server.disk.totalBytes)}`}</dd>
+        </>
+      )}
+      {server.reportedAt !== null && server.relation !== 'self' && (
+        <>
+          <dt>Reported</dt>
+          <dd>
+            <Time at={server.reportedAt} now={now} />
+          </dd>
+        </>
+      )}
+      {server.waiting > 0 && (
+        <>
+          <dt>On its way there</dt>
+          <dd>{countOf(server.waiting, 'command')}</dd>
+        </>
+      )}
+      {server.url !== null && (
+        <>
+          <dt>Address</dt>
+          <dd>{server.url}</dd>
+        </>
+      )}
+      {server.version !== null && (
+        <>
+          <dt>Version</dt>
+          <dd>{server.version}</dd>
+        </>
+      )}
+    </dl>
+  );
+}
