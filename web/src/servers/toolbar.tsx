@@ -43,15 +43,12 @@ export function Toolbar({ counts, filter, text, setFilter, setText, failure, at 
           </div>
         ))}
       </fieldset>
-      <span className="pf-v6-c-form-control ws-toolbar__text">
-        <input
-          type="search"
-          aria-label="Show servers with this in their name"
-          placeholder="Name"
-          value={text}
-          onChange={(event) => setText(event.target.value)}
-        />
-      </span>
+      <label className="ws-toolbar__text">
+        Name
+        <span className="pf-v6-c-form-control">
+          <input type="search" value={text} onChange={(event) => setText(event.target.value)} />
+        </span>
+      </label>
       <p className="ws-toolbar__state" role="status">
         {failure === undefined ? (
           <span className="ws-quiet">as of {new Date(at).toLocaleTimeString()}</span>
