@@ -2,6 +2,7 @@ import type { Knex } from 'knex';
 import { OrderReport, TargetReport } from '../../core/control-protocol.ts';
 import { AppError } from '../../core/errors.ts';
 import { type Id, printable } from '../../core/ids.ts';
+import { findOrder } from '../db/orders.ts';
 import { findReported, findReportedTargets, listReported, type Reported } from '../db/reported.ts';
 import { getOrder, listOrders } from '../orders/orders.ts';
 import { type OrderView, viewOrder } from '../orders/view.ts';
@@ -117,8 +118,10 @@ export type LocatedOrder =
   | { readonly where: 'here'; readonly view: OrderView }
   | { readonly where: 'below'; readonly below: Below<OrderView> };
 
-/** One order, here or below. Errors: `not_found`. */
+/** One order, here or below; what a server below tells never stands before one of ours. Errors: `not_found`. */
 export async function locateOrder(site: Site, id: string): Promise<LocatedOrder> {
+  const own = await findOrder(site.db, id);
+  if (own !== undefined) return { where: 'here', view: await viewOrder(site, own) };
   for (const row of await findReported(site.db, 'order', id)) {
     const view = await orderBelow(site.db, row);
     if (view !== undefined) return { where: 'below', below: { origin: row.origin, view } };

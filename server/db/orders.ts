@@ -1,5 +1,5 @@
 import type { Knex } from 'knex';
-import type { Digest, Id } from '../../core/ids.ts';
+import { type Digest, type Id, newIdAfter } from '../../core/ids.ts';
 import type { OrderState } from '../../core/order.ts';
 import type { Progress } from '../../core/progress.ts';
 import { joinTransaction } from './open.ts';
@@ -118,6 +118,15 @@ export async function insertIdleOrder(db: Knex, order: NewOrder): Promise<void> 
     updated_at: order.now,
   });
   await markChanged(db, 'order', order.id);
+}
+
+/**
+ * An id for an order that is made here: lists are by id, so it is above those that were made here before, whatever the clock
+ * says. Ids that another server chose are by its clock, and do not count.
+ */
+export async function nextOrderId(db: Knex, now: number): Promise<Id> {
+  const newest = await db<Row>('orders').whereNull('managed_by').orderBy('id', 'desc').first('id');
+  return newIdAfter(newest?.id, now);
 }
 
 export async function findOrder(db: Knex, id: string): Promise<Order | undefined> {

@@ -1,9 +1,9 @@
 import { randomBytes } from 'node:crypto';
 import type { Knex } from 'knex';
 import { AppError } from '../../core/errors.ts';
-import { type Id, newId, printable } from '../../core/ids.ts';
+import { type Id, printable } from '../../core/ids.ts';
 import { insertDeployJob } from '../db/jobs.ts';
-import { findActiveOrder, findOrder, insertOrder, type Order, selectOrders } from '../db/orders.ts';
+import { findActiveOrder, findOrder, insertOrder, nextOrderId, type Order, selectOrders } from '../db/orders.ts';
 import type { Site } from '../site.ts';
 import { getTarget, type Target } from '../targets.ts';
 import { advanceOrder, inOrderTransaction } from './advance.ts';
@@ -30,7 +30,7 @@ export async function createOrder(site: Site, request: OrderRequest): Promise<Or
   refuseMisfit(target, image);
   const make = async (trx: Knex.Transaction): Promise<Order> => {
     await refuseSecondOrder(trx, target);
-    const id = newId(site.now());
+    const id = await nextOrderId(trx, site.now());
     const job = { origin: site.self.id, name: `deploy-${id}`, params: { ...image.params, disk: request.disk ?? null }, now: site.now() };
     const jobId = await insertDeployJob(trx, job);
     const rest = { imageId: image.id, imageReference: image.reference, manifest: image.manifest };

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import type { Json } from '../../../core/canonical-json.ts';
 import { type Id, type Name, newId, parseMac } from '../../../core/ids.ts';
 import { bootScriptFor } from '../../../server/boot/decide.ts';
 import { applyCommand } from '../../../server/control/apply.ts';
@@ -20,7 +21,10 @@ import { findServerBelow, statusOf } from '../../../server/control/servers-below
 import { listAllOrders, listAllTargets, locateOrder, showTarget } from '../../../server/control/things-below.ts';
 import { getControlMark } from '../../../server/db/control-queue.ts';
 import { listEvents } from '../../../server/db/events.ts';
+import { inTransaction } from '../../../server/db/open.ts';
+import { putReported } from '../../../server/db/reported.ts';
 import { createOrder, getOrder } from '../../../server/orders/orders.ts';
+import { viewOrder } from '../../../server/orders/view.ts';
 import { addTarget, getTarget } from '../../../server/targets.ts';
 import { eventually, makeNode, type Node, replicate } from '../../helpers/control-sites.ts';
 import { importDisk, makeDisk } from '../../helpers/replication-sites.ts';
@@ -193,6 +197,18 @@ test('what was made while the branch was away is done once when it is back, in o
     ['a', 'b', 'c'],
   );
   await eventually('nothing waits any more', async () => (await hq.site.db('control_queue').select('id')).length === 0);
+});
+
+test('a branch that tells of an order under the id of ours hides nothing: ours is shown and stopped', async () => {
+  await target(hq, 'counter', 40);
+  const own = await createOrder(hq.site, { targetRef: 'counter', imageRef: 'debian', actor: 'test' });
+  const { server: _server, ...claimed } = { ...(await viewOrder(hq.site, own)), state: 'current' };
+  const row = { origin: branch.site.self.id, kind: 'order', subject: own.id, seq: 1, body: claimed as unknown as Json, at: 1 };
+  await inTransaction(hq.site.db, (trx) => putReported(trx, row));
+  const located = await locateOrder(hq.site, own.id);
+  assert.deepEqual([located.where, located.where === 'here' && located.view.state], ['here', 'activated']);
+  assert.equal((await haltOrder(hq.site, own.id, 'test')).state, 'stopped');
+  assert.equal((await getOrder(hq.site, own.id)).state, 'stopped');
 });
 
 test('a command that this release does not understand is refused and does not stop those behind it', async () => {

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { runAgent } from '../../../agent/loop.ts';
+import { parseMac } from '../../../core/ids.ts';
 import { listEvents } from '../../../server/db/events.ts';
 import { hasActiveOrder } from '../../../server/db/orders.ts';
 import { approveAgent } from '../../../server/orders/approve.ts';
@@ -84,6 +85,18 @@ test('of two orders made at the same moment one is refused', async (t) => {
   assert.deepEqual(results.map(({ status }) => status).sort(), ['fulfilled', 'rejected']);
   const refusal = results.find((result) => result.status === 'rejected');
   assert.equal(refusal?.reason.code, 'wrong_state');
+});
+
+test('orders are listed in the order in which they were made, also after the clock was set back', async (t) => {
+  const { server } = await prepare(t);
+  const first = await orderDemo(server);
+  await addTarget(server.site, { name: 'next' as never, macs: [parseMac('525400aabbcc')] }, 'test');
+  const yesterday = { ...server.site, now: () => Date.now() - 86_400_000 };
+  const second = await createOrder(yesterday, { targetRef: 'next', imageRef: 'demo', actor: 'test' });
+  assert.deepEqual(
+    (await listOrders(server.site, {})).items.map(({ id }) => id),
+    [second.id, first.id],
+  );
 });
 
 test('an order that no agent holds is stopped at once, and its target is free', async (t) => {
