@@ -1,7 +1,7 @@
 import { chmod, mkdir, rm } from 'node:fs/promises';
 import { createServer as createHttpServer, type Server as HttpServer, type RequestListener, type ServerOptions } from 'node:http';
 import { createServer as createHttpsServer, type Server as HttpsServer } from 'node:https';
-import type { AddressInfo, ListenOptions, Server } from 'node:net';
+import type { AddressInfo, ListenOptions, Server, Socket } from 'node:net';
 import { dirname } from 'node:path';
 import { AppError } from '../../core/errors.ts';
 import type { CertifiedKey } from '../trust/certificates.ts';
@@ -62,16 +62,28 @@ export async function listenOnSocket(server: Server, path: string): Promise<void
   await chmod(path, 0o600);
 }
 
-/** Stops taking connections, lets running requests end for `graceMs`, then cuts them. */
+/** Stops taking connections, lets running requests end for `graceMs`, then cuts them, and what they were upgraded to. */
 export async function closeListener(server: HttpServer | HttpsServer, graceMs: number): Promise<void> {
   const closed = new Promise<void>((resolve) => server.close(() => resolve()));
   server.closeIdleConnections();
-  const timer = setTimeout(() => server.closeAllConnections(), graceMs);
+  const timer = setTimeout(() => {
+    // Node's closeAllConnections leaves out upgraded ones, and `close` waits for them: for a tunnel, all night.
+    for (const socket of TAKEN.get(server) ?? []) socket.destroy();
+  }, graceMs);
   await closed;
   clearTimeout(timer);
 }
 
+/** The connections that are open. */
+const TAKEN = new WeakMap<Server, Set<Socket>>();
+
 function harden<Listener extends HttpServer | HttpsServer>(server: Listener): Listener {
+  const taken = new Set<Socket>();
+  TAKEN.set(server, taken);
+  server.on('connection', (socket: Socket) => {
+    taken.add(socket);
+    socket.once('close', () => taken.delete(socket));
+  });
   server.maxConnections = MAX_CONNECTIONS;
   server.maxHeadersCount = MAX_HEADERS;
   return server;
