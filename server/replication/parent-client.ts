@@ -40,6 +40,7 @@ export type ParentOptions = {
   readonly link: Link;
   /** How long to wait for a parent that is in the middle of its own run; after that what it has published will do. */
   readonly waitMs?: number;
+  /** Ends what is asked, with its reason: a parent that is silent must not hold up the end of a run or of the server. */
   readonly signal?: AbortSignal;
 };
 
@@ -55,6 +56,7 @@ export function openParent(site: Site, { parent, link, waitMs = 0, signal }: Par
     url.search = new URLSearchParams(query).toString();
     return url.href;
   };
+  const stoppable = signal === undefined ? {} : { signal };
   let requests = 0;
   const ask = () => {
     requests += 1;
@@ -71,14 +73,14 @@ export function openParent(site: Site, { parent, link, waitMs = 0, signal }: Par
   const query = { protocol: String(oldest), newest: String(newest), epoch: String(link.heldEpoch), since: String(link.heldGeneration) };
   const askCatalogue = async () => {
     answer = await parentSays(
-      pinnedJson(ask(), { url: at('catalogue', { ...query, ...(await knownSigner()) }), limits: CATALOGUE_LIMITS }),
+      pinnedJson(ask(), { url: at('catalogue', { ...query, ...(await knownSigner()) }), limits: CATALOGUE_LIMITS, ...stoppable }),
     );
   };
   const settle = async () => {
     const endsMs = performance.now() + waitMs;
     while (isBusy(answer) && performance.now() < endsMs) {
       const url = at('wait', { ...query, settled: 'true', seconds: String(POLL_SECONDS) });
-      const news = await pinnedJson(ask(), { url, limits: NEWS_LIMITS, ...(signal === undefined ? {} : { signal }) });
+      const news = await pinnedJson(ask(), { url, limits: NEWS_LIMITS, ...stoppable });
       if (!(news as News).busy) await askCatalogue();
     }
   };
@@ -104,7 +106,7 @@ export function openParent(site: Site, { parent, link, waitMs = 0, signal }: Par
         encodings: [...(isPlain ? PLAIN_ENCODINGS : READ_ENCODINGS)],
         partial: true,
       };
-      return parsePlan(await parentSays(pinnedJson(ask(), { url: at('archives'), json: body, limits: PLAN_LIMITS })));
+      return parsePlan(await parentSays(pinnedJson(ask(), { url: at('archives'), json: body, limits: PLAN_LIMITS, ...stoppable })));
     },
     async openTunnel(archiveKey, { credit } = {}) {
       const cap = await currentCap(site, link.id);
