@@ -10,6 +10,7 @@ import { getReplica, isImageNameTaken, listKnownImages, putReplica, raiseReplica
 import { admitImage } from '../holdings/activation.ts';
 import { notToBeHad } from '../holdings/failure.ts';
 import type { Site } from '../site.ts';
+import { noteShadowed } from './shadowed.ts';
 
 /** What publishing a set of objects came to, for the run's event. `raised` were known before and are held now. */
 export type Published = {
@@ -47,7 +48,7 @@ export async function publishReplicas(site: Site, trx: Knex.Transaction, objects
   const living = fresh.filter((object) => object.body !== null);
   for (const object of [...tombstones, ...living]) await putObject(trx, object, generation);
   for (const object of tombstones) await markImageDeleted(trx, object.id);
-  const conflicts: string[] = [];
+  const conflicts = await noteShadowed(site, trx, living, batch.at);
   // Oldest first: the newest of a name is activated last, and so is its default.
   for (const object of living.filter(({ kind }) => kind === 'image').sort(byCreation)) {
     const conflict = await publishImage(site, trx, object, batch);
