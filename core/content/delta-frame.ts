@@ -4,6 +4,7 @@ import { DELTA_LEVEL } from './encoder.ts';
 import { type Chunk, decodeFrame, type FrameChunk, type FrameHeader, joinFrame } from './frame.ts';
 import { MAX_BASE_BYTES } from './limits.ts';
 import type { GetChunk } from './page-tree.ts';
+import { release } from './release.ts';
 import { compress } from './zstd.ts';
 
 /*
@@ -48,8 +49,10 @@ export async function encodeDeltaFrame(
 ): Promise<Buffer | undefined> {
   const dictionary = await gatherDictionary(bases, getBase, room);
   const payload = await compress(raw, { level: DELTA_LEVEL, dictionary });
-  if (payload.length > raw.length) return undefined;
-  return joinFrame({ encoding: 'zstd-base', chunks, bases, payload });
+  const octets = payload.length > raw.length ? undefined : joinFrame({ encoding: 'zstd-base', chunks, bases, payload });
+  // However short, it lies in a buffer as large as what it codes.
+  release(payload);
+  return octets;
 }
 
 /**

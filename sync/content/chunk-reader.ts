@@ -1,6 +1,7 @@
 import { open } from 'node:fs/promises';
 import { decodeFrame, MAX_FRAME_BYTES, type OpenFrame, openFrame } from '../../core/content/frame.ts';
 import { type Frame, type FrameReading, parseFrame } from '../../core/content/frame-reader.ts';
+import { release } from '../../core/content/release.ts';
 import { AppError } from '../../core/errors.ts';
 import type { Digest } from '../../core/ids.ts';
 import type { Location } from './content-index.ts';
@@ -67,6 +68,7 @@ function closeFrame(frame: OpenFrame): void {
 async function decodeFrameAt(store: Store, location: Location): Promise<OpenFrame> {
   const { header, payload } = await readFrameAt(store, location);
   const chunks = await decodeFrame(header, payload);
+  if (chunks[0]?.bytes.buffer !== payload.buffer) release(payload);
   return { chunks: header.chunks, chunkAt: (position) => chunks[position], close: () => undefined };
 }
 

@@ -1,12 +1,13 @@
 import { type Chunk, encodePackedFrame, type FrameChunk } from '../../core/content/frame.ts';
 import { FRAME_TARGET_BYTES, MAX_CHUNK_BYTES, MAX_FRAME_CHUNKS } from '../../core/content/limits.ts';
+import { release } from '../../core/content/release.ts';
 import { AppError } from '../../core/errors.ts';
 
 export type FrameSummary = { readonly rawBytes: number; readonly chunks: readonly FrameChunk[] };
 
 /** Frames on their way: compressed in parallel by zlib's threads, written in the order in which they were pushed. */
 export type FrameQueue = {
-  /** Waits while too many are under way. Throws the first failure of any before. */
+  /** Waits while too many are under way. The octets are given back once they are written. Throws the first failure of any before. */
   push(octets: Promise<Buffer>, summary: FrameSummary): Promise<void>;
   /** Waits for all. Throws the first failure. */
   drain(): Promise<void>;
@@ -35,6 +36,7 @@ export function createFrameQueue(write: (octets: Buffer, summary: FrameSummary) 
     async push(octets, summary) {
       const written = Promise.all([octets, inFlight.at(-1)]).then(async ([ready]) => {
         if (failure === undefined) await write(ready, summary);
+        release(ready);
       });
       inFlight.push(
         written.catch((error: unknown) => {
