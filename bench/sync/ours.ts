@@ -13,7 +13,8 @@ import { firstLine } from './measure.ts';
  * The real thing: two `waystation serve` in the two namespaces, driven by the command line. A pair of data directories is
  * made once (headquarters with the base, a branch that has replicated it) and copied for every measurement.
  */
-const MAIN = fileURLToPath(new URL('../../cli/main.ts', import.meta.url));
+/** As a user starts it: with what it tells its Node and the memory allocator. */
+const COMMAND = fileURLToPath(new URL('../../cli/waystation', import.meta.url));
 const HTTPS_PORT = 8443;
 const IMAGE = 'debian';
 const run = promisify(execFile);
@@ -38,7 +39,7 @@ export function directoryOf(root: string, side: Side): string {
 
 /** A command in the namespace of its side; what it printed with --json. */
 export async function waystation<Document>({ wan, root }: Place, side: Side, words: readonly string[]): Promise<Document> {
-  const argv = [process.execPath, '--no-warnings', MAIN, '--data', directoryOf(root, side), ...words, '--json'];
+  const argv = [COMMAND, '--data', directoryOf(root, side), ...words, '--json'];
   const child = wan[side].spawn(argv, { stdio: ['ignore', 'pipe', 'pipe'], env: { ...CLEAN_ENV, ...ENV } });
   let output = '';
   let complaints = '';
@@ -54,7 +55,7 @@ const ENV = { WAYSTATION_STORE_RESERVE_BYTES: '1000000' };
 export type Server = { readonly pid: number; stop(): Promise<void> };
 
 export async function serve({ wan, root }: Place, side: Side): Promise<Server> {
-  const argv = [process.execPath, '--no-warnings', MAIN, '--data', directoryOf(root, side), 'serve', '--json'];
+  const argv = [COMMAND, '--data', directoryOf(root, side), 'serve', '--json'];
   const child: ChildProcess = wan[side].spawn(argv, { stdio: ['ignore', 'pipe', 'inherit'], env: { ...CLEAN_ENV, ...ENV } });
   await firstLine(child);
   return {
