@@ -8,7 +8,7 @@ import { type Figures, measureCommand, measureServers } from './measure.ts';
 import { copyDirectory, directoryOf, importNext, makePair, type Place, secondsOf, serve, syncRun } from './ours.ts';
 import { fileOf, layOutBranch, PEERS, startPeerServers } from './peers.ts';
 import { makeBaseStore, type Prepared, preparePeers } from './prepare.ts';
-import { type Level, levelsOf, levelTable, type Measured, OFFLINE, OURS, tableOf } from './table.ts';
+import { COLD, type Level, levelsOf, levelTable, type Measured, OFFLINE, OURS, tableOf } from './table.ts';
 
 /*
  * `make bench-sync`: replication beside its peers over the same counted line, same disks, one run. Half an hour and more.
@@ -88,15 +88,29 @@ async function measureOurs(): Promise<void> {
   tell('headquarters imports the base, the branch joins');
   await makePair(fresh, data.base);
   const based: Place = { wan, root: join(scratch, 'based') };
-  for (const mbits of cases.includes('first') ? rates : [UNSHAPED_MBITS]) {
-    await copyDirectory(fresh.root, based.root);
-    await withServers(based, async (pids) => {
-      const figures = await measureRun(based, pids, mbits);
-      if (mbits !== UNSHAPED_MBITS) await note({ method: OURS, on: 'first', mbits, ...figures });
-    });
-  }
+  await measureFirst(fresh, based);
   if (cases.includes('nothing')) for (const mbits of rates) await measureNothing(based, mbits);
   for (const on of CASES.filter((one) => cases.includes(one))) await measureUpdate(based, on);
+}
+
+/** Leaves in `based` a branch that holds the base. The first branch of all has the archive built, which counts for it alone. */
+async function measureFirst(fresh: Place, based: Place): Promise<void> {
+  const isAsked = cases.includes('first');
+  await copyDirectory(fresh.root, based.root);
+  const hq = await serve(based, 'hq');
+  try {
+    const [first = UNSHAPED_MBITS] = isAsked ? rates : [];
+    const cold = await withBranch(based, (pid) => measureRun(based, [hq.pid, pid], first));
+    if (!isAsked) return;
+    await note({ method: COLD, on: 'first', mbits: first, ...cold });
+    for (const mbits of rates) {
+      await copyDirectory(directoryOf(fresh.root, 'branch'), directoryOf(based.root, 'branch'));
+      const figures = await withBranch(based, (pid) => measureRun(based, [hq.pid, pid], mbits));
+      await note({ method: OURS, on: 'first', mbits, ...figures });
+    }
+  } finally {
+    await hq.stop();
+  }
 }
 
 /** The first branch has the archive built; what is measured is a further one. */
@@ -149,15 +163,6 @@ async function measureRun(place: Place, pids: readonly [number, number], mbits: 
     return await measureServers(wan, pids, async () => secondsOf(await syncRun(place)));
   } finally {
     await wan.setRate(UNSHAPED_MBITS);
-  }
-}
-
-async function withServers(place: Place, work: (pids: readonly [number, number]) => Promise<void>): Promise<void> {
-  const hq = await serve(place, 'hq');
-  try {
-    await withBranch(place, (pid) => work([hq.pid, pid]));
-  } finally {
-    await hq.stop();
   }
 }
 

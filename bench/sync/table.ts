@@ -23,6 +23,7 @@ export type Level = {
 };
 
 export const OURS = 'Waystation';
+export const COLD = 'Waystation, the archive not built before';
 export const OFFLINE = 'Waystation, `sync run` without a server';
 export const FULL = 'partclone + zstd -3, lftp (FOG)';
 export const GET = 'the same file, HTTP GET';
