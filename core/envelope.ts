@@ -31,3 +31,14 @@ export function signedBytes(envelope: Omit<Envelope, 'body' | 'signature'>): Buf
   const { kind, id, origin, revision, digest, keyId } = envelope;
   return Buffer.from(`waystation-object-1\n${canonicalJson({ kind, id, origin, revision, digest, keyId })}`);
 }
+
+/** Epochs are seconds; revisions are 32 bits in some databases, and these count from 2020 on until 2088. */
+const REVISIONS_SINCE = 1_600_000_000;
+
+/**
+ * The revision of an object's next change. In a new epoch (its server was restored from a backup) it is above every one that was given
+ * before: else a change made now would count as one that children hold already, and be lost without a word.
+ */
+export function nextRevision(held: number, epoch: number): number {
+  return Math.max(held + 1, epoch - REVISIONS_SINCE);
+}

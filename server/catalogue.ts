@@ -1,6 +1,6 @@
 import type { Knex } from 'knex';
 import type { Json } from '../core/canonical-json.ts';
-import { digestOf, type Envelope, type ObjectKind, signedBytes } from '../core/envelope.ts';
+import { digestOf, type Envelope, nextRevision, type ObjectKind, signedBytes } from '../core/envelope.ts';
 import { type Digest, type Id, newId } from '../core/ids.ts';
 import { OUR_ABILITIES, OUR_PROTOCOLS } from '../core/negotiate.ts';
 import type { Catalogue } from '../core/sync-protocol.ts';
@@ -19,8 +19,8 @@ import { catalogueBytes, objectsDigest, signerHint } from './trust/signatures.ts
 export type ObjectDraft = { readonly kind: ObjectKind; readonly id?: Id; readonly body: Json };
 
 /**
- * Signs, numbers and stores an object of our own in the caller's transaction: revision one more than the
- * last, generation of our catalogue one more than the last. Children see it at their next run.
+ * Signs, numbers and stores an object of our own in the caller's transaction: revision above the
+ * last (`nextRevision`), generation of our catalogue one more than the last. Children see it at their next run.
  * Throws `not_permitted` for an object that another server made.
  */
 export async function publishObject(
@@ -34,7 +34,7 @@ export async function publishObject(
     kind: draft.kind,
     id: draft.id ?? newId(),
     origin: site.self.id,
-    revision: (held?.revision ?? 0) + 1,
+    revision: held === undefined ? 1 : nextRevision(held.revision, (await getCatalogueNumbers(trx)).epoch),
     digest: digestOf(draft.body),
     keyId: site.keys.signerKeyId,
   };

@@ -1,6 +1,7 @@
 import type { Knex } from 'knex';
 import type { Command } from '../../core/control-protocol.ts';
 import type { Id } from '../../core/ids.ts';
+import { firstNumberOf } from './objects.ts';
 
 type Direction = 'down' | 'applied';
 
@@ -85,4 +86,18 @@ export async function getControlMark(db: Knex, peerId: Id, direction: Direction)
 /** Returns false when the mark is no longer at `from`. */
 export async function moveControlMark(trx: Knex, peerId: Id, direction: Direction, move: { from: number; to: number }): Promise<boolean> {
   return (await trx('control_marks').where({ peer_id: peerId, direction, seq: move.from }).update({ seq: move.to })) === 1;
+}
+
+/**
+ * Lets the numbers of all queues go on above those that were given before the epoch. A server that was set back does not know them all,
+ * and a child that has done one of them would take a new command of that number for done. What waits keeps its number: by that the
+ * child tells whether it has done it.
+ */
+export async function raiseControlMarks(trx: Knex, epoch: number): Promise<void> {
+  const seq = firstNumberOf(epoch);
+  const children: Id[] = await trx('servers').where({ relation: 'child' }).pluck('id');
+  for (const childId of children) {
+    const last = await lockControlMark(trx, childId, 'down');
+    if (last < seq) await moveControlMark(trx, childId, 'down', { from: last, to: seq });
+  }
 }

@@ -91,6 +91,14 @@ export async function setEpoch(trx: Knex.Transaction, epoch: number): Promise<vo
   await trx('settings').insert(row).onConflict('key').merge();
 }
 
+/** No server makes more numbers in a second: what one epoch counts ends before the next one begins. Below 2^53 until the year 2255. */
+const NUMBERS_PER_SECOND = 1_000_000;
+
+/** A number above all that a server gave before this epoch of its catalogue began (epochs are seconds), for queues and outboxes. */
+export function firstNumberOf(epoch: number): number {
+  return epoch * NUMBERS_PER_SECOND;
+}
+
 /** Makes other writers of the catalogue wait until this transaction ends, so that what is looked up first is still so when it is written. */
 export async function lockCatalogue(trx: Knex.Transaction): Promise<void> {
   await trx('settings').insert({ key: GENERATION, value: '0' }).onConflict('key').ignore();
