@@ -56,6 +56,8 @@ function requestOf(work: Work): { path: string; body: Record<string, Json | unde
       return { path: '/api/v1/archives', body: { path: work.path, want: [...work.want], have: work.have } };
     case 'archive-load':
       return { path: '/api/v1/archives/load', body: { path: work.path } };
+    case 'backup':
+      return { path: '/api/v1/backups', body: { path: work.path, content: work.content } };
     case 'check':
       return { path: '/api/v1/store/check', body: { repair: work.repair } };
     case 'gc':

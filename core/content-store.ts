@@ -60,6 +60,12 @@ export type StoreStats = {
   readonly freeBytes: number;
 };
 
+/** `path` lies in `directory`. */
+export type LinkedPacks = {
+  readonly directory: string;
+  readonly packs: readonly { readonly name: string; readonly path: string; readonly bytes: number }[];
+};
+
 export type BuiltArchive = { readonly key: string; readonly directory: string; readonly parts: readonly ArchivePart[] };
 
 /**
@@ -139,6 +145,9 @@ export type ContentStore = {
   lackingOf(manifests: readonly Digest[]): Promise<readonly Digest[]>;
   /** Which of these chunks belong to which of these manifests, as far as the pages that are here tell. */
   ownersOf(digests: readonly Digest[], manifests: readonly Digest[]): Promise<readonly ManifestChunks[]>;
+  /** Second names for all packs, in `directory`: these octets stay whatever is collected, until `unlinkPacks` or the next start. */
+  linkPacks(): Promise<LinkedPacks>;
+  unlinkPacks(directory: string): Promise<void>;
   /** Calls `listener` for whatever any reader finds damaged or missing, until the function it gives is called. */
   onDamage(listener: (found: FoundDamage) => void): () => void;
   /** Reads everything: packs, frames, chunks, index against packs. Damaged chunks are quarantined when `quarantine`. */

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { AppError } from '../core/errors.ts';
@@ -5,6 +6,9 @@ import { type Id, isId } from '../core/ids.ts';
 
 /** The file that makes a directory a data directory: the server's id. `init` writes it last. */
 export const SERVER_ID_FILE = 'server-id';
+
+/** Where a restore builds what it moves into place: while it is there and no server's id is, the directory is nobody's. */
+export const RESTORE_STAGING = '.restore';
 
 /** The id of the server that this directory belongs to, or undefined when `init` has not (completely) run there. */
 export async function findServerId(dataDir: string): Promise<Id | undefined> {
@@ -25,6 +29,11 @@ export async function findServerId(dataDir: string): Promise<Id | undefined> {
 export async function readServerId(dataDir: string): Promise<Id> {
   const id = await findServerId(dataDir);
   if (id === undefined) {
+    if (existsSync(join(dataDir, RESTORE_STAGING))) {
+      throw new AppError('not_found', `a restore into ${dataDir} was not finished: there is no server in it`, {
+        hint: `run waystation server restore FILE --data ${dataDir} again`,
+      });
+    }
     throw new AppError('not_found', `there is no server in ${dataDir}`, {
       hint: `run waystation init --data ${dataDir}, or name another directory`,
     });

@@ -10,6 +10,7 @@ import { joinParent } from '../../server/trust/join.ts';
 import type { Client } from '../client.ts';
 import type { Frame } from '../frame.ts';
 import { details, formatBytes, table } from '../output.ts';
+import { registerBackup } from './server-backup.ts';
 import { registerEgress } from './server-egress.ts';
 import { registerSources } from './server-source.ts';
 
@@ -58,6 +59,7 @@ export function register(program: Command, frame: Frame): void {
     .option('--yes', 'do not ask')
     .action((reference: string, options: { yes?: boolean }) => revoke(frame, reference, options.yes ?? false));
   registerEgress(server, frame);
+  registerBackup(server, frame);
 }
 
 /** What `server epoch` is about, for people: the numbers that children compare. */

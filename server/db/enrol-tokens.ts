@@ -46,3 +46,8 @@ export async function useEnrolToken(db: Knex, id: Id, serverId: Id, now: number)
   const changed = await db<Row>('enrol_tokens').where({ id }).whereNull('used_at').update({ used_at: now, used_by: serverId });
   return changed === 1;
 }
+
+/** Ends every token that was not used yet. Returns how many. */
+export async function expireEnrolTokens(trx: Knex, now: number): Promise<number> {
+  return trx<Row>('enrol_tokens').whereNull('used_at').where('expires_at', '>', now).update({ expires_at: now });
+}

@@ -1,5 +1,6 @@
 import type { Knex } from 'knex';
 import type { Id } from '../../core/ids.ts';
+import { firstNumberOf } from './objects.ts';
 import { joinTransaction } from './open.ts';
 
 /** What servers above us are told of beside events. */
@@ -31,4 +32,17 @@ export async function listChanges(db: Knex, after: number, limit: number): Promi
 export async function newestChange(db: Knex): Promise<number> {
   const row = await db('counters').where({ name: 'outbox' }).first('value');
   return Number(row?.value ?? 0);
+}
+
+/**
+ * Gives every thing a number above all that were given before the epoch, in their order: a database that was set back must not
+ * give a number twice, and tells everything anew.
+ */
+export async function raiseOutbox(trx: Knex, epoch: number): Promise<void> {
+  let seq = firstNumberOf(epoch);
+  for (const { kind, subject } of await trx('outbox').orderBy('seq').select('kind', 'subject')) {
+    seq += 1;
+    await trx('outbox').where({ kind, subject }).update({ seq });
+  }
+  await trx('counters').where({ name: 'outbox' }).update({ value: seq });
 }

@@ -217,6 +217,12 @@ export async function listRunManifests(db: Knex): Promise<Digest[]> {
   return [...new Set(plans.flatMap(({ wanted, want, have }) => [...wanted, ...want, ...have]))];
 }
 
+/** Ends every run that has not ended, in a database that was set back. Returns how many. */
+export async function failUnfinishedRuns(trx: Knex, { error, at }: { error: NonNullable<Run['error']>; at: number }): Promise<number> {
+  const change = { state: 'failed', error: JSON.stringify(error), ended_at: at, progress: null };
+  return trx('runs').whereNotIn('state', ENDED).update(change);
+}
+
 function toDocument(value: unknown): string | null {
   return value === null ? null : JSON.stringify(value);
 }

@@ -4,6 +4,7 @@ import type { OnProgress } from '../../core/content-store.ts';
 import { AppError } from '../../core/errors.ts';
 import { type ArchiveWish, createArchive } from '../archives/create.ts';
 import { loadArchive } from '../archives/load.ts';
+import { type BackupWish, createBackup } from '../backup/create.ts';
 import type { FetchChunks } from '../care/repair-run.ts';
 import { repairStore } from '../care/repair-store.ts';
 import { listSpareImages } from '../care/spare.ts';
@@ -21,6 +22,7 @@ export type Work =
   | { readonly kind: 'export'; readonly reference: string; readonly path: string }
   | ({ readonly kind: 'archive-create' } & ArchiveWish)
   | { readonly kind: 'archive-load'; readonly path: string }
+  | ({ readonly kind: 'backup' } & Omit<BackupWish, 'actor'>)
   | { readonly kind: 'check'; readonly repair: boolean }
   | { readonly kind: 'gc'; readonly dryRun: boolean; readonly graceMs?: number | undefined };
 
@@ -46,6 +48,8 @@ export async function doWork(site: Site, work: Work, { actor, report, fetchChunk
     }
     case 'archive-load':
       return { ...(await loadArchive(site, { path: absolute(work.path), actor }, report)) };
+    case 'backup':
+      return { ...(await createBackup(site, { ...work, path: absolute(work.path), actor }, report)) };
     case 'check':
       return work.repair ? viewRepair(await repairStore(site, fetchChunks, report)) : viewReport(await site.store.check({}, report));
     case 'gc': {

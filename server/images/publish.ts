@@ -10,6 +10,7 @@ import { inTransaction, isUniqueViolation } from '../db/open.ts';
 import { admitImage, IMAGES } from '../holdings/activation.ts';
 import { CATALOGUE } from '../replication/wait-for-news.ts';
 import type { Site } from '../site.ts';
+import { listLostVersions } from './lost-versions.ts';
 import { nextVersion } from './reference.ts';
 
 export type PublishSite = Pick<Site, 'db' | 'self' | 'keys' | 'now' | 'wake'>;
@@ -43,9 +44,10 @@ export async function publishImage(site: PublishSite, publication: Publication):
 }
 
 async function tryPublish(site: PublishSite, publication: Publication): Promise<Image> {
+  const givenBefore = publication.version === undefined ? await listLostVersions(site.db, publication.name) : [];
   for (let attempt = 1; ; attempt++) {
     try {
-      return await inTransaction(site.db, (trx) => publishIn(site, trx, publication));
+      return await inTransaction(site.db, (trx) => publishIn(site, trx, publication, givenBefore));
     } catch (error) {
       // Somebody else took the same version between our reading and our writing; a chosen one is gone, a counted one goes on.
       if (!isUniqueViolation(error) || attempt >= 10) throw error;
@@ -53,9 +55,14 @@ async function tryPublish(site: PublishSite, publication: Publication): Promise<
   }
 }
 
-async function publishIn(site: PublishSite, trx: Knex.Transaction, publication: Publication): Promise<Image> {
+async function publishIn(
+  site: PublishSite,
+  trx: Knex.Transaction,
+  publication: Publication,
+  givenBefore: readonly string[],
+): Promise<Image> {
   const { imported, name, arch, actor } = publication;
-  const version = await chooseVersion(trx, name, publication.version);
+  const version = await chooseVersion(trx, name, publication.version, givenBefore);
   const now = site.now();
   const body: ImageBody = {
     kind: imported.kind,
@@ -88,9 +95,14 @@ function plansOf({ group, activateAt, ring }: Publication, now: number): Pick<Im
 }
 
 /** The version to give. Throws `name_taken` when the wanted one was given before. */
-export async function chooseVersion(db: Knex, name: Name, wanted: string | undefined): Promise<string> {
+export async function chooseVersion(
+  db: Knex,
+  name: Name,
+  wanted: string | undefined,
+  givenBefore: readonly string[] = [],
+): Promise<string> {
   const versions = await listVersions(db, name);
-  if (wanted === undefined) return nextVersion(versions);
+  if (wanted === undefined) return nextVersion([...versions, ...givenBefore]);
   if (!versions.includes(wanted)) return wanted;
   throw new AppError('name_taken', `image ${name}@${wanted} exists or existed: a version is given once`, {
     hint: `leave --version out to get ${nextVersion(versions)}, or choose another`,

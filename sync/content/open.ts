@@ -51,6 +51,8 @@ export async function openContentStore(dir: string, options: ContentStoreOptions
     hashFile: (path) => call('hashFile', [path]) as ReturnType<ContentStore['hashFile']>,
     lackingOf: (manifests) => call('lackingOf', [manifests]),
     ownersOf: (digests, manifests) => call('ownersOf', [digests, manifests]),
+    linkPacks: () => call('linkPacks', []),
+    unlinkPacks: (directory) => call('unlinkPacks', [directory]),
     onDamage: client.onDamage,
     scrub: (from, maxBytes) => call('scrub', [from, maxBytes]),
     weigh: (manifests, kept) => call('weigh', [manifests, kept]),

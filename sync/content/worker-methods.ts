@@ -8,6 +8,7 @@ import { exportDisk } from './export-disk.ts';
 import { collectGarbage, type GcOptions, weigh } from './gc.ts';
 import { importDisk } from './import-disk.ts';
 import { importTree, type TreeSource } from './import-tree.ts';
+import { linkPacks, unlinkPacks } from './link-packs.ts';
 import { lackingOf, ownersOf } from './manifest-chunks.ts';
 import { readRootText } from './manifest-reader.ts';
 import { missingOf } from './missing.ts';
@@ -48,6 +49,8 @@ export async function createMethods(store: Store, limits: ArchiveLimits) {
     confirmPart: async (_: OnProgress, path: string) => growing.confirm(path),
     stopUnpacking: async (_: OnProgress, path: string) => growing.stop(path),
     hashFile: async (_: OnProgress, path: string) => ({ digest: `sha256:${await hashFileHex(path)}`, sizeBytes: (await stat(path)).size }),
+    linkPacks: () => linkPacks(store),
+    unlinkPacks: (_: OnProgress, directory: string) => unlinkPacks(store, directory),
     scrub: (_: OnProgress, from: ScrubPosition | null, maxBytes: number) => scrubSlice(store, from, maxBytes),
     weigh: (_: OnProgress, manifests: readonly Digest[], kept: readonly Digest[]) => weigh(store, manifests, kept),
     lackingOf: (_: OnProgress, manifests: readonly Digest[]) => lackingOf(store, manifests),

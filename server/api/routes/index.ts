@@ -3,6 +3,7 @@ import type { Route } from '../route.ts';
 import type { UpgradeRoute } from '../upgrade.ts';
 import { AGENT_ROUTES } from './agent.ts';
 import { ARCHIVE_ROUTES } from './archives.ts';
+import { BACKUP_ROUTES } from './backups.ts';
 import { BOOT_ROUTES } from './boot.ts';
 import { consoleRoutes } from './console.ts';
 import { CONTROL_ROUTES, OFFER_UPGRADE } from './control.ts';
@@ -42,6 +43,7 @@ export function allRoutes(metrics: Metrics): readonly Route[] {
     ...TOKEN_ROUTES,
     ...IMAGE_ROUTES,
     ...ARCHIVE_ROUTES,
+    ...BACKUP_ROUTES,
     ...ENGINE_ROUTES,
     ...DOCUMENT_ROUTES,
     ...STORE_ROUTES,
