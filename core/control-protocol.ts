@@ -264,6 +264,8 @@ export type ControlRequest = z.infer<typeof ControlRequest>;
 
 export const Pulled = z.object({
   protocol: z.number().int(),
+  /** Of the parent's catalogue. When it changes, the parent was set back: how far it has our reports is asked anew. */
+  epoch: z.number().int().optional(),
   commands: z.array(Command).max(200),
   requests: z.array(ControlRequest).max(50),
 });

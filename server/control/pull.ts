@@ -12,8 +12,11 @@ import { addVouchers, answerArchive, answerObject, answerTunnel, passTunnel } fr
 import type { ParentChannel } from './parent-channel.ts';
 import { serverName } from './servers-below.ts';
 
-/** One long poll: waits for what the parent wants, and does it. The next poll's number says what is done. */
-export async function pullOnce(site: Site, channel: ParentChannel, parentId: Id, signal: AbortSignal): Promise<void> {
+/**
+ * One long poll: waits for what the parent wants, and does it. The next poll's number says what is done. Gives the epoch in which
+ * the parent is, when it tells.
+ */
+export async function pullOnce(site: Site, channel: ParentChannel, parentId: Id, signal: AbortSignal): Promise<number | undefined> {
   const after = await getControlMark(site.db, parentId, 'applied');
   const query = { protocol: String(CONTROL_PROTOCOL), after: String(after) };
   const pulled = Pulled.safeParse(await channel.get('pull', query, signal));
@@ -21,13 +24,17 @@ export async function pullOnce(site: Site, channel: ParentChannel, parentId: Id,
     throw new AppError('version_mismatch', "the parent's commands are not ones that we can read", {
       hint: 'upgrade the older of the two servers',
     });
-  for (const request of pulled.data.requests) void answer(site, channel, request, signal);
+  for (const request of pulled.data.requests) void answer(site, { channel, parentId, request }, signal);
   for (const command of pulled.data.commands) await applyCommand(site, parentId, command);
+  return pulled.data.epoch;
 }
 
+type Asked = { readonly channel: ParentChannel; readonly parentId: Id; readonly request: ControlRequest };
+
 /** Commands need not wait for it; an answer that does not get through is asked for again by whoever wants it. */
-async function answer(site: Site, channel: ParentChannel, request: ControlRequest, signal: AbortSignal): Promise<void> {
-  const made: Answer = { protocol: CONTROL_PROTOCOL, id: request.id, ...(await resultOf(site, channel, request)) };
+async function answer(site: Site, asked: Asked, signal: AbortSignal): Promise<void> {
+  const { channel, request } = asked;
+  const made: Answer = { protocol: CONTROL_PROTOCOL, id: request.id, ...(await resultOf(site, asked)) };
   try {
     await channel.post('answers', made, signal);
   } catch (error) {
@@ -35,12 +42,12 @@ async function answer(site: Site, channel: ParentChannel, request: ControlReques
   }
 }
 
-async function resultOf(site: Site, channel: ParentChannel, request: ControlRequest): Promise<Pick<Answer, 'result' | 'error'>> {
+async function resultOf(site: Site, { channel, parentId, request }: Asked): Promise<Pick<Answer, 'result' | 'error'>> {
   try {
     if (request.dest !== site.self.id) return { result: await passOn(site, channel, request) };
     if (request.kind === 'logs') return { result: await ownLog(site, LogQuery.parse(request.query)) };
     if (request.kind === 'offer.object') return { result: await answerObject(site, request.query) };
-    if (request.kind === 'offer.archive') return { result: await answerArchive(site, request.query) };
+    if (request.kind === 'offer.archive') return { result: await answerArchive(site, request.query, parentId) };
     if (request.kind === 'offer.tunnel') return { result: await answerTunnel(site, channel, request.query) };
     throw new AppError('version_mismatch', `this server does not know the question "${request.kind}"`, { hint: 'upgrade it' });
   } catch (error) {

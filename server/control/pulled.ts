@@ -1,6 +1,7 @@
 import { CONTROL_PROTOCOL, type Pulled } from '../../core/control-protocol.ts';
 import type { Id } from '../../core/ids.ts';
 import { dropCommands, getControlMark, listCommands, lockControlMark, renumberCommands } from '../db/control-queue.ts';
+import { getCatalogueNumbers } from '../db/objects.ts';
 import { inTransaction } from '../db/open.ts';
 import { touchServer } from '../db/servers.ts';
 import type { Site } from '../site.ts';
@@ -20,6 +21,7 @@ const MOST_COMMANDS = 100;
 export async function answerPull(site: Site, childId: Id, after: number, signal: AbortSignal): Promise<Pulled> {
   await touchServer(site.db, childId, site.now());
   await acknowledge(site, childId, after);
+  const { epoch } = await getCatalogueNumbers(site.db);
   const deadline = performance.now() + LONG_POLL_MS;
   for (;;) {
     const answered = new AbortController();
@@ -30,7 +32,7 @@ export async function answerPull(site: Site, childId: Id, after: number, signal:
     const requests = signal.aborted ? [] : takeRequests(site, childId);
     if (commands.length > 0 || requests.length > 0 || remaining === 0 || signal.aborted) {
       answered.abort();
-      return { protocol: CONTROL_PROTOCOL, commands, requests };
+      return { protocol: CONTROL_PROTOCOL, epoch, commands, requests };
     }
     await woken;
   }

@@ -4,6 +4,7 @@ import { listServers } from '../db/servers.ts';
 import { activateWaiting } from '../orders/accept.ts';
 import { noteAnswer, noteFailure } from '../panel/contact.ts';
 import type { Site } from '../site.ts';
+import { fetchBack } from './fetch-back.ts';
 import { APPROVALS, fetchApproved } from './offers/decide.ts';
 import { openChannel, type ParentChannel } from './parent-channel.ts';
 import { pullOnce } from './pull.ts';
@@ -41,7 +42,8 @@ export function startControl(site: Site): { readonly close: () => Promise<void> 
             channels.push(channel);
             return channel;
           };
-          loops.set(parent.id, Promise.all([reportUp(site, open(), parent.id, signal), pullDown(site, open(), parent.id, signal)]));
+          const above: Above = { parentId: parent.id, doubt: { isThere: false } };
+          loops.set(parent.id, Promise.all([reportUp(site, open(), above, signal), pullDown(site, open(), above, signal)]));
         }
       } catch (error) {
         site.log.error('the parents of this server cannot be read', { error: describeError(error).message });
@@ -60,10 +62,14 @@ export function startControl(site: Site): { readonly close: () => Promise<void> 
   };
 }
 
-async function reportUp(site: Site, channel: ParentChannel, parentId: Id, signal: AbortSignal): Promise<void> {
+/** `doubt`: the parent may have fewer of our reports than we believe; it was away, or was restored from a backup. */
+type Above = { readonly parentId: Id; readonly doubt: { isThere: boolean } };
+
+async function reportUp(site: Site, channel: ParentChannel, { parentId, doubt }: Above, signal: AbortSignal): Promise<void> {
   let state = freshReportState();
   await keepTrying(site, { what: 'reports to the parent', signal, parentId }, async () => {
-    const believed = state;
+    const believed = doubt.isThere ? freshReportState() : state;
+    doubt.isThere = false;
     // After a failure the parent is asked anew how far it is.
     state = freshReportState();
     const woken = site.wake.wait('events', LOOK_AGAIN_MS, signal);
@@ -74,10 +80,18 @@ async function reportUp(site: Site, channel: ParentChannel, parentId: Id, signal
   });
 }
 
-async function pullDown(site: Site, channel: ParentChannel, parentId: Id, signal: AbortSignal): Promise<void> {
+async function pullDown(site: Site, channel: ParentChannel, { parentId, doubt }: Above, signal: AbortSignal): Promise<void> {
+  let epoch: number | undefined;
   await keepTrying(site, { what: 'control by the parent', signal, parentId }, async () => {
-    await pullOnce(site, channel, parentId, signal);
-    noteAnswer(site, parentId);
+    try {
+      const told = await pullOnce(site, channel, parentId, signal);
+      doubt.isThere ||= told !== epoch;
+      epoch = told;
+      noteAnswer(site, parentId);
+    } catch (error) {
+      doubt.isThere = true;
+      throw error;
+    }
   });
 }
 
@@ -91,10 +105,13 @@ async function watchWaiting(site: Site, signal: AbortSignal): Promise<void> {
   });
 }
 
+/** Content from below: what was approved, and what we lost. One at a time. */
 async function watchApprovals(site: Site, signal: AbortSignal): Promise<void> {
-  await keepTrying(site, { what: 'images that were approved', signal }, async () => {
+  const refused = new Set<string>();
+  await keepTrying(site, { what: 'images from servers below', signal }, async () => {
     const woken = site.wake.wait(APPROVALS, APPROVALS_AGAIN_MS, signal);
     await fetchApproved(site, signal);
+    await fetchBack(site, refused, signal);
     await woken;
   });
 }

@@ -18,18 +18,29 @@ export type Node = {
   reopen(): Promise<void>;
 };
 
+type NodeOptions = { readonly now?: () => number; readonly flags?: ConfigFlags };
+
 /** Makes a server and starts it, as the child of `parent` when one is given. `now` is its clock. */
-export async function makeNode(
-  root: string,
-  name: string,
-  parent?: Node,
-  options: { now?: () => number; flags?: ConfigFlags } = {},
-): Promise<Node> {
+export async function makeNode(root: string, name: string, parent?: Node, options: NodeOptions = {}): Promise<Node> {
+  const node = nodeOf(await makeSite(root, name, options.flags), { root, name, ...options });
+  if (parent !== undefined) await enrolAt(parent.site, node.site, parent.serving?.httpsUrl ?? '');
+  await node.start();
+  return node;
+}
+
+/** Starts the server of a directory that is there. */
+export async function startNode(root: string, name: string, options: NodeOptions = {}): Promise<Node> {
+  const node = nodeOf(await reopenSite(root, name, options.flags), { root, name, ...options });
+  await node.start();
+  return node;
+}
+
+function nodeOf(opened: Site, { root, name, now, ...options }: NodeOptions & { readonly root: string; readonly name: string }): Node {
   let flags: ConfigFlags = options.flags ?? {};
-  const withClock = (site: Site): Site => (options.now === undefined ? site : { ...site, now: options.now });
+  const withClock = (site: Site): Site => (now === undefined ? site : { ...site, now });
   const node: Node = {
     name,
-    site: withClock(await makeSite(root, name, flags)),
+    site: withClock(opened),
     serving: undefined,
     start: async () => {
       node.serving = await startServe(node.site);
@@ -48,8 +59,6 @@ export async function makeNode(
       node.site = withClock(await reopenSite(root, name, flags));
     },
   };
-  if (parent !== undefined) await enrolAt(parent.site, node.site, parent.serving?.httpsUrl ?? '');
-  await node.start();
   return node;
 }
 

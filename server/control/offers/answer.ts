@@ -4,7 +4,8 @@ import { OfferedObject, TunnelQuery } from '../../../core/control-protocol.ts';
 import { AppError } from '../../../core/errors.ts';
 import { type Id, newId } from '../../../core/ids.ts';
 import { ArchiveRequest } from '../../../core/sync-protocol.ts';
-import { getImage } from '../../db/images.ts';
+import { getImage, listImages } from '../../db/images.ts';
+import { getLinkToParent } from '../../db/links.ts';
 import { getObject } from '../../db/objects.ts';
 import { getOffer, listOffers } from '../../db/offers.ts';
 import { offerArchive, takeArchive } from '../../replication/archive-shelf.ts';
@@ -16,7 +17,7 @@ import type { ParentChannel } from '../parent-channel.ts';
 import type { ServerBelow } from '../servers-below.ts';
 import { issueTicket } from './tickets.ts';
 
-/** The questions of a server above about what we offer. It gets nothing by them that was not offered. */
+/** The questions of a server above about what we offer. It gets nothing by them that was not offered, or is from above. */
 
 /** The signed object of an offer. Throws `not_found`. */
 export async function answerObject(site: Site, query: Json): Promise<Json> {
@@ -37,11 +38,16 @@ export async function addVouchers(site: Site, answer: Json): Promise<Json> {
   } as unknown as Json;
 }
 
-/** The archive of offered images for a server above, or how far its building is. Throws `not_permitted` for any other. */
-export async function answerArchive(site: Site, query: Json): Promise<Json> {
+/**
+ * The archive of offered images for a server above, or how far its building is; also of images that it made itself, or another server above
+ * us: what it lost it gets back. Throws `not_permitted` for any other.
+ */
+export async function answerArchive(site: Site, query: Json, parentId: Id): Promise<Json> {
   const request = ArchiveRequest.parse(query);
   const offered = await Promise.all((await listOffers(site.db)).map(({ imageId }) => getImage(site.db, imageId)));
-  const foreign = request.want.find((manifest) => !offered.some((image) => image?.manifest === manifest));
+  const above: readonly Id[] = [parentId, ...((await getLinkToParent(site.db, parentId))?.ancestors ?? [])];
+  const theirs = (await listImages(site.db)).filter(({ origin, state }) => state === 'published' && above.includes(origin));
+  const foreign = request.want.find((manifest) => ![...offered, ...theirs].some((image) => image?.manifest === manifest));
   if (foreign !== undefined || request.wantChunks?.length)
     throw new AppError('not_permitted', `${foreign ?? 'a single chunk'} is not offered`);
   return (await offerArchive(site, request)) as unknown as Json;

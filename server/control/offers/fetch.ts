@@ -6,6 +6,7 @@ import type { Envelope } from '../../../core/envelope.ts';
 import { AppError } from '../../../core/errors.ts';
 import { type Digest, newId } from '../../../core/ids.ts';
 import { PLAIN_ENCODINGS, READ_ENCODINGS } from '../../../core/negotiate.ts';
+import type { RunState } from '../../../core/run.ts';
 import { ArchivePlan, SYNC_PROTOCOL } from '../../../core/sync-protocol.ts';
 import { parseImageBody } from '../../../sync/replicate/image-body.ts';
 import { EMPTY_PLAN, parsePlan, type RunPlan, sumBytes } from '../../../sync/replicate/plan.ts';
@@ -38,19 +39,32 @@ const PATIENCE = 4;
  */
 export async function fetchOffer(site: Site, from: ServerBelow, approval: Approval, signal: AbortSignal): Promise<void> {
   const object = await readObject(site, from, approval);
+  // What came is kept; a try that broke off says nothing against the next one.
+  const start = startFor(object, parsePlan(approval.plan)?.unpacked);
+  let failure: AppError | undefined;
+  const records = recordsOf(site, { approval, from, start }, (error) => {
+    failure = error;
+  });
+  const state = await fetchFrom(site, from, { start, records, signal });
+  if (state !== 'done') throw failure ?? new AppError('failed', `the fetching of ${approval.imageId} ended as ${state}`);
+}
+
+/** The plan of a fetching that begins: this object's content, nothing else. */
+export function startFor(object: Envelope, unpacked: RunPlan['unpacked'] = []): RunPlan {
+  return { ...EMPTY_PLAN, unpacked, catalogue: { epoch: 0, generation: 0, objects: [object] } };
+}
+
+type Fetch = { readonly start: RunPlan; readonly records: RunRecords; readonly signal: AbortSignal };
+
+/** Fetches content from a server below, over a connection that it opens. One at a time. Gives the state in which it ended. */
+export async function fetchFrom(site: Site, from: ServerBelow, { start, records, signal }: Fetch): Promise<RunState> {
   const incoming = join(site.dataDir, 'store', 'incoming-offers');
   await mkdir(incoming, { recursive: true, mode: 0o700 });
   const pipes = await openPipeListener(join(site.dataDir, 'run', 'offers.sock'));
-  let failure: AppError | undefined;
-  // What came is kept; a try that broke off says nothing against the next one.
-  const { unpacked } = parsePlan(approval.plan) ?? EMPTY_PLAN;
-  const start: RunPlan = { ...EMPTY_PLAN, unpacked, catalogue: { epoch: 0, generation: 0, objects: [object] } };
   const tools: RunTools = {
     catalogue: { reach: unused, read: unused },
     content: contentOf(site, from),
-    records: recordsOf(site, { approval, from, start }, (error) => {
-      failure = error;
-    }),
+    records,
     store: site.store,
     pipes,
     incoming,
@@ -64,8 +78,7 @@ export async function fetchOffer(site: Site, from: ServerBelow, approval: Approv
     patience: PATIENCE,
   };
   try {
-    const state = await executeRun(tools, { state: 'diff', plan: start });
-    if (state !== 'done') throw failure ?? new AppError('failed', `the fetching of ${approval.imageId} ended as ${state}`);
+    return await executeRun(tools, { state: 'diff', plan: start });
   } finally {
     await pipes.close();
   }

@@ -141,6 +141,15 @@ test('a parent that was set back asks for what it lost and gets it', async () =>
   assert.ok(await eventually('and at headquarters', () => eventsArrived(branch.site, hq.site)));
 });
 
+test('a parent that was set back hears it all again, also from a child that has nothing new to say', async () => {
+  await eventually('all is there', () => eventsArrived(branch.site, relay.site));
+  await relay.stop();
+  await relay.site.db('events').where({ origin: branch.site.self.id }).where('seq', '>', 5).delete();
+  await relay.site.db('report_marks').where({ origin: branch.site.self.id, stream: 'events' }).update({ seq: 5 });
+  await relay.start();
+  await eventually('all is there again', () => eventsArrived(branch.site, relay.site));
+});
+
 test('a server reports for itself and for those behind it, and for nobody else', async () => {
   const stranger = await joinChild(hq.site, 'stranger');
   const refusalOf = async (origin: Id) => {
