@@ -2,7 +2,7 @@ import type { Knex } from 'knex';
 import type { Digest } from '../../core/ids.ts';
 import type { Image, ImageError } from '../../core/image.ts';
 import { expireEnrolTokens } from '../db/enrol-tokens.ts';
-import { appendEvent } from '../db/events.ts';
+import { appendEvent, newestEvent } from '../db/events.ts';
 import { listImages, moveImageState, setImageError } from '../db/images.ts';
 import { freeLeases } from '../db/leases.ts';
 import { inTransaction } from '../db/open.ts';
@@ -37,6 +37,7 @@ export function rewind(site: Site, backup: { readonly createdAt: string; readonl
   const { createdAt, whole } = backup;
   return inTransaction(site.db, async (trx) => {
     const within: Site = { ...site, db: trx };
+    const events = await newestEvent(trx, site.self.id);
     const { epoch, generation } = await raiseEpoch(within, ACTOR);
     const notHeld = await noteMissing(trx, whole);
     const orders = await endOrders(within, trx, createdAt);
@@ -45,7 +46,7 @@ export function rewind(site: Site, backup: { readonly createdAt: string; readonl
     await freeLeases(trx);
     await raiseOutbox(trx, epoch);
     const enrolTokens = await expireEnrolTokens(trx, at);
-    await setSetting(trx, RESTORED, JSON.stringify({ at, backupAt: createdAt, epoch }));
+    await setSetting(trx, RESTORED, JSON.stringify({ at, backupAt: createdAt, epoch, events }));
     const lists = { notHeld: notHeld.slice(0, MOST_NAMED).map(({ name, version }) => `${name}@${version}`) };
     const data = { backup: createdAt, epoch, images: notHeld.length, ...lists, orders, enrolTokens, runs };
     await appendEvent(trx, { origin: site.self.id, at, actor: ACTOR, kind: 'server.restored', subject: site.self.id, data });

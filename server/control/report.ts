@@ -2,6 +2,7 @@ import { CONTROL_PROTOCOL, ReportAnswer, type ReportBatch } from '../../core/con
 import { AppError } from '../../core/errors.ts';
 import type { Mark } from '../db/reported.ts';
 import type { Site } from '../site.ts';
+import { alignEvents } from './align-events.ts';
 import { newestMarks, readBatch } from './own-reports.ts';
 import type { ParentChannel } from './parent-channel.ts';
 
@@ -28,6 +29,7 @@ export async function reportOnce(site: Site, channel: ParentChannel, state: Repo
   if (!answer.success) throw new AppError('version_mismatch', "the parent's answer to our reports is not one that we can read");
   let moved = false;
   for (const mark of answer.data.marks) {
+    if (mark.stream === 'events' && mark.origin === site.self.id && mark.refused === undefined) await alignEvents(site, mark.seq);
     const key = keyOf(mark as Mark);
     if (mark.refused !== undefined && !state.refused.has(key)) {
       state.refused.add(key);

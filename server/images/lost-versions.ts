@@ -2,7 +2,10 @@ import type { Knex } from 'knex';
 import { listReported } from '../db/reported.ts';
 import { getSetting } from '../db/settings.ts';
 
-/** When this server was restored, and of which moment it is: `{at, backupAt, epoch}`. */
+/**
+ * When this server was restored, and of which moment it is: `{at, backupAt, epoch, events}`. `events` is the number of its last own event then, until a
+ * parent was asked how many it knows (server/control/align-events.ts).
+ */
 export const RESTORED = 'restored';
 /** A report may name 500 images. */
 const REPORTS_AT_ONCE = 20;
