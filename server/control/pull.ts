@@ -1,14 +1,14 @@
 import type { Json } from '../../core/canonical-json.ts';
-import { type Answer, CONTROL_PROTOCOL, type ControlRequest, LogQuery, Pulled } from '../../core/control-protocol.ts';
+import { type Answer, CONTROL_PROTOCOL, type ControlRequest, Pulled } from '../../core/control-protocol.ts';
 import { AppError, describeError } from '../../core/errors.ts';
 import type { Id } from '../../core/ids.ts';
 import { getControlMark } from '../db/control-queue.ts';
 import { reachOf } from '../db/origins.ts';
-import { type LogLine, readLog } from '../read-log.ts';
 import type { Site } from '../site.ts';
 import { applyCommand } from './apply.ts';
 import { askBelow } from './ask.ts';
 import { addVouchers, answerArchive, answerObject, answerTunnel, passTunnel } from './offers/answer.ts';
+import { OWN_ANSWERS } from './own-answers.ts';
 import type { ParentChannel } from './parent-channel.ts';
 import { serverName } from './servers-below.ts';
 
@@ -45,7 +45,8 @@ async function answer(site: Site, asked: Asked, signal: AbortSignal): Promise<vo
 async function resultOf(site: Site, { channel, parentId, request }: Asked): Promise<Pick<Answer, 'result' | 'error'>> {
   try {
     if (request.dest !== site.self.id) return { result: await passOn(site, channel, request) };
-    if (request.kind === 'logs') return { result: await ownLog(site, LogQuery.parse(request.query)) };
+    const own = OWN_ANSWERS[request.kind];
+    if (own !== undefined) return { result: await own(site, request.query) };
     if (request.kind === 'offer.object') return { result: await answerObject(site, request.query) };
     if (request.kind === 'offer.archive') return { result: await answerArchive(site, request.query, parentId) };
     if (request.kind === 'offer.tunnel') return { result: await answerTunnel(site, channel, request.query) };
@@ -63,14 +64,4 @@ async function passOn(site: Site, channel: ParentChannel, { dest, kind, query }:
   if (kind === 'offer.tunnel') return passTunnel(site, channel, below, query);
   const answer = await askBelow(site, below, { kind, query });
   return kind === 'offer.object' ? addVouchers(site, answer) : answer;
-}
-
-/** An answer is a request's body: at most 1 MiB, so the oldest lines stay out when they are too many. */
-const MOST_BYTES = 800_000;
-
-async function ownLog(site: Site, { order, run, target, since, limit }: LogQuery): Promise<Json> {
-  const filter = { orderId: order, runId: run, target: target === undefined ? undefined : [target.toLowerCase()], since };
-  const items = [...(await readLog(site.dataDir, filter, limit))];
-  while (JSON.stringify(items).length > MOST_BYTES) items.splice(0, Math.ceil(items.length / 10));
-  return { items: items as readonly LogLine[] as unknown as Json };
 }

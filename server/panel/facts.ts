@@ -3,6 +3,7 @@ import { describeSelf } from '../control/status.ts';
 import { countAllCommands } from '../db/control-queue.ts';
 import { listGrants } from '../db/egress.ts';
 import { type Link, listLinks, type Pause } from '../db/links.ts';
+import { listOperatorTokens } from '../db/operator-tokens.ts';
 import { listOrigins, type Origin } from '../db/origins.ts';
 import { type KnownServer, listServers } from '../db/servers.ts';
 import { listSyncAlarms } from '../db/sync-alarms.ts';
@@ -21,6 +22,8 @@ export type TreeFacts = {
   readonly pauses: ReadonlyMap<Id, Pause | null>;
   readonly alarms: ReadonlyMap<Id, number>;
   readonly waiting: ReadonlyMap<Id, number>;
+  /** Names of operators, by the id of their token. */
+  readonly operators: ReadonlyMap<string, string>;
 };
 
 export async function readTreeFacts(site: Site): Promise<TreeFacts> {
@@ -36,5 +39,6 @@ export async function readTreeFacts(site: Site): Promise<TreeFacts> {
     pauses: new Map((await listGrants(site.db)).map(({ id, paused }) => [id, paused])),
     alarms: await listSyncAlarms(site.db),
     waiting: await countAllCommands(site.db),
+    operators: new Map((await listOperatorTokens(site.db)).map(({ id, name }) => [id, name])),
   };
 }

@@ -1,4 +1,4 @@
-import { judgeServer } from '../../core/server-health.ts';
+import { type HealthFacts, judgeServer } from '../../core/server-health.ts';
 import { roleOf } from '../../core/server-role.ts';
 import type { ServerTree, TreeServer } from '../../core/server-tree.ts';
 import { alarmWords } from '../holdings/alarms.ts';
@@ -76,11 +76,19 @@ function alarmsOf({ id, name, known, summary, relation }: Place, { alarms }: Tre
   return raised ? [alarmWords({ name, syncedAt: known?.syncedAt ?? null }), ...own] : [...own];
 }
 
-function pauseOf({ id, relation, summary }: Place, { pauses }: TreeFacts): { by: string; since: number; where: string } | null {
+function pauseOf({ id, relation, summary }: Place, { pauses, operators }: TreeFacts): HealthFacts['paused'] {
   const here = pauses.get(id);
-  if (relation === 'child' && here) return { by: here.by, since: here.at, where: 'here' };
+  if (relation === 'child' && here) return { by: whoIs(here.by, operators), since: here.at, where: 'here' };
   const own = summary?.link?.paused;
-  return own == null ? null : { by: own.by, since: Date.parse(own.since), where: relation === 'self' ? 'here' : 'by itself,' };
+  if (own == null) return null;
+  return { by: whoIs(own.by, operators), since: Date.parse(own.since), where: relation === 'self' ? 'here' : 'there' };
+}
+
+/** Actors as people call them. Operators of other servers have no name here. */
+function whoIs(actor: string, operators: TreeFacts['operators']): string {
+  if (actor === 'local-admin') return 'the administrator of the machine';
+  const [, operator] = /^operator:(.+)$/.exec(actor) ?? [];
+  return operator === undefined ? actor : (operators.get(operator) ?? 'an operator');
 }
 
 function newest(...times: readonly (number | null)[]): number | null {

@@ -70,5 +70,5 @@ test('the worst comes first and decides; who is revoked is no outage', () => {
 
 test('roles are computed from the links', () => {
   const roles = [true, false].flatMap((hasParent) => [true, false].map((hasChildren) => roleOf({ hasParent, hasChildren })));
-  assert.deepEqual(roles, ['both', 'slave', 'master', 'none']);
+  assert.deepEqual(roles, ['both', 'slave', 'master', 'alone']);
 });

@@ -1,10 +1,15 @@
 import assert from 'node:assert/strict';
+import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { newId } from '../../core/ids.ts';
+import { listImages } from '../../server/db/images.ts';
 import { putOrigin } from '../../server/db/origins.ts';
 import { putReported } from '../../server/db/reported.ts';
+import { revokeServer } from '../../server/servers.ts';
+import { issueEnrolToken } from '../../server/trust/enrol-token.ts';
 import { type Browser, startBrowser } from '../helpers/browser.ts';
 import { eventually, makeNode, type Node } from '../helpers/control-sites.ts';
+import { importDisk, makeDisk } from '../helpers/replication-sites.ts';
 import { temporaryDirectory } from '../helpers/temp-directory.ts';
 import { openPanel, type Panel } from './panel.ts';
 
@@ -48,6 +53,65 @@ test('the tree shows who is who and how each is, on both sides of a link', async
   await below.finish();
 });
 
+test('replicate now runs at the branch, and the page follows it to its end', async () => {
+  const { page } = panel.tab;
+  await makeDisk(join(root, 'debian.raw'), 3_000_000);
+  await importDisk(hq.site, join(root, 'debian.raw'));
+  await page.getByRole('button', { name: 'Replicate now' }).click();
+  await page.getByText('branch has begun a run.').waitFor();
+  await panel.row('branch').getByText('complete').waitFor();
+  await page.getByRole('row', { name: 'debian@1' }).getByText('held').waitFor();
+  assert.ok((await listImages(branch.site.db)).every(({ state }) => state === 'published'));
+  await panel.row('branch').getByText('1 of 1').waitFor({ state: 'attached' });
+});
+
+test('who is paused is said to be, by whom, and a refusal comes in words; resumed it goes on', async () => {
+  const { page } = panel.tab;
+  await page.getByRole('button', { name: 'Pause', exact: true }).click();
+  await page.getByText('branch is paused.').waitFor();
+  await page.getByRole('button', { name: 'Paused 1' }).waitFor();
+  await page
+    .getByRole('region', { name: 'branch' })
+    .getByText(/^paused here by test/)
+    .waitFor();
+  await panel.tab.checkAccess();
+  await page.getByRole('button', { name: 'Resume' }).click();
+  await page.getByRole('button', { name: 'Paused 0' }).waitFor();
+
+  const below = await openPanel(browser, branch);
+  await below.open('branch');
+  await below.tab.page.getByRole('button', { name: 'Pause', exact: true }).click();
+  await below.tab.page.getByRole('button', { name: 'Resume' }).waitFor();
+  await page.getByRole('button', { name: 'Replicate now' }).click();
+  await page.getByText(/is paused/).waitFor();
+  await panel.tab.checkAccess();
+  await below.tab.page.getByRole('button', { name: 'Resume' }).click();
+  await below.tab.page.getByText('branch may go on.').waitFor();
+  await below.finish();
+});
+
+test('a server that stands alone joins a parent from its own console', async () => {
+  const store = await makeNode(root, 'store');
+  const own = await openPanel(browser, store);
+  const { page } = own.tab;
+  await own.row('store').getByText('this server, stands alone').waitFor();
+  await own.open('store');
+  await page.getByRole('button', { name: 'Join a parent' }).click();
+  await page.getByLabel('Address of the parent').fill(hq.serving?.httpsUrl ?? '');
+  await page.getByLabel('Enrolment token').fill('nonsense');
+  await page.getByRole('button', { name: 'Join', exact: true }).press('Enter');
+  await page.getByRole('dialog').getByText('Failed:').waitFor({ state: 'attached' });
+  await own.tab.checkAccess();
+  await page.getByLabel('Enrolment token').fill((await issueEnrolToken(hq.site)).token);
+  await page.getByRole('button', { name: 'Join', exact: true }).press('Enter');
+  await page.getByText('store is a child of hq now.').waitFor();
+  await own.row('hq').getByText('master').waitFor();
+  await own.finish([/status of 4\d\d/]);
+  await panel.row('store').waitFor();
+  await store.close();
+  await revokeServer(hq.site, 'store', 'test');
+});
+
 test('what servers and machines say is text, whatever it looks like', async () => {
   const { page } = panel.tab;
   const evil = '<img src=x onerror="document.title=1"><script>document.title=2</script>';
@@ -77,12 +141,12 @@ test('the unwell come first, are counted, and are found by kind and by name; the
   assert.deepEqual(await names(), ['hq', 'branch', 'kiosk']);
   await page.getByRole('button', { name: 'Paused 0' }).click();
   await page.getByText('No server is like that.').waitFor();
-  await page.getByRole('button', { name: 'All 3' }).click();
+  await page.getByRole('button', { name: 'All 4' }).click();
   await page.getByLabel('Name').fill('bra');
   assert.deepEqual(await names(), ['hq', 'branch']);
   await page.getByLabel('Name').fill('');
   await page.getByRole('button', { name: 'Servers below branch' }).press('Enter');
-  assert.deepEqual(await names(), ['hq', 'branch']);
+  assert.deepEqual((await names()).sort(), ['branch', 'hq', 'store']);
   await page.getByRole('button', { name: 'Servers below branch' }).press('Space');
   await panel.row('kiosk').getByRole('button', { name: 'kiosk' }).press('Enter');
   assert.equal(await page.evaluate('document.activeElement.id'), 'details-title');
@@ -113,5 +177,5 @@ test('a server that is away is said to be, and what was known stays', async () =
 });
 
 test('the page asked nobody but its server, and the browser had nothing to complain of', async () => {
-  await panel.finish([/ERR_FAILED/]);
+  await panel.finish([/ERR_FAILED/, /status of 409/]);
 });

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import type { Locator } from 'playwright-core';
 import { newId } from '../../core/ids.ts';
+import { cookieName } from '../../server/api/session.ts';
 import { hashToken } from '../../server/api/token.ts';
 import { createOperatorToken } from '../../server/db/operator-tokens.ts';
 import type { Browser, Tab } from '../helpers/browser.ts';
@@ -21,6 +22,8 @@ export async function openPanel(browser: Browser, { site, serving }: Node): Prom
   const token = `wst_${newId().replaceAll('-', '')}${newId().replaceAll('-', '')}`;
   const row = { id: newId(), name: 'test', hash: hashToken(token), role: 'administrator', createdAt: site.now(), expiresAt: null } as const;
   await createOperatorToken(site.db, row);
+  // Who signed in before is forgotten: every panel goes the whole way.
+  await browser.context.clearCookies({ name: cookieName(site.self.id) });
   const tab = await browser.open(url);
   const { page } = tab;
   await page.getByLabel('Operator token').fill(token);

@@ -4,6 +4,7 @@ import { countOf, formatBytes } from '../format.ts';
 import { Button } from '../kit/button.tsx';
 import { Icon } from '../kit/icon.tsx';
 import { Time } from '../kit/time.tsx';
+import { Actions } from './actions.tsx';
 import { Images } from './images.tsx';
 import { Connection, Run } from './server-row.tsx';
 import { HealthLabel, roleWords } from './words.tsx';
@@ -17,7 +18,7 @@ type Props = {
 };
 
 /** Everything about one server. */
-export function Details({ server, tree, select, onSignedOut }: Props) {
+export function Details({ server, tree, select, refresh, onSignedOut }: Props) {
   const heading = useRef<HTMLHeadingElement>(null);
   // Who opened it by keyboard goes on in it.
   useEffect(() => heading.current?.focus(), []);
@@ -52,6 +53,7 @@ export function Details({ server, tree, select, onSignedOut }: Props) {
           ))}
         </ul>
       )}
+      <Actions {...{ server, tree, refresh, onSignedOut }} />
       <Facts server={server} tree={tree} />
       <Images server={server} onSignedOut={onSignedOut} />
     </section>

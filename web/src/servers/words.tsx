@@ -17,7 +17,7 @@ const ROLES: { readonly [Role in ServerRole]: string } = {
   master: 'master',
   slave: 'slave',
   both: 'master and slave',
-  none: 'stands alone',
+  alone: 'stands alone',
 };
 
 export function HealthLabel({ level }: { readonly level: HealthLevel }) {
