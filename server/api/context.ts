@@ -27,6 +27,7 @@ export function makeContext(request: IncomingMessage, source: ContextSource): Ro
     remoteAddress: plainAddress(request.socket.remoteAddress ?? 'local'),
     origin: listener === 'local' ? `https://127.0.0.1:${port}` : originOf(request, scheme, `${scheme}://127.0.0.1:${port}`),
     clientKeyId: identified.clientKeyId,
+    body: request,
     signal: source.signal,
   };
 }

@@ -16,6 +16,8 @@ export type RouteContext = {
   readonly origin: string;
   /** SHA-256 of the SPKI of the client certificate, whoever issued it; undefined without one. */
   readonly clientKeyId: string | undefined;
+  /** The octets of the request; for routes without `input`, which would have read them. */
+  readonly body: Readable;
   /** Aborted when the client goes away. */
   readonly signal: AbortSignal;
 };

@@ -2,6 +2,7 @@ import type { Metrics } from '../metrics.ts';
 import type { Route } from '../route.ts';
 import type { UpgradeRoute } from '../upgrade.ts';
 import { AGENT_ROUTES } from './agent.ts';
+import { ARCHIVE_TRANSFER_ROUTES } from './archive-transfers.ts';
 import { ARCHIVE_ROUTES } from './archives.ts';
 import { BACKUP_ROUTES } from './backups.ts';
 import { BOOT_ROUTES } from './boot.ts';
@@ -44,6 +45,7 @@ export function allRoutes(metrics: Metrics): readonly Route[] {
     ...IMAGE_ROUTES,
     ...ARCHIVE_ROUTES,
     ...BACKUP_ROUTES,
+    ...ARCHIVE_TRANSFER_ROUTES,
     ...ENGINE_ROUTES,
     ...DOCUMENT_ROUTES,
     ...STORE_ROUTES,

@@ -27,13 +27,14 @@ export type Question = Address & {
   readonly path: string;
   readonly caller: Caller;
   readonly tls?: boolean;
-  readonly body?: string;
+  readonly body?: string | Buffer;
   readonly headers?: Record<string, string>;
 };
 
 export type Answer = {
   readonly status: number;
   readonly text: string;
+  readonly octets: Buffer;
   readonly json: Record<string, unknown> | undefined;
   readonly headers: IncomingMessage['headers'];
 };
@@ -45,8 +46,9 @@ export function ask(question: Question): Promise<Answer> {
     sent.once('error', reject);
     sent.once('response', async (response) => {
       try {
-        const text = Buffer.concat(await response.toArray()).toString('utf8');
-        resolve({ status: response.statusCode ?? 0, text, json: parse(text), headers: response.headers });
+        const octets = Buffer.concat(await response.toArray());
+        const text = octets.toString('utf8');
+        resolve({ status: response.statusCode ?? 0, text, octets, json: parse(text), headers: response.headers });
       } catch (error) {
         reject(error as Error);
       }
