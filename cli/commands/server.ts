@@ -12,6 +12,7 @@ import type { Frame } from '../frame.ts';
 import { details, formatBytes, table } from '../output.ts';
 import { registerBackup } from './server-backup.ts';
 import { registerEgress } from './server-egress.ts';
+import { registerReplicate } from './server-replicate.ts';
 import { registerSources } from './server-source.ts';
 
 type ServerView = ReturnType<typeof viewServer>;
@@ -60,6 +61,7 @@ export function register(program: Command, frame: Frame): void {
     .action((reference: string, options: { yes?: boolean }) => revoke(frame, reference, options.yes ?? false));
   registerEgress(server, frame);
   registerBackup(server, frame);
+  registerReplicate(server, frame);
 }
 
 /** What `server epoch` is about, for people: the numbers that children compare. */
