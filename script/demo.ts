@@ -90,9 +90,10 @@ async function walk(sites: Sites, network: LabNetwork, timeline: Timeline, workD
 }
 
 async function leaveUp(sites: Sites, timeline: Timeline): Promise<void> {
-  for (const { name, addresses, dataDir, netns } of [sites.hq, sites.branch]) {
+  for (const { name, addresses, dataDir, netns, operatorToken } of [sites.hq, sites.branch]) {
     const where = netns ? ` in network namespace ${netns}` : '';
     timeline.say(name, `${addresses.httpsUrl} boot ${addresses.httpUrl}${where}; try: cli/waystation image list --data ${dataDir}`);
+    timeline.say(name, `console ${addresses.httpsUrl}/ with the token ${operatorToken}`);
   }
   timeline.say('lab', 'both servers stay up until Ctrl-C');
   await new Promise<never>(() => undefined);

@@ -34,9 +34,9 @@ async function furnish(sites: Sites, network: LabNetwork, timeline: Timeline): P
 }
 
 function announce({ hq, branch }: Sites): void {
-  for (const { name, addresses, dataDir } of [hq, branch]) {
+  for (const { name, addresses, dataDir, operatorToken } of [hq, branch]) {
     process.stdout.write(
-      `\n${name}\n  boot  ${addresses.httpUrl}\n  api   ${addresses.httpsUrl}\n  cli/waystation image list --data ${dataDir}\n`,
+      `\n${name}\n  boot  ${addresses.httpUrl}\n  console, api  ${addresses.httpsUrl}/\n  token ${operatorToken}\n  cli/waystation image list --data ${dataDir}\n`,
     );
   }
   process.stdout.write('\nCtrl-C ends both.\n');

@@ -8,6 +8,8 @@ export type Addresses = { readonly httpUrl: string; readonly httpsUrl: string; r
 
 /** One real server process with its own data directory. */
 export type LabServer = {
+  /** Of who was made by `initServer`: what signs in to its console. */
+  readonly operatorToken?: string;
   readonly name: string;
   readonly dataDir: string;
   readonly netns: string | undefined;
@@ -36,7 +38,8 @@ export type ServerOptions = {
 export async function initServer(options: ServerOptions): Promise<LabServer> {
   const finished = await waystation(['init', '--name', options.name, ...(options.initArgs ?? []), '--json'], options);
   if (finished.code !== 0) throw new Error(`init ${options.name}: exit ${finished.code}\n${finished.stdout}${finished.stderr}`);
-  return startServer(options);
+  const { token } = JSON.parse(finished.stdout) as { token: string };
+  return { ...(await startServer(options)), operatorToken: token };
 }
 
 /** Starts `serve` on an initialised directory. Its log goes to DIR.serve.log beside the directory. */
