@@ -19,7 +19,7 @@ export function actionsOf({ relation, known, summary, id }: Place, facts: TreeFa
   const isPaused = relation === 'child' ? facts.pauses.get(id) != null : summary?.link?.paused != null;
   const mayPause = relation === 'child' ? rights.mayWriteServers && isBelow : rights.mayReplicate && hasLink;
   if (mayPause) can.push(isPaused ? 'resume' : 'pause');
-  if (rights.mayMakeArchives && isBelow) can.push('archive');
+  if (rights.mayMakeArchives && (isBelow || relation === 'self')) can.push('archive');
   if (rights.mayLoad && relation === 'self') can.push('load');
   if (rights.mayWriteServers && relation === 'self' && facts.link === undefined) can.push('join');
   return can;

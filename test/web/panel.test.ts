@@ -90,6 +90,40 @@ test('who is paused is said to be, by whom, and a refusal comes in words; resume
   await below.finish();
 });
 
+test('an archive is made for the branch, fetched by the browser, sent to the branch by another and loaded there', async () => {
+  const { page } = panel.tab;
+  await makeDisk(join(root, 'office.raw'), 6_000_000);
+  await importDisk(hq.site, join(root, 'office.raw'), 'office');
+  await page.getByRole('button', { name: 'Make an archive' }).click();
+  await page.getByLabel('Only these').check();
+  await page.getByLabel('office@1').check();
+  await panel.tab.checkAccess();
+  await page.getByRole('button', { name: 'Make the archive' }).click();
+  const fetched = page.waitForEvent('download');
+  await page.getByRole('link', { name: 'Download' }).click();
+  const download = await fetched;
+  assert.match(download.suggestedFilename(), /^hq-for-branch-\d+\.rad$/);
+  await download.saveAs(join(root, 'F.rad'));
+  await panel.tab.checkAccess();
+  await page.getByRole('button', { name: 'Close', exact: true }).press('Enter');
+
+  const below = await openPanel(browser, branch);
+  await below.open('branch');
+  await below.tab.page.getByRole('button', { name: 'Load an archive' }).press('Enter');
+  await below.tab.page.getByLabel('Archive file').setInputFiles(join(root, 'office.raw'));
+  await below.tab.page.getByRole('button', { name: 'Load', exact: true }).click();
+  await below.tab.page.getByText(/no archive file that can be loaded/).waitFor();
+  await below.tab.page.getByLabel('Archive file').setInputFiles(join(root, 'F.rad'));
+  await below.tab.page.getByRole('button', { name: 'Load', exact: true }).click();
+  await below.tab.page.getByText('The archive is loaded.').waitFor();
+  await below.tab.checkAccess();
+  await below.tab.page.getByRole('button', { name: 'Close', exact: true }).press('Enter');
+  await below.tab.page.getByRole('row', { name: 'office@1' }).getByText('held').waitFor();
+  const office = (await listImages(branch.site.db)).find(({ name }) => name === 'office');
+  assert.equal(office?.state, 'published');
+  await below.finish();
+});
+
 test('a server that stands alone joins a parent from its own console', async () => {
   const store = await makeNode(root, 'store');
   const own = await openPanel(browser, store);

@@ -130,7 +130,7 @@ test('what is offered is what who asks may do and what makes sense there', async
     [],
   );
   const can = await treeBy((server) => server.can);
-  assert.deepEqual(can['hq'], ['load', 'join']);
+  assert.deepEqual(can['hq'], ['archive', 'load', 'join']);
   assert.deepEqual(can['relay'], ['replicate', 'pause', 'archive']);
   assert.deepEqual(can['kiosk'], ['replicate', 'archive']);
 });

@@ -5,7 +5,7 @@ type Props = {
   readonly title: string;
   readonly children: ReactNode;
   /** What is done when it is confirmed; without it there is nothing to confirm. */
-  readonly submit?: { readonly words: string; readonly isBusy: boolean; readonly onSubmit: () => void };
+  readonly submit?: { readonly words: string; readonly isBusy: boolean; readonly isReady?: boolean; readonly onSubmit: () => void };
   readonly onClose: () => void;
 };
 
@@ -19,7 +19,7 @@ export function Dialog({ title, children, submit, onClose }: Props) {
   }, []);
   const onSubmit = (event: FormEvent) => {
     event.preventDefault();
-    if (submit !== undefined && !submit.isBusy) submit.onSubmit();
+    if (submit !== undefined && !submit.isBusy && submit.isReady !== false) submit.onSubmit();
   };
   return (
     <dialog
@@ -39,7 +39,7 @@ export function Dialog({ title, children, submit, onClose }: Props) {
         {children}
         <div className="ws-actions__row">
           {submit !== undefined && (
-            <Button kind="primary" type="submit" isBusy={submit.isBusy}>
+            <Button kind="primary" type="submit" isBusy={submit.isBusy} isDisabled={submit.isReady === false}>
               {submit.words}
             </Button>
           )}

@@ -3,7 +3,10 @@ import type { ServerTree, TreeServer } from '../../../core/server-tree.ts';
 import { ask, asRefusal } from '../api/ask.ts';
 import { Alert, type AlertKind } from '../kit/alert.tsx';
 import { Button } from '../kit/button.tsx';
+import { AssignParent } from './assign-parent.tsx';
 import { JoinParent } from './join-parent.tsx';
+import { LoadArchive } from './load-archive.tsx';
+import { MakeArchive } from './make-archive.tsx';
 
 type Outcome = { readonly kind: AlertKind; readonly title: string; readonly hint?: string | undefined };
 
@@ -15,10 +18,10 @@ type Props = {
 };
 
 /** What can be done for a server, as the server that answers offers it to whoever is signed in. */
-export function Actions({ server, refresh, onSignedOut }: Props) {
+export function Actions({ server, tree, refresh, onSignedOut }: Props) {
   const [busy, setBusy] = useState<string>();
   const [outcome, setOutcome] = useState<Outcome>();
-  const [isJoining, setJoining] = useState(false);
+  const [asked, setAsked] = useState<'join' | 'parent' | 'archive' | 'load'>();
   const { can, name } = server;
 
   /** Does one thing at a time and says how it ended, in the words of the server. */
@@ -36,6 +39,11 @@ export function Actions({ server, refresh, onSignedOut }: Props) {
       setBusy(undefined);
       refresh();
     }
+  };
+  const close = (done?: string) => {
+    setAsked(undefined);
+    setOutcome(done === undefined ? undefined : { kind: 'success', title: done });
+    refresh();
   };
   if (can.length === 0) return null;
   const at = `/api/v1/servers/${encodeURIComponent(server.id)}`;
@@ -71,8 +79,23 @@ export function Actions({ server, refresh, onSignedOut }: Props) {
           </Button>
         )}
         {can.includes('join') && (
-          <Button kind="secondary" onClick={() => setJoining(true)}>
+          <Button kind="secondary" onClick={() => setAsked('join')}>
             Join a parent
+          </Button>
+        )}
+        {can.includes('parent') && (
+          <Button kind="secondary" onClick={() => setAsked('parent')}>
+            Assign a parent
+          </Button>
+        )}
+        {can.includes('archive') && (
+          <Button kind="secondary" onClick={() => setAsked('archive')}>
+            Make an archive
+          </Button>
+        )}
+        {can.includes('load') && (
+          <Button kind="secondary" onClick={() => setAsked('load')}>
+            Load an archive
           </Button>
         )}
       </div>
@@ -83,17 +106,12 @@ export function Actions({ server, refresh, onSignedOut }: Props) {
           </Alert>
         )}
       </div>
-      {isJoining && (
-        <JoinParent
-          name={name}
-          onDone={(parent) => {
-            setJoining(false);
-            setOutcome({ kind: 'success', title: `${name} is a child of ${parent} now.` });
-            refresh();
-          }}
-          onClose={() => setJoining(false)}
-        />
+      {asked === 'join' && (
+        <JoinParent name={name} onDone={(parent) => close(`${name} is a child of ${parent} now.`)} onClose={() => close()} />
       )}
+      {asked === 'parent' && <AssignParent {...{ server, tree }} onDone={close} onClose={() => close()} />}
+      {asked === 'archive' && <MakeArchive server={server} onClose={() => close()} />}
+      {asked === 'load' && <LoadArchive server={server} onClose={() => close()} />}
     </div>
   );
 }

@@ -52,20 +52,28 @@ export const ServerRow = memo(function ServerRow({
           </span>
         </div>
       </th>
-      <td className="pf-v6-c-table__td" data-label="State">
-        <HealthLabel level={server.health.level} /> <State server={server} now={now} />
+      <td className="pf-v6-c-table__td ws-row__state" data-label="State">
+        <div>
+          <HealthLabel level={server.health.level} /> <State server={server} now={now} />
+        </div>
       </td>
-      <td className="pf-v6-c-table__td" data-label="Connection">
-        <Connection server={server} now={now} />
+      <td className="pf-v6-c-table__td ws-row__connection" data-label="Connection">
+        <div>
+          <Connection server={server} now={now} />
+        </div>
       </td>
       <td className="pf-v6-c-table__td" data-label="Last run">
-        <Run server={server} now={now} />
+        <div>
+          <Run server={server} now={now} />
+        </div>
       </td>
-      <td className="pf-v6-c-table__td" data-label="Images">
-        {imageWords(server)}
-        {server.images !== null && server.images.missingBytes > 0 && (
-          <span className="ws-quiet">, {formatBytes(server.images.missingBytes)} missing</span>
-        )}
+      <td className="pf-v6-c-table__td ws-row__images" data-label="Images">
+        <div>
+          {imageWords(server)}
+          {server.images !== null && server.images.missingBytes > 0 && (
+            <span className="ws-quiet">, {formatBytes(server.images.missingBytes)} missing</span>
+          )}
+        </div>
       </td>
     </tr>
   );
