@@ -24,6 +24,8 @@ export type HealthFacts = {
   } | null;
   readonly paused: { readonly by: string; readonly since: number; readonly where: string } | null;
   readonly images: { readonly wanted: number; readonly held: number; readonly failing: number; readonly firstError: string | null } | null;
+  /** What else was found. */
+  readonly others: readonly Finding[];
 };
 
 /** A link that breaks for minutes is an ordinary night. */
@@ -43,6 +45,7 @@ export function judgeServer(facts: HealthFacts, now: number): { readonly level: 
     ...judgeRun(facts.run),
     ...judgeImages(facts),
     ...judgePause(facts.paused),
+    ...facts.others,
   ];
   const findings = found.sort((one, other) => HEALTH_LEVELS.indexOf(one.level) - HEALTH_LEVELS.indexOf(other.level));
   return { level: findings[0]?.level ?? 'ok', findings };

@@ -7,6 +7,7 @@ import { actionsOf, type Rights } from './actions.ts';
 import { type Contact, contactOf } from './contact.ts';
 import { readTreeFacts, type TreeFacts } from './facts.ts';
 import { listPlaces, type Place } from './places.ts';
+import { sharedFindings } from './shared-findings.ts';
 import type { Summary } from './summaries.ts';
 import { viewRun } from './view-run.ts';
 
@@ -44,6 +45,7 @@ function viewPlace(site: Site, place: Place, view: View): TreeServer {
           : { state: summary.run.state, code: summary.run.code ?? null, error: summary.run.error, endedAt: parse(summary.run.endedAt) },
       paused: pause,
       images: summary?.images ?? null,
+      others: relation === 'self' ? sharedFindings(site) : [],
     },
     facts.now,
   );

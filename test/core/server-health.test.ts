@@ -15,6 +15,7 @@ const well: HealthFacts = {
   run: { state: 'done', code: null, error: null, endedAt: NOW - MINUTE_MS },
   paused: null,
   images: { wanted: 3, held: 3, failing: 0, firstError: null },
+  others: [],
 };
 const judge = (change: Partial<HealthFacts>) => judgeServer({ ...well, ...change }, NOW);
 const levelsOf = (change: Partial<HealthFacts>) => judge(change).findings.map(({ level }) => level);

@@ -6,6 +6,8 @@ import { putOrigin } from '../../../server/db/origins.ts';
 import { putReported } from '../../../server/db/reported.ts';
 import { contactOf, noteAnswer, noteConnection, noteFailure } from '../../../server/panel/contact.ts';
 import { readServerTree } from '../../../server/panel/tree.ts';
+import type { Shared } from '../../../server/shared/open.ts';
+import type { SharedState } from '../../../server/shared/state.ts';
 import { joinChild } from '../api/callers.ts';
 import { openTestSite, type TestSite } from '../api/site.ts';
 
@@ -122,6 +124,25 @@ test('a parent is connected while it answers; an outage has its words and begins
   });
   noteAnswer(clock, parent);
   assert.deepEqual(seen(), { isConnected: true, heardAt: 3000, failure: null });
+});
+
+test('how it stands with the database where servers meet is said, and since when it is away', async () => {
+  const where = 'database "ws" at db';
+  const seen = async (state: SharedState) => {
+    const shared = { where, state: () => state } as Shared;
+    const { items } = await readServerTree({ ...hq.site, shared }, NONE);
+    return items
+      .find(({ relation }) => relation === 'self')
+      ?.health.findings.map(({ level, words, since }) => [level, words.split(/[:;]/)[0], since]);
+  };
+  const now = hq.site.now();
+  const away = (since: number): SharedState => ({ state: 'unreachable', since, code: 'unreachable', words: 'refused', hint: null });
+  assert.deepEqual(await seen(away(now)), [['warning', `the shared ${where} is unreachable`, new Date(now).toISOString()]]);
+  assert.equal((await seen(away(now - 1_000_000)))?.[0]?.[0], 'problem');
+  assert.deepEqual(await seen({ state: 'connected', since: 1, problem: 'another server has this name' }), [
+    ['problem', 'another server has this name', null],
+  ]);
+  assert.deepEqual(await seen({ state: 'connected', since: 1, problem: null }), [['notice', `meets the others in the ${where}`, null]]);
 });
 
 test('what is offered is what who asks may do and what makes sense there', async () => {
