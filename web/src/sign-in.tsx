@@ -29,12 +29,12 @@ export function SignIn({ words, onSignedIn }: Props) {
   return (
     <div className="ws-sign-in">
       <div className="ws-sign-in__card">
-        <main className="pf-v6-c-login__main">
-          <div className="pf-v6-c-login__main-header">
+        <main>
+          <div>
             <h1 className="pf-v6-c-title pf-m-3xl">Waystation</h1>
-            <p className="pf-v6-c-login__main-header-desc">Sign in with an operator token of this server.</p>
+            <p>Sign in with an operator token of this server.</p>
           </div>
-          <div className="pf-v6-c-login__main-body">
+          <div>
             <form className="pf-v6-c-form" onSubmit={submit}>
               <div aria-live="polite" className="ws-notes">
                 {words !== undefined && refusal === undefined && <Alert kind="info" title={words} />}

@@ -4,7 +4,6 @@ import '@patternfly/patternfly/components/Button/button.css';
 import '@patternfly/patternfly/components/Form/form.css';
 import '@patternfly/patternfly/components/FormControl/form-control.css';
 import '@patternfly/patternfly/components/Label/label.css';
-import '@patternfly/patternfly/components/Login/login.css';
 import '@patternfly/patternfly/components/Masthead/masthead.css';
 import '@patternfly/patternfly/components/Page/page.css';
 import '@patternfly/patternfly/components/Spinner/spinner.css';
