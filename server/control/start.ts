@@ -10,9 +10,8 @@ import { openChannel, type ParentChannel } from './parent-channel.ts';
 import { pullOnce } from './pull.ts';
 import { freshReportState, reportOnce } from './report.ts';
 import { watchSelf } from './status.ts';
+import { PARENTS } from './topic.ts';
 
-/** The topic that tells that a parent was joined. */
-export const PARENTS = 'parents';
 const LOOK_AGAIN_MS = 3_000;
 /** How soon what could not be fetched is tried again. */
 const APPROVALS_AGAIN_MS = 15_000;

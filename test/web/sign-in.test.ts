@@ -48,9 +48,10 @@ test('who has no right token stays out and is told why; who has one is in until 
   await enter(hq.operatorToken);
   await page.getByRole('heading', { name: 'Servers', level: 1 }).waitFor();
   for (const { id } of await listOperatorTokens(hq.site.db)) await revokeOperatorToken(hq.site.db, id, hq.site.now());
-  await page.reload();
+  await page.getByText('You are signed out: the operator token was revoked.').waitFor();
+  await tab.checkAccess();
   await enter(hq.operatorToken);
-  await page.getByText('the operator token was revoked').waitFor();
+  await page.getByText('Failed: the operator token was revoked').waitFor();
 
   const policy = tab.complaints.filter((words) => !/status of 401/.test(words));
   assert.deepEqual(policy, [], 'the browser has nothing to complain of');

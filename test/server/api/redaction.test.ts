@@ -15,7 +15,7 @@ import { waystation } from '../../helpers/lab/command.ts';
 import { type LabServer, startServer } from '../../helpers/lab/server.ts';
 import { startMariadb } from '../../helpers/mariadb.ts';
 import { CLEAN_ENV, runCli, runJson } from '../../helpers/run-cli.ts';
-import { ask, selfMadeCertificate } from './callers.ts';
+import { ask, type Caller, selfMadeCertificate } from './callers.ts';
 import { type Canary, keyCanaries, sing, textCanary } from './canaries.ts';
 import { captureLoopback, startRelay, type Wire } from './wire.ts';
 
@@ -117,15 +117,31 @@ async function useOperatorTokens(...sites: { token: string; fingerprint: string 
     const refused = await waystation(['--url', httpsUrl, 'server', 'list'], wrong);
     assert.equal(refused.code, 77);
     printed.push(refused.stdout, refused.stderr);
-    await readLists(Number(new URL(httpsUrl).port), token);
+    const port = Number(new URL(httpsUrl).port);
+    await readLists(port, { token });
+    await readLists(port, { cookie: await signInAt(port, token) });
   }
 }
 
+/** As a browser does, once with a wrong token; what it gets is a secret as well. */
+async function signInAt(port: number, token: string): Promise<string> {
+  const post = (text: string) => {
+    const headers = { 'content-type': 'application/json' };
+    return ask({ port, tls: true, method: 'POST', path: '/api/v1/session', caller: {}, headers, body: JSON.stringify({ token: text }) });
+  };
+  const refused = await post(WRONG_OPERATOR);
+  assert.equal(refused.status, 401);
+  printed.push(refused.text);
+  const [cookie = ''] = (await post(token)).headers['set-cookie']?.[0]?.split(';') ?? [];
+  canaries.push(textCanary(`cookie of the console at ${port}`, cookie.split('=')[1] ?? ''));
+  return cookie;
+}
+
 /** Every GET of the API that needs no name: what an administrator can list. */
-async function readLists(port: number, token: string): Promise<void> {
+async function readLists(port: number, caller: Caller): Promise<void> {
   for (const { method, path, listener } of allRoutes(createMetrics())) {
     if (method !== 'GET' || listener !== 'api' || /[:*]|sync\//.test(path)) continue;
-    lists.push((await ask({ port, tls: true, method, path, caller: { token } })).text);
+    lists.push((await ask({ port, tls: true, method, path, caller })).text);
   }
 }
 
