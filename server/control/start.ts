@@ -2,22 +2,21 @@ import { describeError } from '../../core/errors.ts';
 import type { Id } from '../../core/ids.ts';
 import { listServers } from '../db/servers.ts';
 import { activateWaiting } from '../orders/accept.ts';
-import { noteAnswer, noteFailure } from '../panel/contact.ts';
+import { noteAnswer } from '../panel/contact.ts';
 import type { Site } from '../site.ts';
 import { fetchBack } from './fetch-back.ts';
+import { keepTrying } from './keep-trying.ts';
 import { APPROVALS, fetchApproved } from './offers/decide.ts';
 import { openChannel, type ParentChannel } from './parent-channel.ts';
 import { pullOnce } from './pull.ts';
 import { freshReportState, reportOnce } from './report.ts';
 import { watchSelf } from './status.ts';
-import { PARENTS } from './topic.ts';
 
+/** The topic that tells that a parent was joined. */
+export const PARENTS = 'parents';
 const LOOK_AGAIN_MS = 3_000;
 /** How soon what could not be fetched is tried again. */
 const APPROVALS_AGAIN_MS = 15_000;
-const FIRST_PAUSE_MS = 500;
-/** An order made just after an outage is there within this time; 500 branches that come back spread over it. */
-const LONGEST_PAUSE_MS = 4_000;
 /** Progress that changes every second is told once a second. */
 const BREATH_MS = 700;
 
@@ -113,29 +112,4 @@ async function watchApprovals(site: Site, signal: AbortSignal): Promise<void> {
     await fetchBack(site, refused, signal);
     await woken;
   });
-}
-
-/** With a `parentId` a failure is one to reach that server, and shown as such. */
-type Effort = { readonly what: string; readonly signal: AbortSignal; readonly parentId?: Id };
-
-/** Does `work` again and again; after a failure with growing pauses. The first failure of an outage is told, and its end. */
-export async function keepTrying(site: Site, { what, signal, parentId }: Effort, work: () => Promise<void>): Promise<void> {
-  let failures = 0;
-  let code = '';
-  while (!signal.aborted) {
-    try {
-      await work();
-      if (failures > 0) site.log.info(`${what}: through again`, { failures });
-      failures = 0;
-      code = '';
-    } catch (error) {
-      if (signal.aborted) return;
-      const problem = describeError(error);
-      if (parentId !== undefined) noteFailure(site, parentId, problem);
-      if (problem.code !== code) site.log.warn(`${what}: not through`, { code: problem.code, error: problem.message });
-      code = problem.code;
-      failures += 1;
-      await site.wake.wait('pause', Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** (failures - 1)) * (0.5 + Math.random() / 2), signal);
-    }
-  }
 }

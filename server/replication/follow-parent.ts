@@ -2,7 +2,7 @@ import { AppError } from '../../core/errors.ts';
 import type { Id } from '../../core/ids.ts';
 import { isRunEnded } from '../../core/run.ts';
 import { News, SYNC_PROTOCOL } from '../../core/sync-protocol.ts';
-import { keepTrying } from '../control/start.ts';
+import { keepTrying } from '../control/keep-trying.ts';
 import { getLink, type Link, listLinks } from '../db/links.ts';
 import { findUnfinishedRun, getRun } from '../db/runs.ts';
 import { getServer } from '../db/servers.ts';

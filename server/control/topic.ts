@@ -1,2 +1,0 @@
-/** The topic that tells that a parent was joined. */
-export const PARENTS = 'parents';
