@@ -9,6 +9,9 @@ import type { BackupWriter } from './write-file.ts';
 /** What runs and approvals work on belongs to a store as it was at that moment: a restored server begins them anew. */
 const LEFT_OUT: { readonly [table: string]: readonly string[] } = { runs: ['plan', 'progress'], approvals: ['plan', 'progress'] };
 
+/** Who was signed in signs in again: who signed out since does not come back. */
+const NOT_KEPT: readonly string[] = ['console_sessions'];
+
 /** So much is handed on at a time. */
 const SLICE_LENGTH = 65_536;
 
@@ -29,6 +32,7 @@ export function dumpDatabase(db: Knex, writer: BackupWriter, onBytes: (bytes: nu
 }
 
 async function* rowsOf(trx: Knex.Transaction, table: Table): AsyncGenerator<object> {
+  if (NOT_KEPT.includes(table.name)) return;
   const leftOut = (LEFT_OUT[table.name] ?? []).map((column) => [column, null]);
   for await (const row of readRows(trx, table)) yield leftOut.length === 0 ? row : { ...row, ...Object.fromEntries(leftOut) };
 }
