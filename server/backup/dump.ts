@@ -1,8 +1,9 @@
 import type { Knex } from 'knex';
 import type { BackupManifest } from '../../core/backup-file.ts';
+import { listTables } from '../db/dialect-sqlite.ts';
 import { readSchemaState } from '../db/migrate.ts';
 import { getCatalogueNumbers } from '../db/objects.ts';
-import { listTables, readRows, type Table } from '../db/tables.ts';
+import { readRows } from '../db/read-rows.ts';
 import type { NeededImage } from './needed.ts';
 import type { BackupWriter } from './write-file.ts';
 
@@ -25,15 +26,15 @@ export function dumpDatabase(db: Knex, writer: BackupWriter, onBytes: (bytes: nu
   return db.transaction(async (trx) => {
     const numbers = await getCatalogueNumbers(trx);
     const { done } = await readSchemaState(trx);
-    for (const table of await listTables(trx)) await addLines(writer, `tables/${table.name}`, rowsOf(trx, table), onBytes);
+    for (const table of await listTables(trx)) await addLines(writer, `tables/${table}`, rowsOf(trx, table), onBytes);
     await addLines(writer, 'images', publishedImages(trx), onBytes);
     return { schema: done.at(-1) ?? '', ...numbers };
   });
 }
 
-async function* rowsOf(trx: Knex.Transaction, table: Table): AsyncGenerator<object> {
-  if (NOT_KEPT.includes(table.name)) return;
-  const leftOut = (LEFT_OUT[table.name] ?? []).map((column) => [column, null]);
+async function* rowsOf(trx: Knex.Transaction, table: string): AsyncGenerator<object> {
+  if (NOT_KEPT.includes(table)) return;
+  const leftOut = (LEFT_OUT[table] ?? []).map((column) => [column, null]);
   for await (const row of readRows(trx, table)) yield leftOut.length === 0 ? row : { ...row, ...Object.fromEntries(leftOut) };
 }
 

@@ -2,9 +2,9 @@ import type { Knex } from 'knex';
 import { type BackupMember, badBackup } from '../../core/backup-file.ts';
 import { AppError } from '../../core/errors.ts';
 import { MIGRATIONS } from '../../migrations/index.ts';
+import { listTables } from '../db/dialect-sqlite.ts';
 import { migrateDatabase } from '../db/migrate.ts';
 import { inTransaction } from '../db/open.ts';
-import { listTables } from '../db/tables.ts';
 import { readLines } from './lines.ts';
 import type { OpenedBackup } from './open-file.ts';
 
@@ -22,7 +22,7 @@ export function refuseNewerSchema({ schema, program }: OpenedBackup): void {
 /** Fills an empty database with the rows of a backup, at the schema that they had, and brings it up to this release. Throws `bad_data` for rows that do not fit. */
 export async function loadDatabase(db: Knex, opened: OpenedBackup): Promise<void> {
   await migrateDatabase(db, opened.schema);
-  const tables = new Set((await listTables(db)).map(({ name }) => name));
+  const tables = new Set(await listTables(db));
   const members = opened.members.filter(({ name }) => name.startsWith('tables/'));
   const foreign = members.find(({ name }) => !tables.has(tableOf(name)));
   if (foreign !== undefined) throw badBackup(`it has a table "${tableOf(foreign.name)}", which its schema has not`);

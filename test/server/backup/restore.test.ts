@@ -10,11 +10,12 @@ import { dumpDatabase } from '../../../server/backup/dump.ts';
 import { addFiles } from '../../../server/backup/files.ts';
 import { restoreBackup } from '../../../server/backup/restore.ts';
 import { createBackupFile } from '../../../server/backup/write-file.ts';
+import { listTables } from '../../../server/db/dialect-sqlite.ts';
 import { appendEvent, listEvents } from '../../../server/db/events.ts';
 import { findImageVersion } from '../../../server/db/images.ts';
 import { connectTo, inTransaction } from '../../../server/db/open.ts';
+import { readRows } from '../../../server/db/read-rows.ts';
 import { getSetting, setSetting } from '../../../server/db/settings.ts';
-import { listTables, readRows } from '../../../server/db/tables.ts';
 import { collectGarbage } from '../../../server/images/content.ts';
 import { deleteImage } from '../../../server/images/delete.ts';
 import { createOrder, getOrder } from '../../../server/orders/orders.ts';
@@ -50,7 +51,7 @@ async function rowsOf(site: Site): Promise<Map<string, string[]>> {
   await site.db.transaction(async (trx) => {
     for (const table of await listTables(trx))
       found.set(
-        table.name,
+        table,
         (await collect(readRows(trx, table))).map((row) => JSON.stringify(row)),
       );
   });
