@@ -1,4 +1,4 @@
-import { createReadStream } from 'node:fs';
+import { open } from 'node:fs/promises';
 import { setPriority } from 'node:os';
 import { parentPort, workerData } from 'node:worker_threads';
 import type { BackupManifest } from '../../core/backup-file.ts';
@@ -32,6 +32,7 @@ export type FromBackup =
 /** The loop that answers firmware goes first, then the store. */
 const NICENESS = 10;
 const PROGRESS_BYTES = 4 * 1_048_576;
+const SLICE_BYTES = 1_048_576;
 
 const port = parentPort;
 if (port === null) throw new Error('server/backup/worker.ts runs as a worker only');
@@ -54,10 +55,19 @@ async function write({ path, temporary, dataDir, facts }: BackupTask): Promise<n
   }
 }
 
+/** The octets of a file in slices that are good until the next one is asked for: they share a buffer, which spares the collector gigabytes. */
 async function* counted(path: string, onBytes: (bytes: number) => void): AsyncGenerator<Buffer> {
-  for await (const slice of createReadStream(path, { highWaterMark: 1_048_576 })) {
-    onBytes((slice as Buffer).length);
-    yield slice as Buffer;
+  const file = await open(path, 'r');
+  try {
+    const buffer = Buffer.allocUnsafe(SLICE_BYTES);
+    for (;;) {
+      const { bytesRead } = await file.read(buffer, 0, SLICE_BYTES);
+      if (bytesRead === 0) return;
+      onBytes(bytesRead);
+      yield buffer.subarray(0, bytesRead);
+    }
+  } finally {
+    await file.close();
   }
 }
 
