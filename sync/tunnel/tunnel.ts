@@ -1,4 +1,6 @@
+import { Socket } from 'node:net';
 import type { Duplex, Readable, Writable } from 'node:stream';
+import { release } from '../../core/content/release.ts';
 import { AppError } from '../../core/errors.ts';
 import { type CreditGate, openCreditGate } from './credit-gate.ts';
 import { decodeFrames, encodeFrame, type Frame, MAX_DATA_BYTES, WINDOW_BYTES } from './frames.ts';
@@ -70,6 +72,8 @@ async function sendInput({ link, input, onData, pace }: TunnelOptions, gate: Cre
         at += paced;
       }
     }
+    // What a socket gives is nobody else's.
+    if (input instanceof Socket) release(chunk);
   }
   await send(link, { type: 'end' });
   link.end();
@@ -138,9 +142,12 @@ function giveCredit(link: Duplex, bytes: number): void {
   if (link.writable) link.write(encodeFrame({ type: 'credit', bytes }));
 }
 
+/** A socket has copied what it says is written: the buffer is given back, or the collector would run for every few frames. */
 function send(link: Duplex, frame: Frame): Promise<void> {
+  const octets = encodeFrame(frame);
   return new Promise((resolve, reject) => {
-    link.write(encodeFrame(frame), (error) => {
+    link.write(octets, (error) => {
+      if (link instanceof Socket) release(octets);
       if (error) reject(new AppError('unreachable', 'the link broke while rsync was working', { cause: error }));
       else resolve();
     });
