@@ -29,11 +29,11 @@ async function moduleTables(tree: string, base: string, chosen: readonly string[
   ];
 }
 
-/** The small initramfs of the image: busybox, disk drivers, ext4. About 2 MB. */
-export async function makeRootInitrd(tree: string, release: string, init: string): Promise<Buffer> {
+/** A small initramfs: busybox, disk drivers, ext4, and `more` modules by name. About 2 MB. */
+export async function makeRootInitrd(tree: string, release: string, init: string, more: readonly string[] = []): Promise<Buffer> {
   const base = `usr/lib/modules/${release}`;
   const dep = parseModulesDep(await readFile(join(tree, base, 'modules.dep'), 'utf8'));
-  const chosen = selectModules(dep, FOLDERS, MODULES);
+  const chosen = selectModules(dep, FOLDERS, [...MODULES, ...more]);
   const folders = ['usr', 'usr/bin', 'usr/lib', 'usr/lib/modules', base, ...foldersOf(chosen).map((path) => `${base}/${path}`)];
   const files = await Promise.all(chosen.map((path) => file(`${base}/${path}`, join(tree, base, path))));
   return encodeInitramfs([

@@ -3,15 +3,22 @@ import { join } from 'node:path';
 /** Where a machine's network card is plugged in. */
 export type MachineNetwork =
   | { readonly kind: 'none' }
-  /** QEMU's own NAT. `bootFile` is what its DHCP names: an HTTP URL for its iPXE ROM, or a path below `tftpDir`. */
-  | { readonly kind: 'user'; readonly bootFile?: string; readonly tftpDir?: string }
+  /**
+   * QEMU's own NAT. `bootFile` is what its DHCP names: an HTTP URL for its iPXE ROM, or a path below `tftpDir`.
+   * `forward` leads ports of 127.0.0.1 to ports of the guest.
+   */
+  | { readonly kind: 'user'; readonly bootFile?: string; readonly tftpDir?: string; readonly forward?: readonly Forward[] }
   /** A tap device that exists already (in `netns`, if that is given). */
   | { readonly kind: 'tap'; readonly device: string; readonly netns?: string };
+
+export type Forward = { readonly hostPort: number; readonly guestPort: number };
 
 export type MachineOptions = {
   readonly firmware: 'bios' | 'uefi';
   /** A raw disk; the machine writes to it. */
   readonly disk?: string;
+  /** More disks, in this order (vda, vdb … when there is no `disk`); `file` is a path or a URL that QEMU knows. */
+  readonly drives?: readonly { readonly file: string; readonly readOnly?: boolean }[];
   /** Starts this kernel at once, without boot loader or network boot. */
   readonly kernel?: { readonly vmlinuz: string; readonly initrd: string; readonly commandLine: string };
   /** An empty folder of the caller for the serial log and the machine's own NVRAM; kept when there is one already. */
@@ -53,13 +60,20 @@ function networkArguments(options: MachineOptions): string[] {
   if (network.kind === 'tap') return ['-netdev', `tap,id=n0,ifname=${network.device},script=no,downscript=no`, ...device];
   const boot = network.bootFile === undefined ? '' : `,bootfile=${network.bootFile}`;
   const tftp = network.tftpDir === undefined ? '' : `,tftp=${network.tftpDir}`;
-  return ['-netdev', `user,id=n0${tftp}${boot}`, ...device];
+  const forward = (network.forward ?? []).map(({ hostPort, guestPort }) => `,hostfwd=tcp:127.0.0.1:${hostPort}-:${guestPort}`);
+  return ['-netdev', `user,id=n0${tftp}${boot}${forward.join('')}`, ...device];
 }
 
-function startArguments({ disk, kernel }: MachineOptions): string[] {
+function driveArguments(file: string, index: number, readOnly: boolean): string[] {
+  const access = readOnly ? ',readonly=on' : '';
+  return ['-drive', `if=none,id=e${index},format=raw${access},file=${file}`, '-device', `virtio-blk-pci,drive=e${index}`];
+}
+
+function startArguments({ disk, drives, kernel }: MachineOptions): string[] {
   const drive = ['-drive', `if=none,id=d0,format=raw,discard=unmap,file=${disk}`, '-device', 'virtio-blk-pci,drive=d0,bootindex=2'];
   return [
     ...(disk === undefined ? [] : drive),
+    ...(drives ?? []).flatMap(({ file, readOnly }, index) => driveArguments(file, index, readOnly ?? false)),
     ...(kernel === undefined ? [] : ['-kernel', kernel.vmlinuz, '-initrd', kernel.initrd, '-append', kernel.commandLine]),
   ];
 }
