@@ -19,6 +19,7 @@ const TABLES: readonly string[] = [
     parent_id varchar(36), -- the wished parent
     parent_revision integer not null,
     parent_by varchar(16), -- operator | file
+    parent_file varchar(320), -- which, and of which server
     epoch bigint not null,
     heartbeat_at bigint, -- null: it has never run
     registered_at bigint not null,
@@ -29,7 +30,7 @@ const TABLES: readonly string[] = [
     primary key (id), unique (name))`,
   // Numbers without gaps that rise with the commits: the row stays locked until the transaction ends.
   `shared_counters (
-    name varchar(64) not null, -- objects | reports | events | commands:<server>
+    name varchar(64) not null, -- streams | tree
     value bigint not null,
     primary key (name))`,
   `shared_objects (
@@ -42,14 +43,21 @@ const TABLES: readonly string[] = [
     key_id varchar(71) not null,
     signature varchar(128) not null,
     deleted smallint not null,
-    mark bigint not null,
-    primary key (id), unique (mark), unique (origin, mark))`,
-  // How far each stream of each origin is told here: what a server asks after every outage.
+    seq bigint not null, -- the number that its origin gave to the change
+    primary key (id), unique (origin, seq, id))`,
+  // The signing keys of a server, the former ones too: what it signed with them is still believed.
+  `shared_signers (
+    key_id varchar(71) not null,
+    server_id varchar(36) not null,
+    record text not null, -- core/sync-protocol.ts SignerRecord
+    primary key (key_id), unique (server_id, key_id))`,
+  // How far each stream of each origin is told here: what a server asks after every outage. `mark` numbers the moves of all streams.
   `shared_marks (
     origin varchar(36) not null,
-    stream varchar(16) not null, -- events | states
+    stream varchar(16) not null, -- events | states | objects
     seq bigint not null,
-    primary key (origin, stream))`,
+    mark bigint not null,
+    primary key (origin, stream), unique (mark, origin, stream))`,
   `shared_reports (
     origin varchar(36) not null,
     kind varchar(32) not null,
@@ -57,8 +65,13 @@ const TABLES: readonly string[] = [
     seq bigint not null,
     body longtext, -- null: it is gone there
     at bigint not null,
-    mark bigint not null,
-    primary key (origin, kind, subject), unique (mark), unique (origin, mark))`,
+    primary key (origin, kind, subject), unique (origin, seq, kind, subject))`,
+  // By what a reported target is found: name, UUID, MAC addresses.
+  `shared_words (
+    word varchar(64) not null,
+    origin varchar(36) not null,
+    subject varchar(64) not null,
+    primary key (word, origin, subject), unique (origin, subject, word))`,
   `shared_events (
     origin varchar(36) not null,
     seq bigint not null,
@@ -67,19 +80,29 @@ const TABLES: readonly string[] = [
     kind varchar(64) not null,
     subject varchar(64) not null,
     data longtext not null,
-    mark bigint not null,
-    primary key (origin, seq), unique (mark), unique (origin, mark))`,
-  // One numbered queue for each server.
+    primary key (origin, seq), unique (at, origin, seq))`,
+  // A queue from each server to each other, numbered by the sender, who keeps what it sent until it is done.
   `shared_commands (
-    dest varchar(36) not null,
+    receiver varchar(36) not null,
+    sender varchar(36) not null,
     seq bigint not null,
+    after bigint not null, -- what must be done before; 0: nothing
     id varchar(36) not null,
+    dest varchar(36) not null, -- whom it is for: the receiver, or a server below it
     kind varchar(32) not null,
     body longtext not null,
     actor varchar(128) not null,
     origin varchar(36) not null,
     created_at bigint not null,
-    primary key (dest, seq), unique (id))`,
+    key_id varchar(71) not null,
+    signature varchar(128) not null, -- by the sender
+    primary key (receiver, sender, seq))`,
+  // How far a receiver has done what a sender asked.
+  `shared_done (
+    sender varchar(36) not null,
+    receiver varchar(36) not null,
+    seq bigint not null,
+    primary key (sender, receiver), unique (receiver, sender))`,
   `shared_leases (
     name varchar(64) not null,
     holder varchar(64),

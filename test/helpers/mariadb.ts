@@ -6,7 +6,7 @@ import { tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
 
 export type Mariadb = {
-  /** Base of database URLs: `mysql://waystation@127.0.0.1:PORT/`; append a name made with `createDatabase`. */
+  /** Base of database URLs: `mysql://waystation@ADDRESS:PORT/`; append a name made with `createDatabase`. */
   readonly url: string;
   readonly port: number;
   readonly password: string;
@@ -21,8 +21,11 @@ export type Mariadb = {
   stop(): Promise<void>;
 };
 
+/** Where it listens: an address of a network namespace, else loopback. */
+export type MariadbPlace = { readonly netns?: string | undefined; readonly address?: string };
+
 /** Starts a real MariaDB on a temporary directory and a free port, as an ordinary user or (as root) with --user=root. `args` are added. */
-export async function startMariadb(args: readonly string[] = []): Promise<Mariadb> {
+export async function startMariadb(args: readonly string[] = [], { netns, address = '127.0.0.1' }: MariadbPlace = {}): Promise<Mariadb> {
   const dir = await mkdtemp(join(tmpdir(), 'waystation-mariadb-'));
   const asUser = userInfo().uid === 0 ? ['--user=root'] : [];
   const socket = join(dir, 'sock');
@@ -39,7 +42,16 @@ export async function startMariadb(args: readonly string[] = []): Promise<Mariad
   const port = await freePort();
   const sql = (text: string) => run('mariadb', ['--no-defaults', '-uroot', `--socket=${socket}`, '-e', text]);
   const begin = async () => {
-    const child = spawn(program('mariadbd'), [...serverArguments(dir, port), ...tmpdirs, ...asUser, ...args], { stdio: 'ignore' });
+    const inside = netns === undefined ? [] : ['ip', 'netns', 'exec', netns];
+    const [command = '', ...words] = [
+      ...inside,
+      program('mariadbd'),
+      ...serverArguments(dir, address, port),
+      ...tmpdirs,
+      ...asUser,
+      ...args,
+    ];
+    const child = spawn(command, words, { stdio: 'ignore' });
     const exited = once(child, 'exit');
     await waitUntilUp(sql, child, join(dir, 'error.log'));
     return { child, exited };
@@ -52,7 +64,7 @@ export async function startMariadb(args: readonly string[] = []): Promise<Mariad
   const password = 'only-for-tests';
   sql(`create user waystation@'%' identified by '${password}'`);
   return {
-    url: `mysql://waystation@127.0.0.1:${port}/`,
+    url: `mysql://waystation@${address}:${port}/`,
     port,
     password,
     createDatabase: (name) => {
@@ -70,12 +82,12 @@ export async function startMariadb(args: readonly string[] = []): Promise<Mariad
   };
 }
 
-function serverArguments(dir: string, port: number): string[] {
+function serverArguments(dir: string, address: string, port: number): string[] {
   return [
     '--no-defaults',
     `--datadir=${join(dir, 'data')}`,
     `--socket=${join(dir, 'sock')}`,
-    '--bind-address=127.0.0.1',
+    `--bind-address=${address}`,
     `--port=${port}`,
     `--pid-file=${join(dir, 'pid')}`,
     `--log-error=${join(dir, 'error.log')}`,

@@ -1,52 +1,74 @@
 import type { Knex } from 'knex';
 import type { Command } from '../../../core/control-protocol.ts';
 import type { Id } from '../../../core/ids.ts';
-import { takeNumbers } from './counters.ts';
-
-const queueOf = (dest: string) => `commands:${dest}`;
+import { chunks } from './reports.ts';
 
 /**
- * Appends a command to the queue of its destination and returns its number: without gaps, in the order of the commits.
- * One whose id is there already is not appended again, and keeps its number.
+ * A command on its way from `sender` to `receiver`, numbered and signed by the sender. It is done only after number
+ * `after`; 0: whatever was done before.
  */
-export async function appendSharedCommand(trx: Knex.Transaction, command: Omit<Command, 'seq'>): Promise<number> {
-  const known = await findSharedCommand(trx, command.id);
-  if (known !== undefined) return known;
-  const { id, dest, origin, kind, body, actor, createdAt } = command;
-  const seq = await takeNumbers(trx, queueOf(dest), 1);
-  const row = { dest, seq, id, origin, kind, body: JSON.stringify(body), actor: actor.slice(0, 128), created_at: createdAt };
-  await trx('shared_commands').insert(row);
-  return seq;
+export type SentCommand = Command & {
+  readonly sender: Id;
+  readonly receiver: Id;
+  readonly after: number;
+  readonly keyId: string;
+  readonly signature: string;
+};
+
+/** What waits for a receiver, by sender and number. With nothing waiting one index is looked at, whatever is stored. */
+export async function listSentTo(db: Knex, receiver: Id, limit: number): Promise<SentCommand[]> {
+  return (await db('shared_commands').where({ receiver }).orderBy(['sender', 'seq']).limit(limit)).map(fromRow);
 }
 
-/** The number of a command that waits; undefined when it is not there (any more). */
-export async function findSharedCommand(db: Knex, id: string): Promise<number | undefined> {
-  const row = await db('shared_commands').where({ id }).first('seq');
-  return row && Number(row.seq);
+/** Which commands of a sender wait for a receiver: number, predecessor, id. */
+export async function listSentKeys(db: Knex, way: Way): Promise<{ seq: number; after: number; id: string }[]> {
+  const rows = await db('shared_commands').where(way).orderBy('seq').select('seq', 'after', 'id');
+  return rows.map(({ seq, after, id }) => ({ seq: Number(seq), after: Number(after), id }));
 }
 
-/** The oldest commands for a server after number `after`. */
-export async function listSharedCommands(db: Knex, dest: Id, after: number, limit: number): Promise<Command[]> {
-  const rows = await db('shared_commands').where({ dest }).where('seq', '>', after).orderBy('seq').limit(limit);
-  return rows.map((row) => ({
-    seq: Number(row.seq),
-    id: row.id,
-    dest: row.dest,
-    origin: row.origin,
-    kind: row.kind,
-    body: JSON.parse(row.body),
-    actor: row.actor,
-    createdAt: Number(row.created_at),
-  }));
+export type Way = { readonly receiver: Id; readonly sender: Id };
+
+/** Takes these numbers of a sender out of the queue, and puts commands in. */
+export async function replaceSent(trx: Knex.Transaction, way: Way, drop: readonly number[], put: readonly SentCommand[]): Promise<void> {
+  for (const some of chunks(drop)) await trx('shared_commands').where(way).whereIn('seq', some).delete();
+  for (const some of chunks(put.map(toRow))) await trx('shared_commands').insert(some).onConflict(['receiver', 'sender', 'seq']).merge();
 }
 
-/** Forgets what its destination has done. */
-export async function dropSharedCommands(db: Knex, dest: Id, upTo: number): Promise<void> {
-  await db('shared_commands').where({ dest }).where('seq', '<=', upTo).delete();
+/** Notes that a receiver has done all up to this number, and forgets it. */
+export async function noteDone(trx: Knex.Transaction, way: Way, seq: number): Promise<void> {
+  await trx('shared_done')
+    .insert({ ...way, seq })
+    .onConflict(['sender', 'receiver'])
+    .merge(['seq']);
+  await trx('shared_commands').where(way).where('seq', '<=', seq).delete();
 }
 
-/** How many commands wait for each server. */
-export async function countSharedCommands(db: Knex): Promise<Map<Id, number>> {
-  const rows = await db('shared_commands').groupBy('dest').select('dest').count({ count: 'seq' });
-  return new Map((rows as { dest?: Id; count?: number | string }[]).map(({ dest, count }) => [dest as Id, Number(count)]));
+/** Takes one command away that nobody can do. */
+export async function dropSent(db: Knex, way: Way, seq: number): Promise<void> {
+  await db('shared_commands')
+    .where({ ...way, seq })
+    .delete();
+}
+
+/** How far these receivers have done what a sender asked; who never did anything is left out. */
+export async function listDone(db: Knex, sender: Id, receivers: readonly Id[]): Promise<Map<Id, number>> {
+  const rows = await db('shared_done')
+    .where({ sender })
+    .whereIn('receiver', [...receivers])
+    .select('receiver', 'seq');
+  return new Map(rows.map(({ receiver, seq }) => [receiver as Id, Number(seq)]));
+}
+
+function toRow({ body, createdAt, keyId, ...command }: SentCommand) {
+  const { actor, ...rest } = command;
+  return { ...rest, actor: actor.slice(0, 128), body: JSON.stringify(body), created_at: createdAt, key_id: keyId };
+}
+
+function fromRow(row: Record<string, string | number>): SentCommand {
+  const text = (key: string) => row[key] as string;
+  return {
+    ...{ receiver: text('receiver') as Id, sender: text('sender') as Id, seq: Number(row['seq']), after: Number(row['after']) },
+    ...{ id: text('id'), dest: text('dest'), origin: text('origin'), kind: text('kind'), body: JSON.parse(text('body')) },
+    ...{ actor: text('actor'), createdAt: Number(row['created_at']), keyId: text('key_id'), signature: text('signature') },
+  };
 }

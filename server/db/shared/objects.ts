@@ -1,74 +1,58 @@
 import type { Knex } from 'knex';
-import type { Envelope, ObjectKind } from '../../../core/envelope.ts';
+import type { Json } from '../../../core/canonical-json.ts';
+import type { Envelope } from '../../../core/envelope.ts';
 import type { Digest, Id } from '../../../core/ids.ts';
-import { newestNumber, takeNumbers } from './counters.ts';
+import { SignerRecord } from '../../../core/sync-protocol.ts';
+import { chunks, type Page } from './reports.ts';
 
-/** A signed object as it stands in the shared database; `mark` numbers the changes of all objects there. */
-export type SharedObject = { readonly envelope: Envelope; readonly mark: number };
+/** A signed object under the number that its origin gave to its last change. */
+export type Numbered = { readonly envelope: Envelope; readonly seq: number };
 
-/**
- * Tells objects, each in place of an older revision of itself, and returns how many were news. One that is there in this
- * or a later revision stays as it is, so that telling twice is telling once.
- */
-export async function putSharedObjects(trx: Knex.Transaction, envelopes: readonly Envelope[]): Promise<number> {
-  const ids = envelopes.map(({ id }) => id);
-  const rows = await trx('shared_objects').whereIn('id', ids).select('id', 'origin', 'revision').forUpdate();
-  const there = new Map(rows.map((row) => [row.id as Id, row]));
-  // An object has one origin for good: nobody takes it over by its id.
-  const isNews = ({ id, origin, revision }: Envelope) => {
-    const row = there.get(id);
-    return row === undefined || (row.origin === origin && Number(row.revision) < revision);
-  };
-  const news = envelopes.filter(isNews);
-  if (news.length === 0) return 0;
-  let mark = await takeNumbers(trx, 'objects', news.length);
-  for (const envelope of news) {
-    const { id, ...row } = { ...toRow(envelope), mark: mark++ };
-    const known = there.get(id);
-    if (known === undefined) await trx('shared_objects').insert({ id, ...row });
-    else await trx('shared_objects').where({ id, revision: known.revision }).update(row);
+/** Tells objects of one origin, each in place of an older revision of itself. An id that is another origin's is left alone. */
+export async function putSharedObjects(trx: Knex.Transaction, origin: Id, objects: readonly Numbered[]): Promise<void> {
+  for (const some of chunks(objects)) {
+    const ids = some.map(({ envelope }) => envelope.id);
+    const foreign: Id[] = await trx('shared_objects').whereIn('id', ids).whereNot({ origin }).pluck('id');
+    const rows = some.filter(({ envelope }) => !foreign.includes(envelope.id)).map(toRow);
+    if (rows.length > 0) await trx('shared_objects').insert(rows).onConflict('id').merge();
   }
-  return news.length;
 }
 
-/** The newest mark; 0 when nothing was told yet. One row is read, however many objects there are. */
-export function newestObjectMark(db: Knex): Promise<number> {
-  return newestNumber(db, 'objects');
+/** Objects of one origin, tombstones included, changed after number `after`, in the order of the changes: one statement. */
+export async function listSharedObjects(db: Knex, origin: Id, { after, limit }: Page): Promise<Numbered[]> {
+  return (await db('shared_objects').where({ origin }).where('seq', '>', after).orderBy('seq').limit(limit)).map(fromRow);
 }
 
-/** Objects of all origins marked above `after`, tombstones included, in the order of their marks. */
-export async function listSharedObjects(db: Knex, after: number, limit: number): Promise<SharedObject[]> {
-  return (await db('shared_objects').where('mark', '>', after).orderBy('mark').limit(limit)).map(fromRow);
+/** Tells the signing keys of a server; repeating it is harmless. */
+export async function putSharedSigners(db: Knex, records: readonly SignerRecord[]): Promise<void> {
+  const rows = records.map((record) => ({ key_id: record.keyId, server_id: record.serverId, record: JSON.stringify(record) }));
+  for (const some of chunks(rows)) await db('shared_signers').insert(some).onConflict('key_id').merge(['record']);
 }
 
-/** Revisions that stand there of one origin's objects: what it compares with its own after an outage. */
-export async function listSharedRevisions(db: Knex, origin: Id): Promise<Map<Id, number>> {
-  const rows = await db('shared_objects').where({ origin }).select('id', 'revision');
-  return new Map(rows.map(({ id, revision }) => [id, Number(revision)]));
+/** The signing keys that a server told; what cannot be read is left out. */
+export async function listSharedSigners(db: Knex, serverId: Id): Promise<SignerRecord[]> {
+  const rows: { record: string }[] = await db('shared_signers').where({ server_id: serverId }).select('record');
+  return rows.map(({ record }) => SignerRecord.safeParse(JSON.parse(record)).data).filter((record) => record !== undefined);
 }
 
-export async function countSharedObjects(db: Knex, origin: Id): Promise<number> {
-  const found = await db('shared_objects').where({ origin }).count({ count: 'id' }).first();
-  return Number(found?.['count'] ?? 0);
-}
-
-function toRow(envelope: Envelope) {
+function toRow({ envelope, seq }: Numbered) {
   const { id, kind, origin, revision, body, digest, keyId, signature } = envelope;
-  return { id, kind, origin, revision, body: JSON.stringify(body), digest, key_id: keyId, signature, deleted: body === null ? 1 : 0 };
+  return { id, kind, origin, revision, body: JSON.stringify(body), digest, key_id: keyId, signature, deleted: body === null ? 1 : 0, seq };
 }
 
-type Row = {
-  kind: ObjectKind;
-  id: Id;
-  origin: Id;
+type Row = Pick<Envelope, 'kind' | 'id' | 'origin' | 'signature'> & {
   revision: number;
   body: string;
   digest: Digest;
   key_id: Digest;
-  signature: string;
-  mark: number | string;
+  seq: number | string;
 };
 
-function fromRow({ kind, id, origin, revision, body, digest, key_id, signature, mark }: Row): SharedObject {
-  return { envelope: { kind, id, origin, revision, body: JSON.parse(body), digest, keyId: key_id, signature }, mark: Number(mark) };
+function fromRow(row: Row): Numbered {
+  const { kind, id, origin, signature } = row;
+  const signed = { digest: row.digest, keyId: row.key_id, signature };
+  return {
+    envelope: { kind, id, origin, revision: Number(row.revision), body: JSON.parse(row.body) as Json, ...signed },
+    seq: Number(row.seq),
+  };
 }

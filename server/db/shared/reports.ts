@@ -1,106 +1,70 @@
 import type { Knex } from 'knex';
 import type { Json } from '../../../core/canonical-json.ts';
+import type { ReportBatch } from '../../../core/control-protocol.ts';
 import type { Id } from '../../../core/ids.ts';
-import type { StoredEvent } from '../events.ts';
-import type { Mark, Stream } from '../reported.ts';
-import { newestNumber, takeNumbers } from './counters.ts';
 
-/** The newest state of one thing of one server, under the number that this server gave to the change. `body` null: it is gone there. */
-export type SharedReport = {
-  readonly origin: Id;
-  readonly kind: string;
-  readonly subject: string;
-  readonly seq: number;
-  readonly body: Json;
-  readonly at: number;
-};
+type Items<Stream extends ReportBatch['stream']> = Extract<ReportBatch, { stream: Stream }>['items'];
 
-/** How far a stream is told, its row locked until the transaction ends; 0 for a new one. */
-export async function lockSharedMark(trx: Knex.Transaction, origin: Id, stream: Stream): Promise<number> {
-  await trx('shared_marks').insert({ origin, stream, seq: 0 }).onConflict(['origin', 'stream']).ignore();
-  const row = await trx('shared_marks').where({ origin, stream }).forUpdate().first('seq');
-  return Number(row.seq);
-}
+/** Rows of one statement: far below every limit of packets and of variables. */
+const AT_ONCE = 100;
 
-/** Returns false when the mark is no longer at `from`. */
-export async function moveSharedMark(trx: Knex.Transaction, { origin, stream, seq }: Mark, from: number): Promise<boolean> {
-  return (await trx('shared_marks').where({ origin, stream, seq: from }).update({ seq })) === 1;
-}
-
-export async function getSharedMark(db: Knex, origin: Id, stream: Stream): Promise<number> {
-  const row = await db('shared_marks').where({ origin, stream }).first('seq');
-  return Number(row?.seq ?? 0);
-}
-
-/** Stores the newest state of things, each in place of the one before; one that is there under this or a later number stays. */
-export async function putSharedReports(trx: Knex.Transaction, reports: readonly SharedReport[]): Promise<void> {
-  if (reports.length === 0) return;
-  let mark = await takeNumbers(trx, 'reports', reports.length);
-  for (const { origin, kind, subject, seq, body, at } of reports) {
-    const key = { origin, kind, subject };
-    const row = { seq, body: body === null ? null : JSON.stringify(body), at, mark: mark++ };
-    const changed = await trx('shared_reports').where(key).where('seq', '<', seq).update(row);
-    if (changed === 0)
-      await trx('shared_reports')
-        .insert({ ...key, ...row })
-        .onConflict(['origin', 'kind', 'subject'])
-        .ignore();
-  }
+/** Stores the newest state of things, each in place of the one before. */
+export async function putSharedStates(trx: Knex.Transaction, origin: Id, items: Items<'states'>, at: number): Promise<void> {
+  const rows = items.map(({ body, ...item }) => ({ origin, ...item, body: body === null ? null : JSON.stringify(body), at }));
+  for (const some of chunks(rows)) await trx('shared_reports').insert(some).onConflict(['origin', 'kind', 'subject']).merge();
 }
 
 /** Stores events as they are; one that is there stays. */
-export async function putSharedEvents(trx: Knex.Transaction, events: readonly StoredEvent[]): Promise<void> {
-  if (events.length === 0) return;
-  let mark = await takeNumbers(trx, 'events', events.length);
-  const rows = events.map(({ data, ...event }) => ({ ...event, data: JSON.stringify(data), mark: mark++ }));
-  for (let n = 0; n < rows.length; n += 100)
-    await trx('shared_events')
-      .insert(rows.slice(n, n + 100))
-      .onConflict(['origin', 'seq'])
-      .ignore();
+export async function putSharedEvents(trx: Knex.Transaction, origin: Id, items: Items<'events'>): Promise<void> {
+  const rows = items.map(({ data, ...item }) => ({ origin, ...item, data: JSON.stringify(data) }));
+  for (const some of chunks(rows)) await trx('shared_events').insert(some).onConflict(['origin', 'seq']).ignore();
 }
 
-/** The newest mark of reports, or of events: whether there is news, in one row. */
-export function newestReportMark(db: Knex, what: 'reports' | 'events'): Promise<number> {
-  return newestNumber(db, what);
+/** Makes targets found by these words and no others. */
+export async function putSharedWords(trx: Knex.Transaction, origin: Id, words: ReadonlyMap<string, readonly string[]>): Promise<void> {
+  for (const subjects of chunks([...words.keys()])) await trx('shared_words').where({ origin }).whereIn('subject', subjects).delete();
+  const rows = [...words].flatMap(([subject, all]) => [...new Set(all)].map((word) => ({ word, origin, subject })));
+  for (const some of chunks(rows)) await trx('shared_words').insert(some);
 }
 
-/** Reports of these origins marked above `after`, in the order of their marks. */
-export async function listSharedReports(db: Knex, origins: readonly Id[], page: Page): Promise<(SharedReport & { mark: number })[]> {
-  const rows = await select(db, 'shared_reports', origins, page);
-  return rows.map(({ origin, kind, subject, seq, body, at, mark }) => ({
-    ...{ origin, kind, subject },
-    seq: Number(seq),
-    body: body === null ? null : JSON.parse(body),
-    at: Number(at),
-    mark: Number(mark),
-  }));
+/** Events of an origin after number `after`, in their order. */
+export async function listSharedEvents(db: Knex, origin: Id, { after, limit }: Page): Promise<Items<'events'>> {
+  const rows = await db('shared_events').where({ origin }).where('seq', '>', after).orderBy('seq').limit(limit);
+  return rows.map(({ seq, at, actor, kind, subject, data }) => {
+    return { seq: Number(seq), at: Number(at), actor, kind, subject, data: JSON.parse(data) as Record<string, Json> };
+  });
 }
 
-/** Events of these origins marked above `after`, in the order of their marks. */
-export async function listSharedEvents(db: Knex, origins: readonly Id[], page: Page): Promise<(StoredEvent & { mark: number })[]> {
-  const rows = await select(db, 'shared_events', origins, page);
-  return rows.map(({ origin, seq, at, actor, kind, subject, data, mark }) => ({
-    ...{ origin, actor, kind, subject },
-    seq: Number(seq),
-    at: Number(at),
-    data: JSON.parse(data),
-    mark: Number(mark),
-  }));
+/** The newest states of an origin's things that changed after number `after`, in the order of the changes. */
+export async function listSharedStates(db: Knex, origin: Id, { after, limit }: Page): Promise<Items<'states'>> {
+  const rows = await db('shared_reports').where({ origin }).where('seq', '>', after).orderBy('seq').limit(limit);
+  return rows.map(({ seq, kind, subject, body }) => {
+    return { seq: Number(seq), kind, subject, body: body === null ? null : (JSON.parse(body) as Json) };
+  });
+}
+
+/** The servers that have a target of this id, name, UUID or MAC address. */
+export async function findTargetOrigins(db: Knex, words: readonly string[]): Promise<Id[]> {
+  const byWord = await db('shared_words')
+    .whereIn('word', [...words])
+    .limit(10)
+    .pluck('origin');
+  const byId = await db('shared_reports')
+    .where({ kind: 'target' })
+    .whereIn('subject', [...words])
+    .limit(10)
+    .pluck('origin');
+  return [...new Set([...byWord, ...byId])] as Id[];
 }
 
 /** What of one origin is kept there. */
-export async function countShared(db: Knex, table: 'shared_reports' | 'shared_events', origin: Id): Promise<number> {
+export async function countShared(db: Knex, table: 'shared_reports' | 'shared_events' | 'shared_objects', origin: Id): Promise<number> {
   const found = await db(table).where({ origin }).count({ count: 'seq' }).first();
   return Number(found?.['count'] ?? 0);
 }
 
-type Page = { readonly after: number; readonly limit: number };
+export type Page = { readonly after: number; readonly limit: number };
 
-function select(db: Knex, table: string, origins: readonly Id[], { after, limit }: Page) {
-  return db(table)
-    .whereIn('origin', [...origins])
-    .where('mark', '>', after)
-    .orderBy('mark')
-    .limit(limit);
+export function chunks<Row>(rows: readonly Row[], size = AT_ONCE): Row[][] {
+  return Array.from({ length: Math.ceil(rows.length / size) }, (_, n) => rows.slice(n * size, (n + 1) * size));
 }

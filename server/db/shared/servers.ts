@@ -28,6 +28,8 @@ export type SharedServer = Registration & {
   readonly parentId: Id | null;
   readonly parentRevision: number;
   readonly parentBy: 'operator' | 'file' | null;
+  /** When a file says so: which, and of which server, in words. */
+  readonly parentFile: string | null;
   readonly heartbeatAt: number | null;
   readonly registeredAt: number;
   /** When it was told that this server is silent; null: it is not, or nobody noticed yet. */
@@ -84,7 +86,7 @@ export async function listSharedServers(db: Knex): Promise<SharedServer[]> {
 export async function listSharedTree(db: Knex): Promise<Omit<SharedServer, 'report' | 'enrol' | 'signer' | 'ca'>[]> {
   const rows = await db('shared_servers')
     .orderBy('name')
-    .select(['id', 'name', 'state', 'url', 'ca_pin', 'version', 'parent_id', 'parent_revision', 'parent_by', 'epoch'])
+    .select(['id', 'name', 'state', 'url', 'ca_pin', 'version', 'parent_id', 'parent_revision', 'parent_by', 'parent_file', 'epoch'])
     .select(['heartbeat_at', 'registered_at', 'silent_at', 'revision']);
   return rows.map((row) => {
     const { report: _report, enrol: _enrol, signer: _signer, ca: _ca, ...server } = fromRow({ ...row, ca: '', signer: 'null' });
@@ -92,15 +94,27 @@ export async function listSharedTree(db: Knex): Promise<Omit<SharedServer, 'repo
   });
 }
 
-export type ParentWish = { readonly parentId: Id | null; readonly by: 'operator' | 'file'; readonly revision: number };
+/** `file`: which file says so, and of which server, in words; null for an operator. */
+export type ParentWish = { readonly parentId: Id | null; readonly file: string | null; readonly revision: number };
 
 /** Wishes a parent for a server whose row is still at `revision`; what was enrolled for the one before is forgotten. False when it is not. */
-export async function wishParent(db: Knex, id: Id, { parentId, by, revision }: ParentWish): Promise<boolean> {
+export async function wishParent(db: Knex, id: Id, { parentId, file, revision }: ParentWish): Promise<boolean> {
   const changed = await db('shared_servers')
     .where({ id, revision })
-    .update({ parent_id: parentId, parent_by: by, enrol: null })
+    .update({ parent_id: parentId, parent_by: file === null ? 'operator' : 'file', parent_file: file, enrol: null })
     .increment({ revision: 1, parent_revision: 1 });
   return changed === 1;
+}
+
+/** The revision of a server's row, which nobody else changes until the transaction ends; undefined when it is gone. */
+export async function lockSharedServer(trx: Knex.Transaction, id: Id): Promise<number | undefined> {
+  const row = await trx('shared_servers').where({ id }).forUpdate().first('revision');
+  return row && Number(row.revision);
+}
+
+/** Gives a server's parent back to the operators; what is wished stays. */
+export async function releaseParent(db: Knex, id: Id): Promise<void> {
+  await db('shared_servers').where({ id, parent_by: 'file' }).update({ parent_by: 'operator', parent_file: null }).increment('revision', 1);
 }
 
 /** Writes the state of the enrolment; false when the row is no longer at `revision`. */
@@ -169,6 +183,7 @@ type Row = {
   parent_id: Id | null;
   parent_revision: number;
   parent_by: SharedServer['parentBy'];
+  parent_file: string | null;
   epoch: number | string;
   heartbeat_at: number | string | null;
   registered_at: number | string;
@@ -188,6 +203,7 @@ function fromRow(row: Row): SharedServer {
     parentId: row.parent_id,
     parentRevision: row.parent_revision,
     parentBy: row.parent_by,
+    parentFile: row.parent_file,
     heartbeatAt: row.heartbeat_at === null ? null : Number(row.heartbeat_at),
     registeredAt: Number(row.registered_at),
     silentAt: row.silent_at === null ? null : Number(row.silent_at),

@@ -11,12 +11,19 @@ const LEASE_KEPT_MS = 30 * 86_400_000;
  */
 export async function tidyShared(trx: Knex.Transaction, keepEventsMs: number): Promise<number> {
   const now = await readDatabaseTime(trx);
-  const oldest = await trx('shared_events').orderBy('mark').limit(BATCH).select('mark', 'at');
-  const old = oldest.filter(({ at }) => Number(at) < now - keepEventsMs).map(({ mark }) => mark);
-  const events = old.length === 0 ? 0 : await trx('shared_events').whereIn('mark', old).delete();
+  const old = await trx('shared_events')
+    .where('at', '<', now - keepEventsMs)
+    .orderBy('at')
+    .limit(BATCH)
+    .select('origin', 'seq');
+  let events = 0;
+  for (const origin of new Set(old.map((row) => row.origin))) {
+    const numbers = old.filter((row) => row.origin === origin).map(({ seq }) => seq);
+    events += await trx('shared_events').where({ origin }).whereIn('seq', numbers).delete();
+  }
   const left = trx('shared_servers').whereNot({ state: 'active' }).select('id');
-  const orphaned = await trx('shared_commands').whereIn('dest', left).limit(BATCH).pluck('id');
-  const commands = orphaned.length === 0 ? 0 : await trx('shared_commands').whereIn('id', orphaned).delete();
+  const orphaned = await trx('shared_commands').whereIn('receiver', left).limit(BATCH).pluck('id');
+  const commands = orphaned.length === 0 ? 0 : await trx('shared_commands').whereIn('receiver', left).whereIn('id', orphaned).delete();
   // The number of a lease that is in use must not start anew, so only forgotten ones go.
   const leases = await trx('shared_leases')
     .where('expires_at', '>', 0)

@@ -6,7 +6,15 @@ import { type Digest, type Id, type Name, newId } from '../../../core/ids.ts';
 import { SHARED_MIGRATIONS } from '../../../migrations/shared/index.ts';
 import { readDatabaseTime } from '../../../server/db/dialect-time.ts';
 import { inTransaction, isUniqueViolation } from '../../../server/db/open.ts';
-import { appendSharedCommand, countSharedCommands, dropSharedCommands, listSharedCommands } from '../../../server/db/shared/commands.ts';
+import {
+  dropSent,
+  listDone,
+  listSentKeys,
+  listSentTo,
+  noteDone,
+  replaceSent,
+  type SentCommand,
+} from '../../../server/db/shared/commands.ts';
 import { newestNumber, takeNumbers } from '../../../server/db/shared/counters.ts';
 import {
   acquireSharedLease,
@@ -16,16 +24,21 @@ import {
   renewSharedLease,
 } from '../../../server/db/shared/leases.ts';
 import { migrateShared, missingInShared } from '../../../server/db/shared/migrate.ts';
-import { countSharedObjects, listSharedObjects, listSharedRevisions, putSharedObjects } from '../../../server/db/shared/objects.ts';
+import {
+  listSharedObjects,
+  listSharedSigners,
+  type Numbered,
+  putSharedObjects,
+  putSharedSigners,
+} from '../../../server/db/shared/objects.ts';
 import {
   countShared,
-  getSharedMark,
+  findTargetOrigins,
   listSharedEvents,
-  listSharedReports,
-  lockSharedMark,
-  moveSharedMark,
+  listSharedStates,
   putSharedEvents,
-  putSharedReports,
+  putSharedStates,
+  putSharedWords,
 } from '../../../server/db/shared/reports.ts';
 import {
   beat,
@@ -42,6 +55,7 @@ import {
   updateRegistration,
   wishParent,
 } from '../../../server/db/shared/servers.ts';
+import { getStream, listMoved, lockStream, moveStream } from '../../../server/db/shared/streams.ts';
 import { hashOf } from '../../helpers/digests.ts';
 
 const digest = `sha256:${'a'.repeat(64)}` as Digest;
@@ -106,8 +120,8 @@ export function sharedContract(name: string, connect: () => Promise<Knex>): void
       const [hq] = await listSharedServers(db);
       const branch = registration('branch');
       await insertSharedServer(db, branch);
-      assert.equal(await wishParent(db, branch.id, { parentId: hq?.id ?? null, by: 'operator', revision: 1 }), true);
-      assert.equal(await wishParent(db, branch.id, { parentId: null, by: 'file', revision: 1 }), false);
+      assert.equal(await wishParent(db, branch.id, { parentId: hq?.id ?? null, file: null, revision: 1 }), true);
+      assert.equal(await wishParent(db, branch.id, { parentId: null, file: 'tree.yaml', revision: 1 }), false);
       assert.equal(await setEnrolment(db, branch.id, { enrol: { csr: 'x' }, revision: 2 }), true);
       const row = await getSharedServer(db, branch.id);
       assert.deepEqual(
@@ -144,67 +158,113 @@ export function sharedContract(name: string, connect: () => Promise<Knex>): void
       assert.deepEqual([await newestNumber(db, 'test'), await newestNumber(db, 'none')], [60, 0]);
     });
 
-    it('takes objects once, in their newest revision, and gives them in the order of the telling', async () => {
+    it('keeps each object in its newest state, by the numbers of its origin, and none under the id of another one', async () => {
       const origin = newId();
       const [first, second] = [envelope(origin), envelope(origin)];
-      assert.equal(await write((trx) => putSharedObjects(trx, [first, second])), 2);
-      assert.equal(await write((trx) => putSharedObjects(trx, [first, second])), 0);
+      const put = (...objects: Numbered[]) => write((trx) => putSharedObjects(trx, origin, objects));
+      for (const _again of [1, 2]) await put({ envelope: first, seq: 3 }, { envelope: second, seq: 5 });
       const gone = { ...envelope(origin, 2, first.id), body: null };
-      assert.equal(await write((trx) => putSharedObjects(trx, [gone])), 1);
-      assert.equal(await write((trx) => putSharedObjects(trx, [first])), 0, 'an older one');
-      assert.equal(await write((trx) => putSharedObjects(trx, [{ ...envelope(newId(), 9, first.id) }])), 0, 'of another origin');
-      const found = (await listSharedObjects(db, 0, 100)).filter((one) => one.envelope.origin === origin);
-      assert.deepEqual(
-        found.map((one) => one.envelope),
-        [second, gone],
-      );
-      assert.deepEqual(await listSharedObjects(db, found[1]?.mark ?? 0, 100), []);
-      assert.deepEqual([...(await listSharedRevisions(db, origin))].sort(), [[first.id, 2] as const, [second.id, 1] as const].sort());
-      assert.equal(await countSharedObjects(db, origin), 2);
+      await put({ envelope: gone, seq: 9 });
+      const other = newId();
+      await write((trx) => putSharedObjects(trx, other, [{ envelope: { ...envelope(other, 9), id: first.id }, seq: 1 }]));
+      const expected = [
+        { envelope: second, seq: 5 },
+        { envelope: gone, seq: 9 },
+      ];
+      assert.deepEqual(await listSharedObjects(db, origin, { after: 0, limit: 10 }), expected);
+      assert.deepEqual(await listSharedObjects(db, origin, { after: 5, limit: 10 }), expected.slice(1));
+      assert.deepEqual(await listSharedObjects(db, other, { after: 0, limit: 10 }), []);
+      assert.equal(await countShared(db, 'shared_objects', origin), 2);
+      const signer = { ...registration('x', origin).signer, keyId: hashOf(origin) as Digest };
+      for (const _again of [1, 2]) await putSharedSigners(db, [signer]);
+      assert.deepEqual([await listSharedSigners(db, origin), await listSharedSigners(db, other)], [[signer], []]);
     });
 
-    it('stores each event and the newest state of each thing once, by the marks of their server', async () => {
+    it('stores each event and the newest state of each thing once, and says which streams moved', async () => {
       const origin = newId();
-      const event = (seq: number) => ({ origin, seq, at: 5, actor: 'system', kind: 'x.y', subject: origin, data: { seq } });
-      const report = (seq: number, body: string | null) => ({ origin, kind: 'target', subject: origin, seq, body, at: 7 });
+      const event = (seq: number) => ({ seq, at: 5, actor: 'system', kind: 'x.y', subject: origin, data: { seq } });
+      const state = (seq: number, body: string | null, subject: string = origin) => ({ kind: 'target', subject, seq, body });
       const tell = () =>
         write(async (trx) => {
-          assert.equal(await lockSharedMark(trx, origin, 'events'), 0);
-          await putSharedEvents(trx, [event(1), event(2)]);
-          return moveSharedMark(trx, { origin, stream: 'events', seq: 2 }, 0);
+          assert.equal(await lockStream(trx, origin, 'events'), 0);
+          await putSharedEvents(trx, origin, [event(1), event(2)]);
+          return moveStream(trx, { origin, stream: 'events', seq: 2 }, 0);
         });
       assert.equal(await tell(), true);
       await assert.rejects(tell(), { code: 'ERR_ASSERTION' });
-      await write((trx) => putSharedEvents(trx, [event(2), event(3)]));
-      await write((trx) => putSharedReports(trx, [report(4, 'new')]));
-      await write((trx) => putSharedReports(trx, [report(3, 'old'), report(4, 'again')]));
-      const events = await listSharedEvents(db, [origin, newId()], { after: 0, limit: 10 });
+      await write((trx) => putSharedEvents(trx, origin, [event(2), event(3)]));
+      assert.deepEqual(await listSharedEvents(db, origin, { after: 1, limit: 10 }), [event(2), event(3)]);
+      const seen = (await listMoved(db, 0, 1000)).at(-1);
+      assert.deepEqual([seen?.origin, seen?.stream, seen?.seq], [origin, 'events', 2]);
+      await write(async (trx) => {
+        await putSharedStates(trx, origin, [state(4, 'new'), state(6, 'other', 'x')], 7);
+        await putSharedWords(trx, origin, new Map([[origin, ['till', 'till', '52:54:00:00:00:01']]]));
+        await moveStream(trx, { origin, stream: 'states', seq: (await lockStream(trx, origin, 'states')) + 6 }, 0);
+      });
       assert.deepEqual(
-        events.map(({ mark: _, ...rest }) => rest),
-        [event(1), event(2), event(3)],
+        (await listMoved(db, seen?.mark ?? 0, 10)).map(({ stream, seq }) => [stream, seq]),
+        [['states', 6]],
       );
-      assert.deepEqual(await listSharedEvents(db, [origin], { after: events[2]?.mark ?? 0, limit: 10 }), []);
-      const [state, ...others] = await listSharedReports(db, [origin], { after: 0, limit: 10 });
-      assert.deepEqual([state?.body, state?.seq, others], ['new', 4, []]);
-      await write((trx) => putSharedReports(trx, [report(5, null)]));
-      const [gone] = await listSharedReports(db, [origin], { after: state?.mark ?? 0, limit: 10 });
-      assert.deepEqual([gone?.body, gone?.seq], [null, 5]);
-      assert.deepEqual([await getSharedMark(db, origin, 'events'), await getSharedMark(db, origin, 'states')], [2, 0]);
-      assert.deepEqual([await countShared(db, 'shared_events', origin), await countShared(db, 'shared_reports', origin)], [3, 1]);
+      await write((trx) => putSharedStates(trx, origin, [state(8, null)], 8));
+      assert.deepEqual(await listSharedStates(db, origin, { after: 0, limit: 10 }), [state(6, 'other', 'x'), state(8, null)]);
+      for (const word of ['till', origin, '52:54:00:00:00:01']) assert.deepEqual(await findTargetOrigins(db, [word]), [origin]);
+      await write((trx) => putSharedWords(trx, origin, new Map([[origin, ['desk']]])));
+      assert.deepEqual([await findTargetOrigins(db, ['till']), await findTargetOrigins(db, ['desk'])], [[], [origin]]);
+      assert.deepEqual([await getStream(db, origin, 'events'), await getStream(db, origin, 'objects')], [2, 0]);
+      assert.deepEqual([await countShared(db, 'shared_events', origin), await countShared(db, 'shared_reports', origin)], [3, 2]);
     });
 
-    it('queues commands for each server, one number each however often they are given', async () => {
-      const [dest, other, origin] = [newId(), newId(), newId()];
-      const command = (to: Id, id = newId()) => ({ id, dest: to, origin, kind: 'k', body: { id }, actor: 'operator:x', createdAt: 1 });
-      const [first, second] = [command(dest), command(dest)];
-      assert.equal(await write((trx) => appendSharedCommand(trx, first)), 1);
-      assert.equal(await write((trx) => appendSharedCommand(trx, second)), 2);
-      assert.equal(await write((trx) => appendSharedCommand(trx, first)), 1);
-      assert.equal(await write((trx) => appendSharedCommand(trx, command(other))), 1);
-      assert.deepEqual(await listSharedCommands(db, dest, 1, 10), [{ ...second, seq: 2 }]);
-      await dropSharedCommands(db, dest, 1);
-      assert.deepEqual([(await countSharedCommands(db)).get(dest), (await countSharedCommands(db)).get(other)], [1, 1]);
-      assert.equal(await write((trx) => appendSharedCommand(trx, command(dest))), 3);
+    it('moves many streams at once without giving a mark twice or leaving one out', async () => {
+      const from = await newestNumber(db, 'streams');
+      await Promise.all(
+        Array.from({ length: 20 }, () =>
+          write(async (trx) => {
+            const origin = newId();
+            const held = await lockStream(trx, origin, 'events');
+            await moveStream(trx, { origin, stream: 'events', seq: 1 }, held);
+          }),
+        ),
+      );
+      assert.deepEqual(
+        (await listMoved(db, from, 100)).map(({ mark }) => mark),
+        Array.from({ length: 20 }, (_, n) => from + n + 1),
+      );
+    });
+
+    it('keeps what one server sends another until that is done, and what is put twice once', async () => {
+      const way = { sender: newId(), receiver: newId() };
+      const command = (seq: number, after: number): SentCommand => ({
+        ...{
+          ...way,
+          seq,
+          after,
+          id: newId(),
+          dest: way.receiver,
+          origin: way.sender,
+          kind: 'k',
+          body: { text: 'ü😀' },
+          actor: 'operator:x',
+        },
+        ...{ createdAt: 1, keyId: digest, signature: 's' },
+      });
+      const [first, second, third] = [command(1, 0), command(2, 1), command(3, 2)];
+      for (const _again of [1, 2]) await write((trx) => replaceSent(trx, way, [], [first, second]));
+      assert.deepEqual(await listSentTo(db, way.receiver, 10), [first, second]);
+      assert.deepEqual(await listSentTo(db, way.sender, 10), []);
+      await write((trx) => noteDone(trx, way, 1));
+      const moved = { ...second, after: 0 };
+      await write((trx) => replaceSent(trx, way, [2], [moved, third]));
+      assert.deepEqual(await listSentKeys(db, way), [
+        { seq: 2, after: 0, id: second.id },
+        { seq: 3, after: 2, id: third.id },
+      ]);
+      assert.deepEqual([...(await listDone(db, way.sender, [way.receiver, newId()]))], [[way.receiver, 1]]);
+      await dropSent(db, way, 3);
+      await write((trx) => noteDone(trx, way, 2));
+      assert.deepEqual(
+        [await listSentTo(db, way.receiver, 10), (await listDone(db, way.sender, [way.receiver])).get(way.receiver)],
+        [[], 2],
+      );
     });
 
     it('has one holder of a lease, and a higher number for each', async () => {
