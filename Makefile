@@ -6,7 +6,7 @@ SHELL := /bin/bash
 
 .PHONY: demo test check e2e soak bench bench-branches bench-sync bench-memory dev fresh
 
-demo: ; @script/setup demo && $(NODE) script/demo.ts $(ARGS)                    # image at HQ -> branch -> disk of a bare machine
+demo: ; @script/setup demo$(if $(DATABASE),-$(DATABASE)) && $(NODE) script/demo.ts $(if $(DATABASE),--database=$(DATABASE)) $(ARGS) # image at HQ -> branch -> disk of a bare machine; DATABASE=mysql: both meet in a MariaDB
 test: ; @script/setup test && test/run all                                      # everything that CI runs
 check: ; @script/setup check && test/run check                                  # the quick loop: types, lint, map, pure tests
 e2e: ; @script/setup test && $(if $(N),N=$(N)) test/run e2e                     # QEMU runs; N=5 repeats each

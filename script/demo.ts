@@ -5,14 +5,16 @@ import { cacheDirectory } from '../test/helpers/cache.ts';
 import { buildDebianImage } from '../test/helpers/debian-image.ts';
 import { deployMachine } from '../test/helpers/lab/deployment.ts';
 import { bridgeNetwork, type LabNetwork, userNetwork } from '../test/helpers/lab/network.ts';
-import { enrol, type Sites, startSites, waitForReplication } from '../test/helpers/lab/sites.ts';
+import { assignParent, enrol, type Sites, startSites, waitForReplication } from '../test/helpers/lab/sites.ts';
 import { Timeline } from '../test/helpers/lab/timeline.ts';
+import { type Meeting, startMeeting } from '../test/helpers/meeting.ts';
 
 /**
- * `make demo [ARGS="--keep --uefi"]`: an image made at HQ reaches the disk of a bare machine at a branch, with real
- * parts everywhere. Exits 0 only when the deployed system itself called home.
+ * `make demo [DATABASE=mysql] [ARGS="--keep --uefi"]`: an image made at HQ reaches the disk of a bare machine at a branch, with real
+ * parts everywhere. With DATABASE=mysql both servers meet in a MariaDB that is started here. Exits 0 only when the deployed system itself called home.
  */
 const keep = process.argv.includes('--keep');
+const meets = process.argv.some((word) => word === '--database=mysql');
 const firmware = process.argv.includes('--uefi') ? 'uefi' : 'bios';
 
 async function main(): Promise<void> {
@@ -20,15 +22,19 @@ async function main(): Promise<void> {
   const workDir = await mkdtemp(join(tmpdir(), 'waystation-demo-'));
   const network = process.getuid?.() === 0 ? await bridgeNetwork() : userNetwork();
   let sites: Sites | undefined;
+  let meeting: Meeting | undefined;
   const close = async () => {
     await sites?.close();
+    await meeting?.mariadb.stop();
     await network.close();
     if (!keep) await rm(workDir, { recursive: true, force: true });
   };
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => void close().finally(() => process.exit(130)));
   try {
     announceNetwork(network, timeline);
-    sites = await startSites(workDir, network);
+    if (meets) meeting = await startMeeting(workDir, { netns: network.hq.netns, address: network.hq.address });
+    if (meeting) timeline.say('hq', `MariaDB at ${network.hq.address}:${meeting.mariadb.port}, where both servers meet`);
+    sites = await startSites(workDir, network, { database: meeting?.database });
     timeline.say('hq', `serves ${sites.hq.addresses.httpsUrl}, embedded SQLite in ${sites.hq.dataDir}`);
     timeline.say('branch-1', `serves ${sites.branch.addresses.httpsUrl}, embedded SQLite in ${sites.branch.dataDir}`);
     await walk(sites, network, timeline, workDir);
@@ -69,7 +75,8 @@ async function walk(sites: Sites, network: LabNetwork, timeline: Timeline, workD
   const engine = await hq.json<{ sizeBytes: number }>('engine', 'build');
   timeline.say('hq', `built the engine from Debian packages: ${mb(engine.sizeBytes)}`);
 
-  await enrol(sites, network, timeline);
+  if (meets) await assignParent(sites, timeline);
+  else await enrol(sites, network, timeline);
   const run = await waitForReplication(sites, ['debian', 'engine'], timeline);
   timeline.say(
     'branch-1',

@@ -25,9 +25,14 @@ export type Run = {
 const ANY_PORTS = ['--http-port', '0', '--https-port', '0', '--tftp-port', '0'];
 
 /** A master "hq" and a branch "branch-1": two real processes with their own data directories. */
-export async function startSites(workDir: string, network: LabNetwork, branchEnv: Record<string, string> = {}): Promise<Sites> {
+export async function startSites(
+  workDir: string,
+  network: LabNetwork,
+  { branchEnv = {}, database }: { branchEnv?: Record<string, string>; database?: string | undefined } = {},
+): Promise<Sites> {
   const pxe = network.branch.lan ? ['--pxe', 'proxy', '--interface', network.branch.lan] : [];
-  const ports = network.kind === 'bridge' ? [] : ANY_PORTS;
+  const meets = database === undefined ? [] : ['--database', database];
+  const ports = [...(network.kind === 'bridge' ? [] : ANY_PORTS), ...meets];
   const hqOptions: ServerOptions = { name: 'hq', dataDir: join(workDir, 'hq'), netns: network.hq.netns, initArgs: ports };
   const branchOptions: ServerOptions = {
     name: 'branch-1',
@@ -60,8 +65,28 @@ export async function enrol({ hq, branch }: Sites, network: LabNetwork, timeline
   const url = `https://${network.hq.address}:${new URL(hq.addresses.httpsUrl).port || 443}`;
   await branch.json('server', 'join', url, '--enrol-file', await secretFile(branch.dataDir, token));
   timeline.say('branch-1', `enrolled at ${url}, hq's certificate authority is pinned`);
+  await setSchedule(branch, timeline, schedule);
+}
+
+async function setSchedule(branch: LabServer, timeline: Timeline, schedule: string): Promise<void> {
   await branch.json('sync', 'schedule', 'set', schedule, '--timezone', 'Europe/Berlin');
   timeline.say('branch-1', `replicates by its schedule "${schedule}", Europe/Berlin`);
+}
+
+/** Headquarters is made the parent of the branch in the database where both meet; the branch enrols there by itself. */
+export async function assignParent({ hq, branch }: Sites, timeline: Timeline, schedule = '*/10 * * * * *'): Promise<void> {
+  await waitUntil('hq sees branch-1 in the database', 60_000, async () => {
+    const { items } = await hq.get<{ items: { name: string }[] }>('/api/v1/servers');
+    return items.some(({ name }) => name === 'branch-1');
+  });
+  await hq.json('server', 'parent', 'set', 'branch-1', '--parent', 'hq');
+  timeline.say('hq', 'is wished as the parent of branch-1, in the database');
+  await waitUntil('branch-1 has enrolled at hq', 60_000, async () => {
+    const { items } = await branch.get<{ items: { name: string; relation: string }[] }>('/api/v1/servers');
+    return items.some(({ name, relation }) => name === 'hq' && relation === 'parent');
+  });
+  timeline.say('branch-1', "enrolled at hq by itself, hq's certificate authority is pinned");
+  await setSchedule(branch, timeline, schedule);
 }
 
 async function secretFile(dataDir: string, secret: string): Promise<string> {
