@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { Inventory } from './agent-protocol.ts';
 import type { Json } from './canonical-json.ts';
+import { LinkWish } from './site-tree.ts';
 import { Endorsement, EnvelopeSchema, SignerRecord } from './sync-protocol.ts';
 
 /**
@@ -162,6 +163,11 @@ export const ServerReport = z.looseObject({
       nextRunAt: isoTime.nullable(),
       lastRunAt: isoTime.nullable(),
       paused: z.object({ by: z.string().max(128), since: isoTime }).nullable(),
+      timezone: z.string().max(64).optional(),
+      mayStart: z.string().max(32).nullable().optional(),
+      mustStop: z.string().max(32).nullable().optional(),
+      late: z.string().max(16).optional(),
+      capMbit: z.number().nullable().optional(),
     })
     .nullable()
     .optional(),
@@ -240,6 +246,7 @@ export const COMMANDS = {
     state: z.enum(['approved', 'refused', 'published', 'failed']),
     words: z.string().max(1024).nullable(),
   }),
+  'link.put': z.object({ wish: LinkWish, file: z.string().max(255) }),
   'setting.put': z.object({ key: z.string().max(64), value: z.string().max(64).nullable() }),
 } as const;
 export type CommandKind = keyof typeof COMMANDS;

@@ -8,6 +8,7 @@ import * as care from './0006-care.ts';
 import * as catalogueMarks from './0007-catalogue-marks.ts';
 import * as offers from './0008-offers.ts';
 import * as consoleSessions from './0011-console-sessions.ts';
+import * as peers from './0012-peers.ts';
 
 export type Migration = { readonly name: string; readonly up: (db: Knex) => Promise<void> };
 
@@ -22,4 +23,5 @@ export const MIGRATIONS: readonly Migration[] = [
   { name: '0007-catalogue-marks', up: catalogueMarks.up },
   { name: '0008-offers', up: offers.up },
   { name: '0011-console-sessions', up: consoleSessions.up },
+  { name: '0012-peers', up: peers.up },
 ];

@@ -9,6 +9,7 @@ import { startActivations } from './holdings/activation.ts';
 import { startAlarms } from './holdings/alarms.ts';
 import { startOrderExpiry } from './orders/expiry.ts';
 import { startReplication } from './replication.ts';
+import { startExchange } from './shared/exchange.ts';
 import { startShared } from './shared/start.ts';
 import type { Site } from './site.ts';
 import { startRenewal } from './trust/renewal.ts';
@@ -45,6 +46,7 @@ export async function startServe(site: Site): Promise<Serving> {
     stops.push(startReplication(bound).close);
     stops.push(startControl(bound).close);
     stops.push(startShared(bound).close);
+    if (bound.shared !== undefined) stops.push(startExchange(bound, bound.shared).close);
     stops.push(startCare(bound).close);
     const urls = addresses(site, listeners);
     site.log.info('serving', { ...urls, tftpPort: boot.tftpPort });

@@ -4,6 +4,7 @@ import { AppError } from '../../core/errors.ts';
 import { showServer, viewServer, viewServers } from '../../server/api/routes/servers.ts';
 import { type CatalogueNumbers, raiseEpoch } from '../../server/epoch.ts';
 import { revokeServer } from '../../server/servers.ts';
+import type { ParentSet } from '../../server/shared/parents.ts';
 import type { Site } from '../../server/site.ts';
 import { issueEnrolToken } from '../../server/trust/enrol-token.ts';
 import { joinParent } from '../../server/trust/join.ts';
@@ -26,7 +27,7 @@ export function register(program: Command, frame: Frame): void {
     .addHelpText('after', EXITS);
   server
     .command('list')
-    .description('list servers')
+    .description('list servers: this one, those of its links, those that meet it in a shared database')
     .action(() => list(frame));
   server
     .command('show <server>')
@@ -49,6 +50,7 @@ export function register(program: Command, frame: Frame): void {
     .addHelpText('after', EXITS)
     .action((url: string, options: { enrolFile?: string }) => join(frame, url, options));
   registerEpoch(server, frame);
+  registerParent(server, frame);
   server
     .command('ring <server> <ring>')
     .description('the ring in which a child sees new versions: 0 for the pilots, none for "as this server"')
@@ -62,6 +64,25 @@ export function register(program: Command, frame: Frame): void {
   registerEgress(server, frame);
   registerBackup(server, frame);
   registerReplicate(server, frame);
+}
+
+function registerParent(server: Command, frame: Frame): void {
+  server
+    .command('parent')
+    .description('who is whose parent, among servers that meet in a shared database')
+    .command('set <server>')
+    .description('give a server another parent, or none; what it replicated stays, and it enrols there by itself')
+    .requiredOption('--parent <server>', 'the server that is to be the parent, or none')
+    .addHelpText('after', EXITS)
+    .action((reference: string, options: { parent: string }) => setParent(frame, reference, options.parent));
+}
+
+async function setParent(frame: Frame, reference: string, text: string): Promise<void> {
+  const parent = text === 'none' ? null : text;
+  const path = `/api/v1/servers/${encodeURIComponent(reference)}/parent`;
+  const set = await (await frame.connect()).put<ParentSet>(path, { parent });
+  const of = set.parent === null ? 'no parent' : `the parent ${set.parent}`;
+  frame.print({ ...set }, `${set.server} ${set.changed ? 'is to have' : 'was to have already'} ${of}`);
 }
 
 /** What `server epoch` is about, for people: the numbers that children compare. */

@@ -5,7 +5,7 @@ import { type Digest, type Id, parseMac, printable } from '../../core/ids.ts';
 import { lockControlMark, moveControlMark } from '../db/control-queue.ts';
 import { appendEvent } from '../db/events.ts';
 import { inTransaction } from '../db/open.ts';
-import { reachOf } from '../db/origins.ts';
+import { routeTo } from '../db/origins.ts';
 import { markChanged } from '../db/outbox.ts';
 import { findTargetBy, type Target } from '../db/targets.ts';
 import { acceptOrder } from '../orders/accept.ts';
@@ -15,6 +15,7 @@ import type { Site } from '../site.ts';
 import { addWithin, groupWithin, removeWithin } from '../targets/manage.ts';
 import { noSuchTarget } from '../targets/see.ts';
 import { controlTopic, enqueue } from './dispatch.ts';
+import { putLinkWish } from './link-wish.ts';
 import { noteDecision } from './offers/make.ts';
 import { putPolicy } from './policies.ts';
 
@@ -52,7 +53,7 @@ async function applyOnce(site: Site, trx: Knex.Transaction, parentId: Id, comman
 }
 
 async function passOn(site: Site, trx: Knex.Transaction, command: Command): Promise<readonly string[]> {
-  const via = await reachOf(trx, command.dest as Id);
+  const via = await routeTo(trx, command.dest as Id);
   if (!via) throw new AppError('not_found', `server ${command.dest} is not known to server ${site.self.name}`);
   const { seq: _seq, ...rest } = command;
   await enqueue(trx, via, rest);
@@ -115,6 +116,9 @@ async function perform(site: Site, trx: Knex.Transaction, command: Command): Pro
       return [`target:${(await stopWithin(site, trx, parseBody('order.stop', body).orderId as Id, actor)).targetId}`];
     case 'offer.decided':
       await noteDecision(site, trx, parseBody('offer.decided', body), actor);
+      return [];
+    case 'link.put':
+      await putLinkWish(site, trx, parseBody('link.put', body), { owner: command.origin as Id, actor });
       return [];
     case 'setting.put':
       await putPolicy(site, trx, parseBody('setting.put', body), { owner: command.origin as Id, actor });

@@ -11,6 +11,9 @@ import type { ServerBelow } from './servers-below.ts';
 /** What may wait for one child that does not answer. */
 const MOST_WAITING = 10_000;
 
+/** The topic that says that there is a command for another server, whoever carries it. */
+export const COMMANDS = 'commands';
+
 /** The topic of a child's long poll. */
 export function controlTopic(childId: Id): string {
   return `control:${childId}`;
@@ -33,6 +36,7 @@ export async function dispatch<Kind extends CommandKind>(
     await also(trx);
   });
   site.wake.notify(controlTopic(to.via));
+  site.wake.notify(COMMANDS);
 }
 
 /** As `dispatch`, in the caller's transaction; the caller wakes `controlTopic(to.via)`. */

@@ -7,6 +7,7 @@ import { listLinks } from '../db/links.ts';
 import { getObject, takeGeneration } from '../db/objects.ts';
 import { inTransaction } from '../db/open.ts';
 import { reachOf } from '../db/origins.ts';
+import { listPeers } from '../db/peers.ts';
 import { listKnownImages, raiseReplica, renumberObject } from '../db/replicas.ts';
 import { listReported } from '../db/reported.ts';
 import { admitImage, IMAGES } from '../holdings/activation.ts';
@@ -27,7 +28,9 @@ const MOST_SERVERS = 10_000;
  */
 export async function fetchBack(site: Site, refused: Set<string>, signal: AbortSignal): Promise<void> {
   const isRoot = (await listLinks(site.db)).length === 0;
-  const lacking = (await listKnownImages(site.db)).filter(({ origin }) => isRoot || origin === site.self.id);
+  // What is known of servers that meet us in a database was never here.
+  const peers = new Set((await listPeers(site.db)).map(({ id }) => id));
+  const lacking = (await listKnownImages(site.db)).filter(({ origin }) => origin === site.self.id || (isRoot && !peers.has(origin)));
   for (const image of lacking) {
     for (const holder of await holdersOf(site, image)) {
       const attempt = `${image.id} ${holder.id}`;

@@ -8,7 +8,7 @@ const FIRST_PAUSE_MS = 500;
 const LONGEST_PAUSE_MS = 4_000;
 
 /** With a `parentId` a failure is one to reach that server, and shown as such. */
-type Effort = { readonly what: string; readonly signal: AbortSignal; readonly parentId?: Id };
+export type Effort = { readonly what: string; readonly signal: AbortSignal; readonly parentId?: Id };
 
 /** Does `work` again and again; after a failure with growing pauses. The first failure of an outage is told, and its end. */
 export async function keepTrying(site: Site, { what, signal, parentId }: Effort, work: () => Promise<void>): Promise<void> {

@@ -4,8 +4,10 @@ import { MAX_REPORT_BYTES, type ReportBatch } from '../../core/control-protocol.
 import type { Id } from '../../core/ids.ts';
 import { listEvents, newestEvent, type StoredEvent } from '../db/events.ts';
 import { findOrder } from '../db/orders.ts';
+import { listOrigins } from '../db/origins.ts';
 import { type Change, listChanges, newestChange } from '../db/outbox.ts';
 import { listMarks, listReportedAfter, type Mark } from '../db/reported.ts';
+import { listServers } from '../db/servers.ts';
 import { findTargetBy } from '../db/targets.ts';
 import { viewOrder } from '../orders/view.ts';
 import type { Site } from '../site.ts';
@@ -17,12 +19,22 @@ type Items<Stream> = Extract<ReportBatch, { stream: Stream }>['items'];
 
 /** How far each stream goes that we can tell a parent of: our own, and those of the servers below us. */
 export async function newestMarks(site: Site): Promise<Mark[]> {
+  return [...(await ownMarks(site)), ...(await passedMarks(site))];
+}
+
+export async function ownMarks(site: Site): Promise<Mark[]> {
   const origin = site.self.id;
   return [
     { origin, stream: 'events', seq: await newestEvent(site.db, origin) },
     { origin, stream: 'states', seq: await newestChange(site.db) },
-    ...(await listMarks(site.db)),
   ];
+}
+
+/** Of servers below us. What was heard of others, in a shared database, is not ours to pass on. */
+export async function passedMarks(site: Site): Promise<Mark[]> {
+  const children = new Set((await listServers(site.db)).filter(({ relation }) => relation === 'child').map(({ id }) => id));
+  const below = new Set((await listOrigins(site.db)).filter(({ via }) => children.has(via)).map(({ id }) => id));
+  return (await listMarks(site.db)).filter(({ origin }) => below.has(origin));
 }
 
 /** The next items of a stream after a number, at most `limit`. Events pass a relay as they are, states as they came. */

@@ -5,10 +5,10 @@ import { type Digest, type Id, type Mac, type Name, newId } from '../../core/ids
 import { isOrderEnded, type OrderState } from '../../core/order.ts';
 import { appendEvent } from '../db/events.ts';
 import { inTransaction } from '../db/open.ts';
-import { reachOf } from '../db/origins.ts';
+import { routeTo } from '../db/origins.ts';
 import { getReported, putReported, replaceWords } from '../db/reported.ts';
 import { approveAgent } from '../orders/approve.ts';
-import { findDeployImage } from '../orders/find-image.ts';
+import { findImageToSend } from '../orders/find-image.ts';
 import { createOrder, refuseMisfit, stopOrder } from '../orders/orders.ts';
 import { type OrderView, viewOrder } from '../orders/view.ts';
 import type { Site } from '../site.ts';
@@ -26,7 +26,7 @@ import { type Below, locateOrder, locateTarget } from './things-below.ts';
 
 /** The server below that owns a thing, and how it is reached. Throws `wrong_state` when its way was revoked. */
 async function ownerOf(site: Site, { origin }: Below<unknown>): Promise<ServerBelow> {
-  const via = await reachOf(site.db, origin);
+  const via = await routeTo(site.db, origin);
   const name = await serverName(site.db, origin);
   if (via) return { id: origin, via, name };
   throw new AppError('wrong_state', `server ${name} is not reached by any child of this server any more`, {
@@ -47,7 +47,7 @@ export async function placeOrder(site: Site, wish: OrderWish): Promise<OrderView
   if (located.where === 'here') return viewOrder(site, await createOrder(site, { ...wish, targetRef: located.target.id }));
   const target = located.below.view;
   const owner = await ownerOf(site, located.below);
-  const image = await findDeployImage(site.db, wish.imageRef);
+  const image = await findImageToSend(site.db, wish.imageRef);
   refuseMisfit(target, image);
   const now = site.now();
   const orderId = newId(now);

@@ -38,7 +38,8 @@ export async function answerPull(site: Site, childId: Id, after: number, signal:
   }
 }
 
-async function acknowledge(site: Site, childId: Id, after: number): Promise<void> {
+/** Forgets what a child, or a server of the shared database, says to have done of our commands. */
+export async function acknowledge(site: Site, childId: Id, after: number): Promise<void> {
   const last = await getControlMark(site.db, childId, 'down');
   if (after <= last) return dropCommands(site.db, childId, after);
   // The child has done more than we remember having asked: we were set back. What waits gets numbers that it does not know.

@@ -41,15 +41,31 @@ export async function receiveReports(site: Site, sender: Id, { protocol, batches
 type Taken = { readonly sender: Id; readonly batch: ReportBatch; readonly changed: Set<string> };
 
 async function takeBatch(site: Site, trx: Knex.Transaction, { sender, batch, changed }: Taken): Promise<Mark> {
-  const { origin, stream, after, items } = batch as ReportBatch & { origin: Id };
+  const { origin, stream, items } = batch as ReportBatch & { origin: Id };
   const reach = await reachOf(trx, origin);
   if (!mayReport(sender, origin, reach)) return { origin, stream, seq: 0, refused: `server ${sender} may not report for server ${origin}` };
+  const taken = await storeBatch(site, trx, batch, { sender, changed });
+  if (items.length > 0 && taken.isNew) await putOrigin(trx, { id: origin, via: sender, seenAt: site.now() });
+  return { origin, stream, seq: taken.seq };
+}
+
+/**
+ * Stores a batch, in the caller's transaction, when it begins where its stream ends here; else nothing of it. `sender` is who
+ * brought it, `changed` gets the targets whose orders are told. Returns how far the stream is stored then.
+ * Errors: `bad_data` for a batch in disorder, `busy` when another writer is at it, `not_permitted` for too much.
+ */
+export async function storeBatch(
+  site: Site,
+  trx: Knex.Transaction,
+  batch: ReportBatch,
+  { sender, changed }: { readonly sender: Id; readonly changed: Set<string> },
+): Promise<{ readonly seq: number; readonly isNew: boolean }> {
+  const { origin, stream, after, items } = batch as ReportBatch & { origin: Id };
   const held = await lockMark(trx, origin, stream);
   const last = items.at(-1)?.seq;
-  if (held !== after || last === undefined) return { origin, stream, seq: held };
+  if (held !== after || last === undefined) return { seq: held, isNew: false };
   refuseDisorder(batch);
   const at = site.now();
-  await putOrigin(trx, { id: origin, via: sender, seenAt: at });
   if (batch.stream === 'events') for (const event of batch.items) await noteRefusal(trx, sender, event);
   if (batch.stream === 'events')
     await insertEvents(
@@ -59,7 +75,7 @@ async function takeBatch(site: Site, trx: Knex.Transaction, { sender, batch, cha
   else await storeStates(trx, batch, { origin, at, changed });
   if (!(await moveMark(trx, { origin, stream, seq: last }, held)))
     throw new AppError('busy', 'another report of this server is being stored');
-  return { origin, stream, seq: last };
+  return { seq: last, isNew: true };
 }
 
 /** An unknown server is believed to stand behind whoever reports it first; nobody can report for one whose way we know. */
@@ -114,7 +130,8 @@ async function noteRefusal(
   await putReported(trx, { ...row, body: { ...(row.body as Record<string, Json>), ...ended, error } });
 }
 
-function wordsOf(subject: string, body: unknown): string[] {
+/** By what a target that is reported is found. */
+export function wordsOf(subject: string, body: unknown): string[] {
   const target = TargetReport.safeParse(body).data;
   if (target?.id !== subject) return [];
   return [target.name, target.uuid?.toLowerCase() ?? null, ...target.macs].filter((word) => word !== null);

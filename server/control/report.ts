@@ -1,17 +1,28 @@
-import { CONTROL_PROTOCOL, ReportAnswer, type ReportBatch } from '../../core/control-protocol.ts';
+import { ReportAnswer, type ReportBatch } from '../../core/control-protocol.ts';
 import { AppError } from '../../core/errors.ts';
 import type { Mark } from '../db/reported.ts';
 import type { Site } from '../site.ts';
 import { alignEvents } from './align-events.ts';
-import { newestMarks, readBatch } from './own-reports.ts';
-import type { ParentChannel } from './parent-channel.ts';
+import { readBatch } from './own-reports.ts';
 
 /** What one request carries at most, so that it stays below the parent's limit for bodies (1 MiB) and its transactions short. */
 const MOST_ITEMS = 200;
 const MOST_BYTES = 500_000;
 const MOST_BATCHES = 200;
 
-/** What we believe of one parent: how far it has each stream. The parent is asked first, so nothing of it is kept on disk. */
+/** Who is told: a parent over its connection, or a database in which servers meet. */
+export type Listener = {
+  /** How it is called in the log. */
+  readonly name: string;
+  /** The streams that it is told of, and how far each goes here. */
+  streams(): Promise<readonly Mark[]>;
+  /** True once when it may have fewer of our reports than we believe, although telling did not fail. */
+  isDoubted(): boolean;
+  /** Stores each batch that follows what it has, and answers a `ReportAnswer`: for each stream how far it is. */
+  take(batches: readonly ReportBatch[], signal: AbortSignal): Promise<unknown>;
+};
+
+/** What we believe of one listener: how far it has each stream. It is asked first, so nothing of it is kept on disk. */
 export type ReportState = { readonly marks: Map<string, number>; readonly refused: Set<string> };
 
 export function freshReportState(): ReportState {
@@ -19,21 +30,21 @@ export function freshReportState(): ReportState {
 }
 
 /**
- * One request of reports. The parent's answer is the truth about how far it is: a lost answer, a parent that was restored from
- * a backup, a second sender all lead to the right next batch. Returns false when there was nothing to say.
+ * One request of reports. The listener's answer is the truth about how far it is: a lost answer, a parent or a database that was
+ * restored from a backup, a second sender all lead to the right next batch. Returns false when there was nothing to say.
  */
-export async function reportOnce(site: Site, channel: ParentChannel, state: ReportState, signal: AbortSignal): Promise<boolean> {
-  const batches = await nextBatches(site, state);
+export async function reportOnce(site: Site, listener: Listener, state: ReportState, signal: AbortSignal): Promise<boolean> {
+  const batches = await nextBatches(site, await listener.streams(), state);
   if (batches.length === 0) return false;
-  const answer = ReportAnswer.safeParse(await channel.post('reports', { protocol: CONTROL_PROTOCOL, batches }, signal));
-  if (!answer.success) throw new AppError('version_mismatch', "the parent's answer to our reports is not one that we can read");
+  const answer = ReportAnswer.safeParse(await listener.take(batches, signal));
+  if (!answer.success) throw new AppError('version_mismatch', `${listener.name} answered our reports in a form that we cannot read`);
   let moved = false;
   for (const mark of answer.data.marks) {
     if (mark.stream === 'events' && mark.origin === site.self.id && mark.refused === undefined) await alignEvents(site, mark.seq);
     const key = keyOf(mark as Mark);
     if (mark.refused !== undefined && !state.refused.has(key)) {
       state.refused.add(key);
-      site.log.warn('the parent refuses reports', { origin: mark.origin, stream: mark.stream, words: mark.refused });
+      site.log.warn(`${listener.name} refuses reports`, { origin: mark.origin, stream: mark.stream, words: mark.refused });
     }
     moved ||= state.marks.get(key) !== mark.seq;
     state.marks.set(key, mark.seq);
@@ -41,8 +52,8 @@ export async function reportOnce(site: Site, channel: ParentChannel, state: Repo
   return moved;
 }
 
-async function nextBatches(site: Site, { marks, refused }: ReportState): Promise<ReportBatch[]> {
-  const streams = (await newestMarks(site)).filter((mark) => !refused.has(keyOf(mark)));
+async function nextBatches(site: Site, all: readonly Mark[], { marks, refused }: ReportState): Promise<ReportBatch[]> {
+  const streams = all.filter((mark) => !refused.has(keyOf(mark)));
   const unknown = streams.filter((mark) => !marks.has(keyOf(mark)));
   if (unknown.length > 0) return unknown.slice(0, MOST_BATCHES).map(({ origin, stream }) => ({ origin, stream, after: 0, items: [] }));
   const batches: ReportBatch[] = [];

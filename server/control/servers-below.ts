@@ -2,15 +2,16 @@ import type { Knex } from 'knex';
 import { ServerReport } from '../../core/control-protocol.ts';
 import { AppError } from '../../core/errors.ts';
 import { type Id, printable } from '../../core/ids.ts';
-import { listOrigins, reachOf } from '../db/origins.ts';
+import { listOrigins, routeTo } from '../db/origins.ts';
+import { findPeer, getPeer, listPeers, type Peer } from '../db/peers.ts';
 import { getReported, listReported } from '../db/reported.ts';
-import { findServerByName, getServer } from '../db/servers.ts';
+import { findServerByName, getServer, listServers } from '../db/servers.ts';
 
-/** A server below us: our child, or one behind a child. */
+/** A server below us: our child, or one behind a child; or one that meets us in a shared database, wherever it stands. */
 export type ServerBelow = {
   readonly id: Id;
   readonly name: string;
-  /** The child of ours by which it is reached: itself when it is our child. */
+  /** The child of ours by which it is reached: itself when it is our child, or reached by the database. */
   readonly via: Id;
 };
 
@@ -25,16 +26,23 @@ export async function statusOf(db: Knex, id: Id): Promise<ServerStatus | undefin
 
 /** How people call a server: by what enrolled here, else by what it says of itself, else by its id. */
 export async function serverName(db: Knex, id: Id): Promise<string> {
-  return (await getServer(db, id))?.name ?? (await statusOf(db, id))?.report.name ?? id;
+  return (await getServer(db, id))?.name ?? (await getPeer(db, id))?.name ?? (await statusOf(db, id))?.report.name ?? id;
 }
 
 /** Servers that reported and are no children of ours. */
 export async function listServersBehind(db: Knex): Promise<ServerBelow[]> {
   const found: ServerBelow[] = [];
   for (const { id, via } of await listOrigins(db)) {
-    if ((await getServer(db, id)) === undefined) found.push({ id, via, name: await serverName(db, id) });
+    const isBeside = via === id && (await getPeer(db, id)) !== undefined;
+    if (!isBeside && (await getServer(db, id)) === undefined) found.push({ id, via, name: await serverName(db, id) });
   }
   return found;
+}
+
+/** Servers that meet us in the shared database, and that no link of ours leads to. */
+export async function listPeersBeside(db: Knex): Promise<Peer[]> {
+  const linked = new Set([...(await listServers(db)), ...(await listServersBehind(db))].map(({ id }) => id));
+  return (await listPeers(db)).filter(({ id }) => !linked.has(id));
 }
 
 /** The server below us of that name or id. Errors: `not_found`, `ambiguous`. */
@@ -43,6 +51,8 @@ export async function findServerBelow(db: Knex, reference: string): Promise<Serv
   // Who takes only content from us asks us for nothing else: it is reached, if at all, through its own parent.
   const known = enrolled?.isContentOnly ? undefined : enrolled;
   if (known?.relation === 'child' && known.state === 'active') return { id: known.id, name: known.name, via: known.id };
+  const peer = known?.relation === 'self' ? undefined : await findPeer(db, reference);
+  if (peer !== undefined) return { id: peer.id, name: peer.name, via: (await routeTo(db, peer.id)) ?? peer.id };
   if (known !== undefined) {
     throw new AppError('wrong_state', `server ${known.name} is ${known.relation === 'child' ? 'revoked' : 'not below this one'}`, {
       hint: 'waystation server list',
@@ -51,7 +61,7 @@ export async function findServerBelow(db: Knex, reference: string): Promise<Serv
   const rows = await listReported(db, 'server', { limit: 100_000 });
   const named = rows.filter(({ origin, body }) => origin === reference || (body as { name?: unknown } | null)?.name === reference);
   const [found, second] = named;
-  const via = found && (await reachOf(db, found.origin));
+  const via = found && (await routeTo(db, found.origin));
   if (found === undefined || !via)
     throw new AppError('not_found', `no server "${printable(reference)}" is known here`, { hint: 'waystation server list' });
   if (second !== undefined) {

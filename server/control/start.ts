@@ -1,3 +1,4 @@
+import { CONTROL_PROTOCOL } from '../../core/control-protocol.ts';
 import { describeError } from '../../core/errors.ts';
 import type { Id } from '../../core/ids.ts';
 import { listServers } from '../db/servers.ts';
@@ -5,11 +6,13 @@ import { activateWaiting } from '../orders/accept.ts';
 import { noteAnswer } from '../panel/contact.ts';
 import type { Site } from '../site.ts';
 import { fetchBack } from './fetch-back.ts';
+import { keepTelling } from './keep-telling.ts';
 import { keepTrying } from './keep-trying.ts';
 import { APPROVALS, fetchApproved } from './offers/decide.ts';
+import { newestMarks } from './own-reports.ts';
 import { openChannel, type ParentChannel } from './parent-channel.ts';
 import { pullOnce } from './pull.ts';
-import { freshReportState, reportOnce } from './report.ts';
+import type { Listener } from './report.ts';
 import { watchSelf } from './status.ts';
 
 /** The topic that tells that a parent was joined. */
@@ -27,21 +30,18 @@ const BREATH_MS = 700;
 export function startControl(site: Site): { readonly close: () => Promise<void> } {
   const stopping = new AbortController();
   const { signal } = stopping;
-  const loops = new Map<Id, Promise<unknown>>();
-  const channels: ParentChannel[] = [];
+  const loops = new Map<Id, Talk>();
   const watch = async () => {
     while (!signal.aborted) {
       const woken = site.wake.wait(PARENTS, LOOK_AGAIN_MS, signal);
       try {
-        for (const parent of (await listServers(site.db)).filter(({ relation }) => relation === 'parent')) {
-          if (loops.has(parent.id)) continue;
-          const open = () => {
-            const channel = openChannel(site, parent.id);
-            channels.push(channel);
-            return channel;
-          };
-          const above: Above = { parentId: parent.id, doubt: { isThere: false } };
-          loops.set(parent.id, Promise.all([reportUp(site, open(), above, signal), pullDown(site, open(), above, signal)]));
+        const parents = (await listServers(site.db)).filter(({ relation }) => relation === 'parent').map(({ id }) => id);
+        for (const id of parents) if (!loops.has(id)) loops.set(id, talkTo(site, id, signal));
+        for (const [id, loop] of loops) {
+          if (parents.includes(id)) continue;
+          loop.stop();
+          loops.delete(id);
+          await loop.ended;
         }
       } catch (error) {
         site.log.error('the parents of this server cannot be read', { error: describeError(error).message });
@@ -53,9 +53,9 @@ export function startControl(site: Site): { readonly close: () => Promise<void> 
   return {
     close: async () => {
       stopping.abort();
-      for (const channel of channels) channel.close();
+      for (const loop of loops.values()) loop.stop();
       await running;
-      await Promise.all(loops.values());
+      await Promise.all([...loops.values()].map(({ ended }) => ended));
     },
   };
 }
@@ -63,19 +63,40 @@ export function startControl(site: Site): { readonly close: () => Promise<void> 
 /** `doubt`: the parent may have fewer of our reports than we believe; it was away, or was restored from a backup. */
 type Above = { readonly parentId: Id; readonly doubt: { isThere: boolean } };
 
-async function reportUp(site: Site, channel: ParentChannel, { parentId, doubt }: Above, signal: AbortSignal): Promise<void> {
-  let state = freshReportState();
-  await keepTrying(site, { what: 'reports to the parent', signal, parentId }, async () => {
-    const believed = doubt.isThere ? freshReportState() : state;
-    doubt.isThere = false;
-    // After a failure the parent is asked anew how far it is.
-    state = freshReportState();
-    const woken = site.wake.wait('events', LOOK_AGAIN_MS, signal);
-    while (!signal.aborted && (await reportOnce(site, channel, believed, signal))) noteAnswer(site, parentId);
-    state = believed;
-    await woken;
-    await site.wake.wait('breath', BREATH_MS, signal);
-  });
+type Talk = { readonly stop: () => void; readonly ended: Promise<unknown> };
+
+/** The loops of one parent, on connections of their own, until they are stopped: also when it is our parent no more. */
+function talkTo(site: Site, parentId: Id, until: AbortSignal): Talk {
+  const stopping = new AbortController();
+  const signal = AbortSignal.any([until, stopping.signal]);
+  const channels = [openChannel(site, parentId), openChannel(site, parentId)] as const;
+  const above: Above = { parentId, doubt: { isThere: false } };
+  const telling = keepTelling(site, parentListens(site, channels[0], above), { what: 'reports to the parent', signal, parentId });
+  const pulling = pullDown(site, channels[1], above, signal);
+  return {
+    stop: () => {
+      stopping.abort();
+      for (const channel of channels) channel.close();
+    },
+    ended: Promise.all([telling, pulling]),
+  };
+}
+
+function parentListens(site: Site, channel: ParentChannel, { parentId, doubt }: Above): Listener {
+  return {
+    name: 'the parent',
+    streams: () => newestMarks(site),
+    isDoubted: () => {
+      const isDoubted = doubt.isThere;
+      doubt.isThere = false;
+      return isDoubted;
+    },
+    take: async (batches, signal) => {
+      const answer = await channel.post('reports', { protocol: CONTROL_PROTOCOL, batches }, signal);
+      noteAnswer(site, parentId);
+      return answer;
+    },
+  };
 }
 
 async function pullDown(site: Site, channel: ParentChannel, { parentId, doubt }: Above, signal: AbortSignal): Promise<void> {

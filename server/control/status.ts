@@ -81,6 +81,7 @@ async function describeLink(site: Site, now: number): Promise<NonNullable<Server
     nextRunAt: isoTime(nextLinkStart(link, now)),
     lastRunAt: isoTime(lastRunAt),
     paused: paused === null ? null : { by: paused.by, since: new Date(paused.at).toISOString() },
+    ...{ timezone: link.timezone, ...link.windows, late: link.late, capMbit: link.caps.bps === null ? null : link.caps.bps / 1_000_000 },
   };
 }
 

@@ -6,6 +6,7 @@ import { findOrder } from '../db/orders.ts';
 import { findReported, findReportedTargets, listReported, type Reported } from '../db/reported.ts';
 import { getOrder, listOrders } from '../orders/orders.ts';
 import { type OrderView, viewOrder } from '../orders/view.ts';
+import { lookElsewhere } from '../shared/look-elsewhere.ts';
 import type { Site } from '../site.ts';
 import { referenceKinds } from '../targets/identity.ts';
 import { type TargetView, viewTarget } from '../targets/view.ts';
@@ -46,8 +47,18 @@ export type LocatedTarget =
   | { readonly where: 'here'; readonly target: Awaited<ReturnType<typeof getTarget>> }
   | { readonly where: 'below'; readonly below: Below<TargetView> };
 
-/** Where the target that this id, name, UUID or MAC address names lives. Errors: `not_found`, `ambiguous`. */
+/** Where the target that this id, name, UUID or MAC address names lives, also when only the shared database knows it. Errors: `not_found`, `ambiguous`. */
 export async function locateTarget(site: Site, reference: string): Promise<LocatedTarget> {
+  try {
+    return await locateKnown(site, reference);
+  } catch (error) {
+    const isUnknown = error instanceof AppError && error.code === 'not_found';
+    if (isUnknown && (await lookElsewhere(site, wordsOf(reference)))) return locateKnown(site, reference);
+    throw error;
+  }
+}
+
+async function locateKnown(site: Site, reference: string): Promise<LocatedTarget> {
   const below = await findTargetsBelow(site.db, reference);
   const own = await getTarget(site, reference).catch((error: unknown) => {
     if (error instanceof AppError && error.code === 'not_found' && below.length > 0) return undefined;
@@ -63,12 +74,17 @@ export async function locateTarget(site: Site, reference: string): Promise<Locat
 }
 
 async function findTargetsBelow(db: Knex, reference: string): Promise<Below<TargetView>[]> {
-  const kinds = referenceKinds(reference);
-  const words = kinds.map((kind) => (kind === 'mac' ? macOf(reference) : kind === 'uuid' ? reference.toLowerCase() : reference));
   const rows = new Map<string, Reported>();
-  for (const word of new Set(words)) for (const row of await findReportedTargets(db, word)) rows.set(`${row.origin} ${row.subject}`, row);
+  for (const word of wordsOf(reference))
+    for (const row of await findReportedTargets(db, word)) rows.set(`${row.origin} ${row.subject}`, row);
   const views = await Promise.all([...rows.values()].map(async (row) => ({ origin: row.origin, view: await targetBelow(db, row) })));
   return views.filter((found): found is Below<TargetView> => found.view !== undefined);
+}
+
+/** What a target may be found by when it is called so. */
+function wordsOf(reference: string): string[] {
+  const kinds = referenceKinds(reference);
+  return [...new Set(kinds.map((kind) => (kind === 'mac' ? macOf(reference) : kind === 'uuid' ? reference.toLowerCase() : reference)))];
 }
 
 function macOf(text: string): string {

@@ -45,6 +45,17 @@ export async function dropCommands(db: Knex, childId: Id, upTo: number): Promise
   await db('control_queue').where({ child_id: childId }).where('seq', '<=', upTo).delete();
 }
 
+/** Who has commands waiting here. */
+export async function listWaitingPeers(db: Knex): Promise<Id[]> {
+  return db('control_queue').distinct('child_id').orderBy('child_id').pluck('child_id');
+}
+
+/** Whom we ever sent a command (`down`), or who ever sent us one (`applied`), and how far that came. */
+export async function listControlMarks(db: Knex, direction: Direction): Promise<{ readonly peerId: Id; readonly seq: number }[]> {
+  const rows = await db('control_marks').where({ direction }).orderBy('peer_id').select('peer_id', 'seq');
+  return rows.map(({ peer_id, seq }) => ({ peerId: peer_id, seq: Number(seq) }));
+}
+
 export async function countCommands(db: Knex, childId: Id): Promise<number> {
   const found = await db('control_queue').where({ child_id: childId }).count({ count: 'id' }).first();
   return Number(found?.['count'] ?? 0);

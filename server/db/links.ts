@@ -92,6 +92,27 @@ export async function createLink(db: Knex, link: { parentId: Id; origin: Id; sch
   return made;
 }
 
+/** Takes the link to a parent away; its id, or undefined when there is none. */
+export async function removeLink(trx: Knex.Transaction, parentId: Id): Promise<Id | undefined> {
+  const link = await getLinkToParent(trx, parentId);
+  await trx('links').where({ parent_id: parentId }).delete();
+  return link?.id;
+}
+
+/**
+ * Gives the link to a parent another parent: when, how fast and what is fetched stays as it is set; what was known of the parent
+ * before goes. Its id, or undefined when there is none.
+ */
+export async function moveLink(trx: Knex.Transaction, from: Id, to: Id): Promise<Id | undefined> {
+  const link = await getLinkToParent(trx, from);
+  const unknown = { held_epoch: 0, held_generation: 0, held_mark: null, ancestors: null, ring: null, rate_bytes: null, forecast: null };
+  await trx('links')
+    .where({ parent_id: from })
+    .update({ parent_id: to, ...unknown })
+    .increment('revision', 1);
+  return link?.id;
+}
+
 export async function getLink(db: Knex, id: Id): Promise<Link | undefined> {
   const row = await db<LinkRow>('links').where({ id }).first();
   return row && toLink(row);

@@ -115,6 +115,16 @@ export async function listForeignObjects(db: Knex, self: Id): Promise<Envelope[]
   return (await db<ObjectRow>('objects').whereNot({ origin: self }).orderBy('id')).map(toEnvelope);
 }
 
+/** Objects that `origin` made, tombstones included, with their numbers above `after` in our catalogue, in the order of those. */
+export async function listObjectsMade(
+  db: Knex,
+  origin: Id,
+  { after, limit }: { readonly after: number; readonly limit: number },
+): Promise<{ readonly envelope: Envelope; readonly seq: number }[]> {
+  const rows = await db<ObjectRow>('objects').where({ origin }).where('generation', '>', after).orderBy('generation').limit(limit);
+  return rows.map((row) => ({ envelope: toEnvelope(row), seq: Number(row.generation) }));
+}
+
 /** Every object numbered above `after` and up to `upTo`, tombstones included, in the order of their numbers. */
 export async function listObjectsBetween(db: Knex, after: number, upTo: number): Promise<Envelope[]> {
   const rows = await db<ObjectRow>('objects')

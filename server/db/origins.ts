@@ -1,5 +1,6 @@
 import type { Knex } from 'knex';
 import type { Id } from '../../core/ids.ts';
+import { getPeer } from './peers.ts';
 import { getServer } from './servers.ts';
 
 /** A server that reported, and the child of ours whose connection its reports come by (itself, when it is that child). */
@@ -21,6 +22,12 @@ export async function putOrigin(trx: Knex, origin: Origin): Promise<void> {
   if (changed === 0) await trx('origins').insert({ id: origin.id, via: origin.via, first_at: origin.seenAt, seen_at: origin.seenAt });
 }
 
+/** Notes that a server reported by no child of ours: nothing changes when its way is known. */
+export async function noteOrigin(trx: Knex, { id, seenAt }: Omit<Origin, 'via'>): Promise<void> {
+  const changed = await trx('origins').where({ id }).update({ seen_at: seenAt });
+  if (changed === 0) await trx('origins').insert({ id, via: id, first_at: seenAt, seen_at: seenAt });
+}
+
 /**
  * By which child of ours a server is reached: itself when it is our child, else the one that reported it. Null when nobody may speak
  * for it (ourselves, our parents); undefined when it is unknown, or its way was revoked: whoever reports it first is its way then.
@@ -32,4 +39,14 @@ export async function reachOf(db: Knex, id: Id): Promise<Id | null | undefined> 
   const origin = await getOrigin(db, id);
   if (origin === undefined) return undefined;
   return (await getServer(db, origin.via))?.state === 'active' ? origin.via : undefined;
+}
+
+/**
+ * In whose queue a command for a server goes: that of the child of ours by which it is reached, else, when it meets us in a shared
+ * database, its own. Null or undefined when there is no way, as `reachOf` says.
+ */
+export async function routeTo(db: Knex, id: Id): Promise<Id | null | undefined> {
+  const reach = await reachOf(db, id);
+  if (reach) return reach;
+  return (await getPeer(db, id))?.state === 'active' ? id : reach;
 }

@@ -106,6 +106,22 @@ export async function adoptRun(db: Knex, linkId: Id, fencing: number): Promise<R
   return getRun(db, run.id);
 }
 
+/** Ends what runs of a link have not ended: there is nobody to ask any more. */
+export async function endRuns(trx: Knex.Transaction, linkId: Id, { at, error }: { at: number; error: Run['error'] }): Promise<void> {
+  await trx('runs')
+    .where({ link_id: linkId })
+    .whereNotIn('state', ENDED)
+    .update({ state: 'failed', ended_at: at, error: JSON.stringify(error) });
+}
+
+/** Lets the unfinished run of a link begin anew, with another parent; who works on it holds an older fencing number and loses it. */
+export async function restartRuns(trx: Knex.Transaction, linkId: Id, fencing: number): Promise<void> {
+  await trx('runs')
+    .where({ link_id: linkId })
+    .whereNotIn('state', ENDED)
+    .update({ state: 'waiting-parent', plan: null, progress: null, error: null, fencing });
+}
+
 /** The run of a link that has not ended; there is at most one. */
 export async function findUnfinishedRun(db: Knex, linkId: Id): Promise<RunHead | undefined> {
   const row: RunRow | undefined = await db('runs')

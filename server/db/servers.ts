@@ -126,6 +126,11 @@ export async function revokeChild(db: Knex, id: Id): Promise<boolean> {
   return changed === 1;
 }
 
+/** Forgets a parent's row; false when there is none. */
+export async function removeParent(trx: Knex.Transaction, id: Id): Promise<boolean> {
+  return (await trx<Row>('servers').where({ id, relation: 'parent' }).delete()) === 1;
+}
+
 export async function touchServer(db: Knex, id: Id, now: number): Promise<void> {
   await db<Row>('servers').where({ id }).update({ seen_at: now });
 }

@@ -50,6 +50,20 @@ export async function replaceAncestors(trx: Knex.Transaction, ancestors: readonl
   }
 }
 
+/**
+ * Keeps the pin of a parent that was left, and of those above it: they are above us no more, and what they made is believed as
+ * before. Nobody else hears of them from us.
+ */
+export async function keepFormerParent(
+  trx: Knex.Transaction,
+  parent: Pick<TrustedServer, 'id' | 'name' | 'caPin'>,
+  told: Told,
+): Promise<void> {
+  await trx<Row>('trusted_servers').where({ source: 'ancestor', voucher: told.voucher }).update({ source: 'endorsed' });
+  const row = { ...rowOf(parent, told), source: 'endorsed', position: 0, endorsement: null } as const;
+  await trx<Row>('trusted_servers').insert(row).onConflict('id').ignore();
+}
+
 /** Keeps a server that was vouched for. The caller has seen that it is not known by another pin; repeating it is harmless. */
 export async function saveEndorsed(db: Knex, endorsement: Endorsement, told: Omit<Told, 'voucher'>): Promise<void> {
   const { serverId, name, caPin, endorser } = endorsement;

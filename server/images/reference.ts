@@ -4,6 +4,7 @@ import { parseName, printable } from '../../core/ids.ts';
 import type { Image, ImageReference } from '../../core/image.ts';
 import { getImageChoice } from '../db/image-choices.ts';
 import { findDefaultImage, findImageVersion } from '../db/images.ts';
+import { listKnownImages } from '../db/replicas.ts';
 
 /** What a version may look like: 1, 2, 3 … or free text that fits a reference and a file name. */
 function isVersion(text: string): boolean {
@@ -55,6 +56,22 @@ export async function resolveVisibleImage(db: Knex, reference: string): Promise<
   throw new AppError('waiting', `image ${image.name}@${image.version} is held here and waits for its activation`, {
     hint: `see "sync status"; "image activate ${image.name}@${image.version} --now" does not wait`,
   });
+}
+
+/**
+ * The same for an order that another server carries out: what is only known here will do, since the content is wanted there.
+ * Without a version that is the newest when none is held here.
+ */
+export async function resolveKnownImage(db: Knex, reference: string): Promise<Image> {
+  try {
+    return await resolveVisibleImage(db, reference);
+  } catch (error) {
+    const { name, version } = parseImageReference(reference);
+    const isOne = (image: Image) => image.name === name && (version === undefined || image.version === version);
+    const [newest] = (await listKnownImages(db)).filter(isOne).sort((a, b) => b.createdAt - a.createdAt);
+    if (newest !== undefined && error instanceof AppError && error.code === 'not_found') return newest;
+    throw error;
+  }
 }
 
 /** One more than the highest whole number among the versions of a name; 1 for a new name. */

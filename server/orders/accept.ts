@@ -76,6 +76,8 @@ async function holds(
   if (image !== undefined && image.manifest !== manifest) return never(`image ${reference} is another one here: ${image.manifest}`);
   if (image?.state === 'published')
     return image.waiting ? { waitsFor: `image ${reference} is held here and waits for its activation` } : {};
+  if (image?.state === 'known' && (await listLinks(db)).length === 0)
+    return { waitsFor: `image ${reference} is not here, and this server has no parent to take it from` };
   if (image?.state === 'known' && !(await isWanted(db, image))) {
     return never(`image ${reference} is outside of the scope of what this server holds`);
   }

@@ -30,12 +30,26 @@ export async function enrolChild(site: Site, request: Request): Promise<z.infer<
   if (request.protocol !== SYNC_PROTOCOL) throw otherProtocol(request.protocol);
   // A look before the work: a stranger must not make us sign certificates.
   await readToken(site, site.db, request);
+  return admitChild(site, request, async (trx, child) => {
+    const token = await readToken(site, trx, request);
+    return async () => {
+      if (!(await useEnrolToken(trx, token.id, child.id, site.now()))) throw usedToken();
+    };
+  });
+}
+
+/** What gives a child the right to be one: read first, and used up when nothing else is in its way. Throws when it is none. */
+type Permit = (trx: Knex.Transaction, child: KnownServer) => Promise<() => Promise<void>>;
+
+/** The enrolment of a child whose right to it `permit` looks at. Errors: as `enrolChild`, and those of `permit`. */
+export async function admitChild(site: Site, request: Omit<Request, 'token'>, permit: Permit): Promise<z.infer<typeof EnrolAnswer>> {
+  if (request.protocol !== SYNC_PROTOCOL) throw otherProtocol(request.protocol);
   const child = readChild(site, request);
   const ancestors = await listLineage(site);
   // Content may come from anywhere, also from below: only who is told what exists must not stand above who tells.
   if (!child.isContentOnly) await refuseAncestor(site, ancestors, child.id);
   const issued = await site.keys.issueClientCertificate(request.csr, child.id, site.now());
-  await redeemDecided(site, request, { ...child, certificateKeyId: issued.keyId });
+  await redeemDecided(site, { request, child: { ...child, certificateKeyId: issued.keyId }, permit });
   site.log.info('server enrolled', { server: child.id, name: child.name });
   return {
     protocol: SYNC_PROTOCOL,
@@ -55,8 +69,8 @@ async function refuseAncestor(site: Site, ancestors: readonly Ancestor[], childI
 }
 
 /** Two that want one name both find it free; the second to insert looks again and is told. */
-async function redeemDecided(site: Site, request: Request, child: KnownServer): Promise<void> {
-  const attempt = () => inTransaction(site.db, (trx) => redeem(site, trx, request, child));
+async function redeemDecided(site: Site, admitted: Admitted): Promise<void> {
+  const attempt = () => inTransaction(site.db, (trx) => redeem(site, trx, admitted));
   try {
     await attempt();
   } catch (error) {
@@ -65,15 +79,17 @@ async function redeemDecided(site: Site, request: Request, child: KnownServer): 
   }
 }
 
-async function redeem(site: Site, trx: Knex.Transaction, request: Request, child: KnownServer): Promise<void> {
-  const token = await readToken(site, trx, request);
+type Admitted = { readonly request: Omit<Request, 'token'>; readonly child: KnownServer; readonly permit: Permit };
+
+async function redeem(site: Site, trx: Knex.Transaction, { request, child, permit }: Admitted): Promise<void> {
+  const use = await permit(trx, child);
   const known = await getServer(trx, child.id);
   checkIdentity(known, child);
   if (child.isContentOnly && known?.relation === 'child' && !known.isContentOnly && known.state === 'active') throw childAlready(known);
   const holder = await findServerByName(trx, child.name);
   if (holder && holder.id !== child.id)
     throw nameTaken(`the name ${child.name} belongs to another server here`, 'choose another with init --name');
-  if (!(await useEnrolToken(trx, token.id, child.id, site.now()))) throw usedToken();
+  await use();
   if (known) await updateServer(trx, child);
   else await createServer(trx, child, site.self.id);
   await saveSigner(trx, request.signer, site.now());
@@ -105,7 +121,7 @@ async function readToken(site: Site, db: Knex, request: Request): Promise<EnrolT
 }
 
 /** The child as the request describes it; its signer must be vouched for by the CA that it shows. */
-function readChild(site: Site, request: Request): KnownServer {
+function readChild(site: Site, request: Omit<Request, 'token'>): KnownServer {
   const id = parseId(request.serverId);
   if (request.signer.serverId !== id) throw new AppError('bad_signature', 'the signer in the request belongs to another server');
   const caPin = pinOf(request.signer);

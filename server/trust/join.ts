@@ -1,13 +1,17 @@
 import { createPrivateKey, X509Certificate } from 'node:crypto';
+import type { Knex } from 'knex';
 import type { z } from 'zod';
 import { digestOf } from '../../core/envelope.ts';
 import { AppError } from '../../core/errors.ts';
 import { type Digest, type Id, type Name, parseId, printable } from '../../core/ids.ts';
 import { spkiDigest } from '../../core/pin.ts';
 import { EnrolAnswer, type EnrolRequest, SYNC_PROTOCOL } from '../../core/sync-protocol.ts';
+import { applyLinkWish } from '../control/link-wish.ts';
 import { appendEvent } from '../db/events.ts';
-import { createLink, type Link } from '../db/links.ts';
+import { acquireLease } from '../db/leases.ts';
+import { createLink, type Link, moveLink } from '../db/links.ts';
 import { inTransaction } from '../db/open.ts';
+import { restartRuns } from '../db/runs.ts';
 import { createServer, findServerByName, getServer, type KnownServer, updateServer } from '../db/servers.ts';
 import { saveSigner } from '../db/signers.ts';
 import { replaceAncestors } from '../db/trusted-servers.ts';
@@ -16,6 +20,7 @@ import { createRequest } from './certificates.ts';
 import { refuseCycle } from './endorse.ts';
 import { otherProtocol } from './enrol.ts';
 import { type EnrolToken, parseEnrolToken } from './enrol-token.ts';
+import { dropCredentials, forgetParent } from './leave.ts';
 import { pinnedJson } from './pinned-request.ts';
 import { pinnedAgent } from './pinned-tls.ts';
 import { verifySigner } from './signatures.ts';
@@ -33,7 +38,20 @@ export async function joinParent(
   site: Site,
   join: { readonly url: string; readonly token: string; readonly actor: string },
 ): Promise<Joined> {
-  const { url, token, answer, keyPem } = await redeemAt(site, join);
+  return becomeChild(site, await redeemAt(site, join), join.actor);
+}
+
+/**
+ * The second half: what a parent answered, checked before, is kept, and from then on it is our parent, in the place of
+ * `former`: the link is moved, with all that is set for it. Errors: `name_taken`, `wrong_state`.
+ */
+export async function becomeChild(
+  site: Site,
+  redeemed: Pick<Redeemed, 'url' | 'token' | 'answer' | 'keyPem'>,
+  actor: string,
+  former: readonly Id[] = [],
+): Promise<Joined> {
+  const { url, token, answer, keyPem } = redeemed;
   const parentId = parseId(answer.serverId);
   refuseCycle(answer.ancestors ?? [], site.self.id);
   await checkName(site, parentId, answer.name);
@@ -45,20 +63,32 @@ export async function joinParent(
     else await createServer(trx, parent, site.self.id);
     await saveSigner(trx, answer.signer, site.now());
     await replaceAncestors(trx, answer.ancestors ?? [], { voucher: parentId, origin: site.self.id, now: site.now() });
+    for (const id of former) await replaceParent(site, trx, id, parentId);
     const link = await createLink(trx, { parentId, origin: site.self.id });
+    await applyLinkWish(site, trx, link);
     const event = { kind: 'server.joined', subject: parentId, data: { name: parent.name, url, again: known !== undefined } };
-    await appendEvent(trx, { origin: site.self.id, at: site.now(), actor: join.actor, ...event });
+    await appendEvent(trx, { origin: site.self.id, at: site.now(), actor, ...event });
     return { parent, link };
   });
+  await dropCredentials(site, former);
   site.wake.notify('parents');
   site.log.info('joined a parent', { server: parentId, name: joined.parent.name, url });
   return joined;
 }
 
+/** The unfinished run of the link begins anew: whoever works on it loses its lease. */
+async function replaceParent(site: Site, trx: Knex.Transaction, former: Id, parentId: Id): Promise<void> {
+  await forgetParent(site, trx, former);
+  const link = await moveLink(trx, former, parentId);
+  if (link === undefined) return;
+  const lease = await acquireLease(trx, { name: `link:${link}`, holder: site.self.id, ttlMs: 1, now: site.now() });
+  if (lease !== undefined) await restartRuns(trx, link, lease.fencing);
+}
+
 /** What enrolling somewhere gave; nothing is kept yet. `certificateKeyId` is that of the certificate we got. */
 export type Redeemed = {
   readonly url: string;
-  readonly token: EnrolToken;
+  readonly token: Pick<EnrolToken, 'caPin'>;
   readonly answer: z.infer<typeof EnrolAnswer>;
   readonly keyPem: string;
   readonly certificateKeyId: Digest;
@@ -111,8 +141,11 @@ async function postRequest(site: Site, { url, token, csr, purpose }: Wish): Prom
   }
 }
 
-/** The pin vouches for the connection; what came over it must fit the token and our key all the same. */
-function checkAnswer(answer: z.infer<typeof EnrolAnswer>, token: EnrolToken, keyPem: string): z.infer<typeof EnrolAnswer> {
+/** What is known of the parent before it answers; `above` is the digest of the list of servers above it. */
+type Expected = Pick<EnrolToken, 'caPin' | 'signerKeyId' | 'above'>;
+
+/** The pin vouches for the connection; what came over it must fit the token and our key all the same. Throws `bad_signature`, `version_mismatch`. */
+export function checkAnswer(answer: z.infer<typeof EnrolAnswer>, token: Expected, keyPem: string): z.infer<typeof EnrolAnswer> {
   if (answer.protocol !== SYNC_PROTOCOL) throw otherProtocol(answer.protocol);
   verifySigner(answer.signer, token.caPin);
   const ca = readCertificate(answer.ca);
@@ -150,7 +183,7 @@ async function checkName(site: Site, parentId: Id, name: string): Promise<void> 
 
 type ParentFacts = {
   readonly url: string;
-  readonly token: EnrolToken;
+  readonly token: Pick<EnrolToken, 'caPin'>;
   readonly answer: z.infer<typeof EnrolAnswer>;
   readonly known: KnownServer | undefined;
 };

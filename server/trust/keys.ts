@@ -5,7 +5,7 @@ import { spkiDigest } from '../../core/pin.ts';
 import type { SignerRecord } from '../../core/sync-protocol.ts';
 import { type CertifiedKey, createAuthority, issueClientLeaf, issueServerLeaf } from './certificates.ts';
 import { brokenKeyFile, pemBlock, pemBlocks, readSecretFile, writeSecretFile } from './key-files.ts';
-import { type ParentCredentials, readParentCredentials, writeParentCredentials } from './parent-credentials.ts';
+import { type ParentCredentials, readParentCredentials, removeParentCredentials, writeParentCredentials } from './parent-credentials.ts';
 import { signerBytes } from './signatures.ts';
 
 /**
@@ -34,6 +34,8 @@ export type SiteKeys = {
   parentCredentials(parentId?: Id): ParentCredentials | undefined;
   /** Durable before it resolves; replaces what the same parent issued before. */
   storeParentCredentials(parentId: Id, credentials: ParentCredentials): Promise<void>;
+  /** Forgets what a former parent issued; harmless when there is nothing. */
+  dropParentCredentials(parentId: Id): Promise<void>;
 };
 
 const LABEL = 'PRIVATE KEY';
@@ -81,6 +83,10 @@ export async function openKeys(dataDir: string, serverId: Id): Promise<SiteKeys>
     storeParentCredentials: async (parentId, credentials) => {
       await writeParentCredentials(paths.parents, parentId, credentials);
       parents.set(parentId, credentials);
+    },
+    dropParentCredentials: async (parentId) => {
+      parents.delete(parentId);
+      await removeParentCredentials(paths.parents, parentId);
     },
   };
 }

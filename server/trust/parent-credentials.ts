@@ -1,4 +1,4 @@
-import { readdir } from 'node:fs/promises';
+import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Id, isId } from '../../core/ids.ts';
 import { brokenKeyFile, pemBlock, pemBlocks, readSecretFile, writeSecretFile } from './key-files.ts';
@@ -19,6 +19,10 @@ export async function readParentCredentials(directory: string): Promise<Map<Id, 
 export async function writeParentCredentials(directory: string, parentId: Id, credentials: ParentCredentials): Promise<void> {
   const blocks = [credentials.keyPem, credentials.certPem, credentials.caPem].map((pem) => `${pem.trim()}\n`);
   await writeSecretFile(join(directory, `${parentId}.pem`), blocks.join(''));
+}
+
+export async function removeParentCredentials(directory: string, parentId: Id): Promise<void> {
+  await rm(join(directory, `${parentId}.pem`), { force: true });
 }
 
 function parse(path: string, text: string): ParentCredentials {

@@ -6,6 +6,7 @@ import { AppError } from '../../core/errors.ts';
 import { type Digest, printable } from '../../core/ids.ts';
 import { spkiDigest } from '../../core/pin.ts';
 import type { Catalogue, CatalogueHead, Endorsement, SignerRecord } from '../../core/sync-protocol.ts';
+import type { SentCommand } from '../db/shared/commands.ts';
 
 /** What the CA's signature in a SignerRecord covers. */
 export function signerBytes(record: Pick<SignerRecord, 'serverId' | 'keyId' | 'publicKey'>): Buffer {
@@ -22,6 +23,20 @@ export function catalogueBytes(head: z.infer<typeof CatalogueHead>): Buffer {
 export function endorsementBytes(endorsement: Omit<Endorsement, 'keyId' | 'signature'>): Buffer {
   const { endorser, serverId, name, caPin } = endorsement;
   return Buffer.from(`waystation-endorsement-1\n${canonicalJson({ endorser, serverId, name, caPin })}`);
+}
+
+/** What the sender's signature of a command in a shared database covers. */
+export function commandBytes(command: Omit<SentCommand, 'keyId' | 'signature'>): Buffer {
+  const { sender, receiver, seq, after, id, dest, origin, kind, body, actor, createdAt } = command;
+  const said = { sender, receiver, seq, after, id, dest, origin, kind, body, actor, createdAt };
+  return Buffer.from(`waystation-command-1\n${canonicalJson(said)}`);
+}
+
+/** Checks that the server whose signer was verified before sent this. Throws `bad_signature`. */
+export function verifyCommand(command: SentCommand, signer: SignerRecord): void {
+  const isOf = command.sender === signer.serverId && command.keyId === signer.keyId;
+  if (isOf && verifyBytes(signer, commandBytes(command), command.signature)) return;
+  throw refused(`server ${printable(command.sender)} did not send command ${printable(command.id)}`);
 }
 
 /** Checks that the endorser whose signer was verified before said this. Throws `bad_signature`. */
@@ -69,6 +84,11 @@ export function verifyCatalogueHead(catalogue: Catalogue, signer: SignerRecord):
 /** SHA-256 over the list of object digests, in order: `CatalogueHead.objectsDigest`. */
 export function objectsDigest(objects: readonly { readonly digest: string }[]): Digest {
   return digestOf(objects.map((object) => object.digest));
+}
+
+/** Whether the signer wrote these bytes (Ed25519; the signature in base64). */
+export function verifyText(signer: SignerRecord, bytes: Buffer, signature: string): boolean {
+  return verifyBytes(signer, bytes, signature);
 }
 
 function verifyBytes(signer: SignerRecord, bytes: Buffer, signature: string): boolean {

@@ -3,6 +3,7 @@ import { AppError } from '../../core/errors.ts';
 import { type Digest, type Id, printable } from '../../core/ids.ts';
 import { spkiDigest } from '../../core/pin.ts';
 import type { Catalogue, Endorsement, SignerRecord } from '../../core/sync-protocol.ts';
+import { getPeer } from '../db/peers.ts';
 import { getServer } from '../db/servers.ts';
 import { getSigner, listSigners, saveSigner } from '../db/signers.ts';
 import { getTrustedServer, saveEndorsed } from '../db/trusted-servers.ts';
@@ -16,6 +17,7 @@ import { verifyEndorsement, verifySigner } from './signatures.ts';
  *   our parent, our children   the pin of the enrolment
  *   what is above our parent   the pin that came down when we enrolled
  *   any other                  the pin in an endorsement by one whom we know, itself perhaps by an endorsement
+ *   who meets us in a database the pin that it was first seen with there (unless the configuration forbids it)
  *
  * A server has one pin for good: what is known is never replaced by what somebody vouches for. So a relay speaks for
  * itself and for those that enrolled below it, and for nobody above it or beside it whom we know.
@@ -46,7 +48,8 @@ async function pinOf(site: Site, serverId: Id): Promise<Digest | undefined> {
   const pin = (await getServer(site.db, serverId))?.caPin ?? (await getTrustedServer(site.db, serverId))?.caPin;
   if (pin !== undefined && pin !== null) return pin;
   const [signer] = await listSigners(site.db, serverId);
-  return signer && spkiDigest(new X509Certificate(signer.ca).publicKey);
+  if (signer !== undefined) return spkiDigest(new X509Certificate(signer.ca).publicKey);
+  return site.config.enrolThroughDatabase ? (await getPeer(site.db, serverId))?.caPin : undefined;
 }
 
 async function endorsedPin(

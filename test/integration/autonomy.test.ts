@@ -1,24 +1,21 @@
 import assert from 'node:assert/strict';
-import { mkdir, writeFile } from 'node:fs/promises';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { after, test } from 'node:test';
-import { runAgent } from '../../agent/loop.ts';
 import { type Name, parseMac } from '../../core/ids.ts';
 import { haltOrder, placeOrder } from '../../server/control/place.ts';
 import { listAllOrders, listAllTargets, locateOrder, showTarget } from '../../server/control/things-below.ts';
 import { appendEvent, listEvents } from '../../server/db/events.ts';
 import { getImage } from '../../server/db/images.ts';
-import { importEngine } from '../../server/engine/publish.ts';
 import { importImage } from '../../server/images/import.ts';
-import { callHome } from '../../server/orders/call-home.ts';
 import { createOrder, getOrder } from '../../server/orders/orders.ts';
 import { viewOrder } from '../../server/orders/view.ts';
 import { addTarget } from '../../server/targets.ts';
-import { diskImage, MIB, machineWith, seededBytes } from '../agent/fixtures.ts';
-import { agentWorld, type TestServer } from '../agent/helpers.ts';
+import { diskImage, MIB } from '../agent/fixtures.ts';
+import type { TestServer } from '../agent/helpers.ts';
 import { eventsArrived, eventually, makeNode, replicate } from '../helpers/control-sites.ts';
-import { compareDisk, writeRandomDisk } from '../helpers/lab/disks.ts';
+import { bootScript, fillHeadquarters, playDeployment } from '../helpers/play-machine.ts';
 import { startServeProcess } from '../helpers/serve-process.ts';
 import { temporaryDirectory } from '../helpers/temp-directory.ts';
 import { openClient, read } from '../server/tftp/helpers.ts';
@@ -36,7 +33,7 @@ test('a branch that is cut off for 24 hours boots, deploys and imports; all of i
     await branch.close();
     await hq.close();
   });
-  await fillHeadquarters(hq.site);
+  await fillHeadquarters(root, hq.site);
   await replicate(branch);
   for (const [name, n] of [
     ['till', 1],
@@ -71,7 +68,7 @@ test('a branch that is cut off for 24 hours boots, deploys and imports; all of i
     [fromAbove.id, 1],
     [own.id, 2],
   ] as const)
-    await deploy(t, server, id, mac(n));
+    await playDeployment(t, { server, root, orderId: id, address: mac(n) });
   await writeFile(join(root, 'local.raw'), diskImage(4 * MIB, 9));
   const image = await importImage(branch.site, { path: join(root, 'local.raw'), name: 'local', actor: 'test' });
   assert.equal((await getImage(branch.site.db, image.id))?.state, 'published');
@@ -110,22 +107,6 @@ function hqUrl({ site }: { site: { config: { httpsPort: number } } }): string {
   return `https://127.0.0.1:${site.config.httpsPort}`;
 }
 
-async function fillHeadquarters(site: TestServer['site']): Promise<void> {
-  await writeFile(join(root, 'debian.raw'), diskImage(6 * MIB));
-  await importImage(site, { path: join(root, 'debian.raw'), name: 'debian', actor: 'test' });
-  const files = join(root, 'engine', 'boot', 'amd64');
-  await mkdir(files, { recursive: true });
-  for (const name of ['vmlinuz', 'initrd', 'undionly.kpxe', 'snponly.efi']) {
-    await writeFile(join(files, name), Buffer.concat([Buffer.from('ipxe'), seededBytes(name.length, 40_000)]));
-  }
-  await importEngine(site, { path: join(root, 'engine'), arch: 'amd64', meta: {}, actor: 'test' });
-}
-
-async function bootScript(httpUrl: string, address: string): Promise<string> {
-  const response = await fetch(`${httpUrl}/boot/script?mac=${address}&arch=x86_64&platform=pcbios`);
-  return response.text();
-}
-
 /** The first block of the BIOS loader. */
 async function loader(tftpPort: number): Promise<Buffer> {
   const client = await openClient();
@@ -137,20 +118,6 @@ async function loader(tftpPort: number): Promise<Buffer> {
   } finally {
     client.close();
   }
-}
-
-/** As the machine would: boot script, agent, disk, the deployed system's call. */
-async function deploy(t: Parameters<typeof agentWorld>[0], server: TestServer, orderId: string, address: string): Promise<void> {
-  const script = await bootScript(server.serving.httpUrl, address);
-  const bootId = /ws\.boot=(\S+)/.exec(script)?.[1];
-  assert.ok(bootId, script);
-  const disk = join(root, `disk-${orderId}`);
-  await writeRandomDisk(disk, 7 * MIB);
-  const machine = await machineWith(disk, { nics: [{ name: 'eth0', mac: address }] });
-  await runAgent(await agentWorld(t, server, { bootId: bootId as never }, machine));
-  assert.equal((await compareDisk(join(root, 'debian.raw'), disk)).differentBytes, 0);
-  const { nonce } = await getOrder(server.site, orderId);
-  assert.deepEqual(await callHome(server.site, { orderId, nonce, from: '192.0.2.7' }), { state: 'current' });
 }
 
 async function tell(site: TestServer['site'], count: number): Promise<void> {

@@ -25,6 +25,7 @@ import { ORDER_ROUTES } from './orders.ts';
 import { SCOPE_ROUTES } from './scope.ts';
 import { SERVER_ROUTES } from './servers.ts';
 import { SESSION_ROUTES } from './session.ts';
+import { SITE_ROUTES } from './site.ts';
 import { SOURCE_ROUTES } from './sources.ts';
 import { SYNC_ROUTES, TUNNEL_UPGRADE } from './sync.ts';
 import { TARGET_ROUTES } from './targets.ts';
@@ -62,6 +63,7 @@ export function allRoutes(metrics: Metrics): readonly Route[] {
     ...CONTROL_ROUTES,
     ...OFFER_ROUTES,
     ...SCOPE_ROUTES,
+    ...SITE_ROUTES,
     ...SOURCE_ROUTES,
     ...HOLDING_ROUTES,
     ...VERSION_ROUTES,

@@ -3,6 +3,7 @@ import { AppError } from '../../../core/errors.ts';
 import { type Id, isId, printable } from '../../../core/ids.ts';
 import { isRunEnded } from '../../../core/run.ts';
 import { LATE_WAYS } from '../../../core/schedule/decide.ts';
+import { refuseManaged } from '../../control/link-wish.ts';
 import { type Link, listLinks } from '../../db/links.ts';
 import { getRun, listRuns, type Run } from '../../db/runs.ts';
 import { getServer } from '../../db/servers.ts';
@@ -47,7 +48,10 @@ export const LINK_ROUTES: readonly Route[] = [
     action: 'link.write',
     summary: "Sets or ends (null) the link's schedule and its windows; what is left out stays.",
     input: ScheduleInput,
-    handle: async ({ site }, wish) => showLink(site, await setSchedule(site, await onlyLink(site), wish)),
+    handle: async ({ site }, wish) => {
+      await refuseManaged(site, ['schedule', 'timezone', 'mayStart', 'mustStop', 'late']);
+      return showLink(site, await setSchedule(site, await onlyLink(site), wish));
+    },
   }),
   route({
     method: 'PUT',
@@ -57,6 +61,7 @@ export const LINK_ROUTES: readonly Route[] = [
     summary: 'Sets how many Mbit/s (10^6 bits) the link may carry, and another number inside office hours; null for no cap.',
     input: CapsInput,
     handle: async ({ site }, { mbit, officeHours, officeMbit }) => {
+      await refuseManaged(site, ['capMbit']);
       const office = officeHours === null ? null : { hours: officeHours, bps: toBps(officeMbit) };
       return showLink(site, await setCaps(site, await onlyLink(site), { bps: toBps(mbit), office }));
     },

@@ -4,6 +4,7 @@ import type { Id } from '../../../core/ids.ts';
 import { setPolicy } from '../../control/place.ts';
 import {
   findServerBelow,
+  listPeersBeside,
   listServersBehind,
   type ServerBelow,
   type ServerStatus,
@@ -13,11 +14,13 @@ import {
 import { describeSelf } from '../../control/status.ts';
 import { countCommands } from '../../db/control-queue.ts';
 import { getOrigin } from '../../db/origins.ts';
+import type { Peer } from '../../db/peers.ts';
 import { findServerByName, getServer, type KnownServer, listServers } from '../../db/servers.ts';
 import { raiseEpoch } from '../../epoch.ts';
 import { giveRing } from '../../holdings/rings.ts';
 
 import { revokeServer } from '../../servers.ts';
+import { setParent } from '../../shared/parents.ts';
 import type { Site } from '../../site.ts';
 import { joinParent } from '../../trust/join.ts';
 import { actorOf } from '../actor.ts';
@@ -26,8 +29,9 @@ import { type Route, route } from '../route.ts';
 const Server = z.object({
   id: z.string(),
   name: z.string(),
-  relation: z.enum(['self', 'parent', 'child', 'behind']),
-  state: z.enum(['active', 'revoked']),
+  /** `peer`: it meets this one in the shared database, and no link of ours leads to it. */
+  relation: z.enum(['self', 'parent', 'child', 'behind', 'peer']),
+  state: z.enum(['active', 'revoked', 'retired', 'fenced']),
   url: z.string().nullable(),
   fingerprint: z.string().nullable(),
   createdAt: z.iso.datetime(),
@@ -98,17 +102,30 @@ async function viewBehind(site: Site, { id, name, via }: ServerBelow): Promise<S
   return { ...known, ...viewStatus(status), via: await serverName(site.db, via), waiting: 0 };
 }
 
-/** The servers known here: this one, its parents, its children, and those behind them. */
+/** A server that meets us in the shared database. */
+async function viewPeer(site: Site, { id, name, state, url, caPin, firstAt }: Peer): Promise<ServerView> {
+  const at = (await getOrigin(site.db, id))?.seenAt;
+  const known = {
+    ...({ id, name, relation: 'peer', state, url, fingerprint: caPin, createdAt: new Date(firstAt).toISOString() } as const),
+    ...{ seenAt: at === undefined ? null : new Date(at).toISOString(), contentOnly: false, ring: null, via: null },
+  };
+  return { ...known, ...viewStatus(await statusOf(site.db, id)), waiting: await countCommands(site.db, id) };
+}
+
+/** The servers known here: this one, its parents, its children, those behind them, and those that meet it in the shared database. */
 export async function viewServers(site: Site): Promise<ServerView[]> {
   const known = (await listServers(site.db)).map((server) => viewWithStatus(site, server));
   const behind = (await listServersBehind(site.db)).map((server) => viewBehind(site, server));
-  return Promise.all([...known, ...behind]);
+  const peers = (await listPeersBeside(site.db)).map((peer) => viewPeer(site, peer));
+  return Promise.all([...known, ...behind, ...peers]);
 }
 
 /** One of them, by name or id. Errors: `not_found`, `ambiguous`. */
 export async function showServer(site: Site, reference: string): Promise<ServerView> {
   const known = (await findServerByName(site.db, reference)) ?? (await getServer(site.db, reference as Id));
-  return known === undefined ? viewBehind(site, await findServerBelow(site.db, reference)) : viewWithStatus(site, known);
+  if (known !== undefined) return viewWithStatus(site, known);
+  const peer = (await listPeersBeside(site.db)).find(({ id, name }) => id === reference || name === reference);
+  return peer === undefined ? viewBehind(site, await findServerBelow(site.db, reference)) : viewPeer(site, peer);
 }
 
 export const SERVER_ROUTES: readonly Route[] = [
@@ -149,6 +166,17 @@ export const SERVER_ROUTES: readonly Route[] = [
     output: Server,
     handle: async ({ site, identity }, { url, token }) =>
       viewServer((await joinParent(site, { url, token, actor: actorOf(identity) })).parent),
+  }),
+  route({
+    method: 'PUT',
+    path: '/api/v1/servers/:server/parent',
+    listener: 'api',
+    action: 'server.write',
+    summary: 'Wish a parent, or none (null), for a server that meets others in the shared database',
+    input: z.strictObject({ parent: z.string().max(63).nullable() }),
+    output: z.object({ server: z.string(), parent: z.string().nullable(), revision: z.number().int(), changed: z.boolean() }),
+    handle: ({ site, identity, params }, { parent }) =>
+      setParent(site, { server: params['server'] ?? '', parent, actor: actorOf(identity) }),
   }),
   route({
     method: 'PUT',

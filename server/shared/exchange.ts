@@ -1,0 +1,99 @@
+import { COMMANDS } from '../control/dispatch.ts';
+import { keepTelling } from '../control/keep-telling.ts';
+import { keepTrying } from '../control/keep-trying.ts';
+import { CATALOGUE } from '../replication/wait-for-news.ts';
+import type { Site } from '../site.ts';
+import { answerWishes } from './answer-wishes.ts';
+import { sendCommands, takeCommands, tellAllDone } from './commands.ts';
+import { followWish, nothingPending } from './follow-wish.ts';
+import { type Heard, hearNews } from './hear.ts';
+import type { Shared } from './open.ts';
+import { followRegistry, nothingSeen, type Seen } from './registry.ts';
+import { ASK_AGAIN_MS, sharedListener, tellObjects, tellSigners } from './tell.ts';
+
+/** How often it is looked whether others have something for us: two statements that find nothing. */
+const LOOK_EVERY_MS = 1_000;
+/** How often it is looked who meets there. */
+const REGISTRY_EVERY_MS = 2_000;
+/** How often objects of ours are looked for although nobody called: in our own database. */
+const OBJECTS_EVERY_MS = 1_000;
+
+/**
+ * What a running server tells the others that meet in the database, and hears from them (docs/decisions/0025). Each loop asks
+ * the database anew how far it is after every failure and now and then: what it lost is told again, and what it says twice counts once.
+ * None of it is needed to boot a machine or to finish an order: while the database is away the loops wait for it.
+ */
+export function startExchange(site: Site, shared: Shared): { readonly close: () => Promise<void> } {
+  const stopping = new AbortController();
+  const { signal } = stopping;
+  const running = Promise.all([
+    keepTelling(site, sharedListener(site, shared), { what: 'reports to the shared database', signal }),
+    keepTellingObjects(site, shared, signal),
+    keepMeeting(site, shared, signal),
+    keepListening(site, shared, signal),
+  ]);
+  return {
+    close: async () => {
+      stopping.abort();
+      await running;
+    },
+  };
+}
+
+async function keepTellingObjects(site: Site, shared: Shared, signal: AbortSignal): Promise<void> {
+  const told = believing<number>();
+  await keepTrying(site, { what: 'our catalogue to the shared database', signal }, async () => {
+    const believed = told.take();
+    const woken = site.wake.wait(CATALOGUE, OBJECTS_EVERY_MS, signal);
+    if (believed === undefined) await tellSigners(site, shared);
+    told.keep(await tellObjects(site, shared, believed));
+    await woken;
+  });
+}
+
+/** What is believed of the database: until something fails, and for `ASK_AGAIN_MS`; whoever finds nothing here asks. */
+function believing<Belief>(): { readonly take: () => Belief | undefined; readonly keep: (belief: Belief) => void } {
+  let belief: Belief | undefined;
+  let askedAt = performance.now();
+  return {
+    take: () => {
+      const taken = performance.now() - askedAt > ASK_AGAIN_MS ? undefined : belief;
+      belief = undefined;
+      if (taken === undefined) askedAt = performance.now();
+      return taken;
+    },
+    keep: (kept) => {
+      belief = kept;
+    },
+  };
+}
+
+/** Who is there, who is whose parent. */
+async function keepMeeting(site: Site, shared: Shared, signal: AbortSignal): Promise<void> {
+  let seen = nothingSeen();
+  const pending = nothingPending();
+  await keepTrying(site, { what: 'the registry of the shared database', signal }, async () => {
+    const believed: Seen = seen;
+    seen = { ...nothingSeen(), refused: believed.refused };
+    await answerWishes(site, shared, await followRegistry(site, shared, believed));
+    await followWish(site, shared, pending);
+    seen = believed;
+    await site.wake.wait('meeting', REGISTRY_EVERY_MS, signal);
+  });
+}
+
+async function keepListening(site: Site, shared: Shared, signal: AbortSignal): Promise<void> {
+  const heard = believing<Heard>();
+  const seen = nothingSeen();
+  await keepTrying(site, { what: 'the other servers of the shared database', signal }, async () => {
+    const believed = heard.take();
+    const woken = site.wake.wait(COMMANDS, LOOK_EVERY_MS, signal);
+    if (believed === undefined) await tellAllDone(site, shared);
+    const looked = believed ?? { mark: 0 };
+    await sendCommands(site, shared);
+    await takeCommands(site, shared);
+    await hearNews(site, shared, looked, () => followRegistry(site, shared, seen));
+    heard.keep(looked);
+    await woken;
+  });
+}

@@ -1,0 +1,75 @@
+import { isName } from '../../core/ids.ts';
+import { SignerRecord } from '../../core/sync-protocol.ts';
+import { appendEvent } from '../db/events.ts';
+import { inTransaction } from '../db/open.ts';
+import { getPeer, listPeers, putPeer, type SeenPeer, setPeerState } from '../db/peers.ts';
+import { getSharedServer, listSharedTree, type SharedServer } from '../db/shared/servers.ts';
+import type { Site } from '../site.ts';
+import { verifySigner } from '../trust/signatures.ts';
+import type { Shared } from './open.ts';
+
+const WHAT = 'looking who meets in the database';
+
+/** What of each server's row was seen by this process (a registration is no new revision), and who was turned away. */
+export type Seen = { readonly rows: Map<string, string>; readonly refused: Set<string> };
+
+export function nothingSeen(): Seen {
+  return { rows: new Map(), refused: new Set() };
+}
+
+/**
+ * Keeps our copy of the registry (`peers`) and returns the rows that changed since the last look, ours included. A server's pin
+ * is the one it was first seen with: a row that shows another is not believed. Servers that are gone count as retired.
+ */
+export async function followRegistry(site: Site, shared: Shared, seen: Seen): Promise<SharedServer[]> {
+  const tree = await shared.read(WHAT, listSharedTree);
+  const changed: SharedServer[] = [];
+  for (const { id, revision, name, state, url, caPin } of tree) {
+    const row = JSON.stringify([revision, name, state, url, caPin]);
+    if (seen.rows.get(id) === row) continue;
+    const server = await shared.read(WHAT, (db) => getSharedServer(db, id));
+    if (server === undefined) continue;
+    if (id === site.self.id || (await keep(site, seen, server))) changed.push(server);
+    // What was read now may be newer still: then it is read once more.
+    seen.rows.set(id, row);
+  }
+  const there = new Set(tree.map(({ id }) => id));
+  for (const { id, state } of await listPeers(site.db))
+    if (!there.has(id) && state !== 'retired') await setPeerState(site.db, id, 'retired');
+  return changed;
+}
+
+/** False for a row that is not to be believed. */
+async function keep(site: Site, seen: Seen, server: SharedServer): Promise<boolean> {
+  const peer = readPeer(server);
+  if (peer !== undefined && (await store(site, peer))) return true;
+  if (!seen.refused.has(server.id)) {
+    seen.refused.add(server.id);
+    site.log.warn('a server in the shared database is not believed', { server: server.id, name: server.name, caPin: server.caPin });
+  }
+  return false;
+}
+
+/** What a row says, when its signing key is vouched for by the CA that it shows. */
+function readPeer(server: SharedServer): SeenPeer | undefined {
+  const signer = SignerRecord.safeParse(server.signer).data;
+  if (signer?.serverId !== server.id || !(isName(server.name) || server.name === server.id)) return undefined;
+  try {
+    verifySigner(signer, server.caPin);
+  } catch {
+    return undefined;
+  }
+  const { id, name, state, url, caPin, parentId, parentRevision, parentBy, revision } = server;
+  return { id, name, state, url, caPin, signer, parentId, parentRevision, parentBy, revision };
+}
+
+async function store(site: Site, peer: SeenPeer): Promise<boolean> {
+  return inTransaction(site.db, async (trx) => {
+    const isNew = (await getPeer(trx, peer.id)) === undefined;
+    if (!(await putPeer(trx, peer, site.now()))) return false;
+    const data = { name: peer.name, caPin: peer.caPin };
+    const event = { origin: site.self.id, at: site.now(), actor: 'system', kind: 'server.met', subject: peer.id, data };
+    if (isNew) await appendEvent(trx, event);
+    return true;
+  });
+}

@@ -1,0 +1,67 @@
+import type { Envelope } from '../../core/envelope.ts';
+import { describeError } from '../../core/errors.ts';
+import type { Id } from '../../core/ids.ts';
+import { EnvelopeSchema } from '../../core/sync-protocol.ts';
+import { parseImageBody } from '../../sync/replicate/image-body.ts';
+import { inTransaction } from '../db/open.ts';
+import { getPeer, setHeldObjects } from '../db/peers.ts';
+import { listSharedObjects, listSharedSigners } from '../db/shared/objects.ts';
+import { IMAGES } from '../holdings/activation.ts';
+import { publishReplicas } from '../replication/publish.ts';
+import { CATALOGUE } from '../replication/wait-for-news.ts';
+import type { Site } from '../site.ts';
+import { verifyEnvelope } from '../trust/signatures.ts';
+import { type Brought, trustedSigner } from '../trust/trusted-signer.ts';
+import type { Shared } from './open.ts';
+
+const WHAT = 'reading the catalogue of the other servers';
+const OBJECTS_AT_ONCE = 500;
+
+/**
+ * Brings here what a server of the shared database made since the last look: verified as from a parent, because the database
+ * vouches for nothing. Images are `known` then; their content comes by runs. What is not to be believed is left out, in words.
+ */
+export async function takeObjects(site: Site, shared: Shared, origin: Id): Promise<void> {
+  const peer = await getPeer(site.db, origin);
+  if (peer === undefined) return;
+  let brought: Brought | undefined;
+  for (let after = peer.heldObjects; ; ) {
+    const page = await shared.read(WHAT, (db) => listSharedObjects(db, origin, { after, limit: OBJECTS_AT_ONCE }));
+    const last = page.at(-1)?.seq;
+    if (last === undefined) return;
+    brought ??= { signers: await shared.read(WHAT, (db) => listSharedSigners(db, origin)) };
+    const believed = await verifyAll(
+      site,
+      { origin, brought },
+      page.map(({ envelope }) => envelope),
+    );
+    await inTransaction(site.db, async (trx) => {
+      const nothing = { storedBytes: () => 0, isComplete: () => false, isAbsent: () => false };
+      await publishReplicas(site, trx, believed, { ...nothing, at: site.now() });
+      await setHeldObjects(trx, origin, last);
+    });
+    after = last;
+    site.wake.notify(IMAGES);
+    site.wake.notify(CATALOGUE);
+  }
+}
+
+async function verifyAll(site: Site, from: { origin: Id; brought: Brought }, envelopes: readonly Envelope[]): Promise<Envelope[]> {
+  const believed: Envelope[] = [];
+  for (const envelope of envelopes) {
+    try {
+      await verify(site, from, envelope);
+      believed.push(envelope);
+    } catch (error) {
+      const { code, message } = describeError(error);
+      site.log.warn('an object in the shared database is not taken', { object: envelope.id, origin: from.origin, code, error: message });
+    }
+  }
+  return believed;
+}
+
+async function verify(site: Site, { origin, brought }: { origin: Id; brought: Brought }, envelope: Envelope): Promise<void> {
+  EnvelopeSchema.parse(envelope);
+  verifyEnvelope(envelope, await trustedSigner(site, brought, { keyId: envelope.keyId, serverId: origin }));
+  if (envelope.kind === 'image' && envelope.body !== null) parseImageBody(envelope);
+}

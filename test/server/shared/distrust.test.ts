@@ -1,0 +1,93 @@
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type Name, newId, parseMac } from '../../../core/ids.ts';
+import { regroupTarget } from '../../../server/control/place.ts';
+import { showTarget } from '../../../server/control/things-below.ts';
+import { getControlMark } from '../../../server/db/control-queue.ts';
+import { listEvents } from '../../../server/db/events.ts';
+import { getObject } from '../../../server/db/objects.ts';
+import { getPeer } from '../../../server/db/peers.ts';
+import { listServers } from '../../../server/db/servers.ts';
+import { setDocument } from '../../../server/documents.ts';
+import { setParent } from '../../../server/shared/parents.ts';
+import { addTarget } from '../../../server/targets.ts';
+import { eventually, makeNode, type Node } from '../../helpers/control-sites.ts';
+import { type Meeting, startMeeting } from '../../helpers/meeting.ts';
+import { temporaryDirectory } from '../../helpers/temp-directory.ts';
+
+/** What somebody can do who took over one branch, and with it a login to the database. */
+
+const root = await temporaryDirectory('distrust');
+let meeting: Meeting;
+let hq: Node;
+let branch: Node;
+let strict: Node;
+
+before(async () => {
+  meeting = await startMeeting(root);
+  const flags = { database: meeting.database };
+  hq = await makeNode(root, 'hq', undefined, { flags });
+  branch = await makeNode(root, 'branch', undefined, { flags });
+  strict = await makeNode(root, 'strict', undefined, { flags: { ...flags, enrolThroughDatabase: false } });
+  for (const node of [hq, branch, strict])
+    await eventually('all have met', async () => (await node.site.db('peers').count({ n: '*' }).first())?.['n'] === 2);
+});
+after(async () => {
+  for (const node of [strict, branch, hq]) await node?.close();
+  await meeting?.mariadb.stop();
+});
+
+const forge = (sql: string) => meeting.mariadb.sql(`use meet; ${sql}`);
+const add = (node: Node, name: string, n: number) =>
+  addTarget(node.site, { name: name as Name, macs: [parseMac(`52540000000${n}`)] }, 'test');
+
+test('a command that its sender did not sign is not done, and what the sender asks next is', async () => {
+  const target = await add(branch, 'till', 1);
+  const row = [branch.site.self.id, hq.site.self.id, 1, 0, newId(), branch.site.self.id, 'target.remove']
+    .map((one) => `'${one}'`)
+    .join(', ');
+  forge(`insert into shared_commands (receiver, sender, seq, after, id, dest, kind, body, actor, origin, created_at, key_id, signature) values
+    (${row}, '{"targetId":"${target.id}"}', 'operator:x', '${hq.site.self.id}', 1, '${hq.site.keys.signerKeyId}', 'AAAA')`);
+  const left = () => branch.site.shared?.read('a test', (db) => db('shared_commands').where({ receiver: branch.site.self.id }));
+  await eventually('it is thrown away', async () => (await left())?.length === 0);
+  assert.equal(await getControlMark(branch.site.db, hq.site.self.id, 'applied'), 0);
+  assert.equal((await showTarget(branch.site, 'till')).id, target.id);
+  await eventually('hq knows it', () => showTarget(hq.site, 'till').catch(() => undefined));
+  await regroupTarget(hq.site, 'till', 'foyer' as Name, 'test');
+  await eventually('what hq asks is done', async () => (await showTarget(branch.site, 'till')).group === 'foyer');
+});
+
+test('an object that was changed in the database is not taken, and those beside it are', async () => {
+  const put = (name: string) => setDocument(hq.site, { type: 'parameter', name, actor: 'test' }, { value: name });
+  const first = await put('one');
+  await eventually('it is known', () => getObject(branch.site.db, first.id as never));
+  // Its signature is of another body; its number and its mark say that it is news.
+  forge(`update shared_objects set body = replace(body, 'one', 'two'), revision = 2, seq = seq + 1 where id = '${first.id}';
+    update shared_counters set value = value + 1 where name = 'streams';
+    update shared_marks set seq = seq + 1, mark = (select value from shared_counters where name = 'streams') where origin = '${hq.site.self.id}' and stream = 'objects'`);
+  await sleep(2_500);
+  assert.equal((await getObject(branch.site.db, first.id as never))?.revision, 1);
+  await put('filler');
+  const second = await put('three');
+  await eventually('another one is known', () => getObject(branch.site.db, second.id as never));
+});
+
+test('a server keeps the pin that it was first seen with, whatever its row says', async () => {
+  const before = await getPeer(branch.site.db, hq.site.self.id);
+  forge(`update shared_servers a join shared_servers b on b.name = 'strict'
+    set a.ca_pin = b.ca_pin, a.ca = b.ca, a.signer = replace(b.signer, b.id, a.id), a.url = 'https://192.0.2.1', a.revision = a.revision + 1 where a.name = 'hq'`);
+  await sleep(4_500);
+  assert.deepEqual(await getPeer(branch.site.db, hq.site.self.id), before);
+  assert.ok((await listEvents(branch.site.db, { subject: hq.site.self.id })).some(({ kind }) => kind === 'server.met'));
+});
+
+test('a server that believes in nobody from the database alone takes neither parents nor commands from there', async () => {
+  await add(strict, 'safe', 3);
+  await eventually('branch knows it', () => showTarget(branch.site, 'safe').catch(() => undefined));
+  await setParent(branch.site, { server: 'strict', parent: 'branch', actor: 'test' });
+  await regroupTarget(branch.site, 'safe', 'foyer' as Name, 'test');
+  await sleep(4_500);
+  assert.equal((await listServers(strict.site.db)).length, 1);
+  assert.equal((await showTarget(strict.site, 'safe')).group, null);
+});

@@ -1,0 +1,102 @@
+import assert from 'node:assert/strict';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { listPolicies } from '../../../server/control/policies.ts';
+import { listLinks } from '../../../server/db/links.ts';
+import { listServers } from '../../../server/db/servers.ts';
+import { setParent } from '../../../server/shared/parents.ts';
+import { applyTree, compareTree } from '../../../server/shared/tree.ts';
+import { eventually, makeNode, type Node } from '../../helpers/control-sites.ts';
+import { type Meeting, startMeeting } from '../../helpers/meeting.ts';
+import { runCli } from '../../helpers/run-cli.ts';
+import { temporaryDirectory } from '../../helpers/temp-directory.ts';
+
+const root = await temporaryDirectory('tree');
+let meeting: Meeting;
+let hq: Node;
+let branch: Node;
+
+before(async () => {
+  meeting = await startMeeting(root);
+  const flags = { database: meeting.database };
+  hq = await makeNode(root, 'hq', undefined, { flags });
+  branch = await makeNode(root, 'branch', undefined, { flags });
+  for (const node of [hq, branch]) await eventually('they have met', async () => (await node.site.db('peers').first()) !== undefined);
+});
+after(async () => {
+  for (const node of [branch, hq]) await node?.close();
+  await meeting?.mariadb.stop();
+});
+
+const TREE = `servers:
+  - name: hq
+  - name: branch
+    parent: hq
+    settings: { approve: operator }
+    link: { schedule: '30 2 * * *', timezone: Europe/Berlin, capMbit: 5 }
+`;
+const file = join(root, 'tree.yaml');
+const cli = (...args: string[]) => runCli([...args, '--data', hq.site.dataDir]);
+
+test('a file that cannot be so is refused as a whole, with its lines', async () => {
+  const bad = TREE.replace('name: branch', 'name: brunch')
+    .replace('Europe/Berlin', 'Europe/Atlantis')
+    .replace('approve: operator', 'approve: maybe');
+  await assert.rejects(applyTree(hq.site, { file: 'tree.yaml', text: bad }, 'test'), (error: Error) => {
+    for (const words of [/tree\.yaml:3: no server brunch/, /tree\.yaml:3: .*approve=maybe/]) assert.match(error.message, words);
+    return true;
+  });
+  await writeFile(file, bad);
+  const { code, stderr } = await cli('site', 'apply', file);
+  assert.equal(code, 65, stderr);
+  assert.equal((await listServers(branch.site.db)).length, 1);
+});
+
+test('a tree makes a parent, a schedule and settings; what differs is shown before, and nothing after', async () => {
+  await writeFile(file, TREE);
+  const dry = await cli('site', 'apply', file, '--dry-run', '--json');
+  assert.equal(dry.code, 0, dry.stderr);
+  const { differences } = JSON.parse(dry.stdout) as { differences: { field: string }[] };
+  const fields = ['managed', 'parent', 'managed', 'settings.approve', 'link.schedule', 'link.timezone', 'link.capMbit'];
+  assert.deepEqual(
+    differences.map(({ field }) => field),
+    fields,
+  );
+  assert.equal((await cli('site', 'diff', file)).code, 1);
+  assert.equal((await listServers(branch.site.db)).length, 1);
+  assert.equal((await cli('site', 'apply', file)).code, 0);
+  const link = await eventually('the branch has its link', async () => (await listLinks(branch.site.db))[0]);
+  await eventually('its schedule is the one of the file', async () => {
+    const [now] = await listLinks(branch.site.db);
+    return now?.schedule === '30 2 * * *' && now.timezone === 'Europe/Berlin' && now.caps.bps === 5_000_000;
+  });
+  assert.equal(link.parentId, hq.site.self.id);
+  await eventually('its policy too', async () => (await listPolicies(branch.site))['approve']?.value === 'operator');
+  const same = async () => (await compareTree(hq.site, { file: 'tree.yaml', text: TREE })).differences.length === 0;
+  await eventually('nothing differs', same);
+  assert.equal((await cli('site', 'diff', file)).code, 0);
+});
+
+test('what a file says is read-only elsewhere, and is told whose file it is', async () => {
+  const here = (...args: string[]) => runCli([...args, '--data', branch.site.dataDir]);
+  const schedule = await here('sync', 'schedule', 'set', '0 1 * * *');
+  assert.equal(schedule.code, 77);
+  assert.match(schedule.stderr, /schedule of this link is what tree\.yaml of server hq says/);
+  assert.equal((await here('sync', 'cap', 'set', '9')).code, 77);
+  assert.match((await here('server', 'set', 'branch', 'approve=auto')).stderr, /set by server hq/);
+  await assert.rejects(setParent(branch.site, { server: 'branch', parent: null, actor: 'test' }), {
+    code: 'not_permitted',
+    message: /is what tree\.yaml of server hq says/,
+  });
+});
+
+test('drift is told, and who is left out of the file is free again', async () => {
+  const free = 'servers:\n  - name: hq\n';
+  const report = await applyTree(hq.site, { file: 'tree.yaml', text: free }, 'test');
+  assert.deepEqual(report.differences, [{ server: 'branch', field: 'managed', is: 'by a file', wanted: 'by operators' }]);
+  assert.equal((await setParent(branch.site, { server: 'branch', parent: null, actor: 'test' })).changed, true);
+  await eventually('the link is gone', async () => (await listLinks(branch.site.db)).length === 0);
+  const [first] = (await compareTree(hq.site, { file: 'tree.yaml', text: TREE })).differences;
+  assert.deepEqual(first, { server: 'branch', field: 'parent', is: null, wanted: 'hq' });
+});
