@@ -41,9 +41,11 @@ export async function startBrowser(root: string, { width = 1280, height = 900, i
     ignoreHTTPSErrors: true,
     viewport: { width, height },
     colorScheme: isDark ? 'dark' : 'light',
+    reducedMotion: 'reduce',
     acceptDownloads: true,
   });
-  context.setDefaultTimeout(15_000);
+  // A browser on a machine that does much else at the same time.
+  context.setDefaultTimeout(60_000);
   return { context, open: (url) => openTab(context, url), close: () => context.close() };
 }
 
