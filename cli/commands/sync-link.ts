@@ -102,7 +102,9 @@ export async function onlyLink(client: Client): Promise<LinkView> {
   const { items } = await client.get<{ items: LinkView[] }>('/api/v1/links');
   const [link] = items;
   if (link !== undefined) return link;
-  throw new AppError('not_found', 'this server has no parent to replicate from', { hint: 'waystation server join URL' });
+  throw new AppError('not_found', 'this server has no parent to replicate from', {
+    hint: 'waystation server join URL; the sites below this server: waystation sync sites',
+  });
 }
 
 export function linkText(link: LinkView): string {

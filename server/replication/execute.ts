@@ -113,8 +113,9 @@ async function work(site: Site, { run, link, signal, waitsForSpace }: Work): Pro
   const isHasty = run.trigger === 'command' || run.trigger === 'repair';
   const waitMs = isHasty ? WAIT_MS.command : WAIT_MS.other;
   const parent = openParent(site, { parent: known, link, waitMs, signal });
-  const pipes = await openPipeListener(join(site.dataDir, 'run', 'sync.sock'));
   const givers = await openGivers(site, { parent: known, client: parent, link, runId: run.id });
+  // Last: from here on something is open that must be closed.
+  const pipes = await openPipeListener(join(site.dataDir, 'run', 'sync.sock'));
   const { traffic } = givers;
   const tools: RunTools = {
     catalogue: parent,

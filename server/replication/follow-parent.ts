@@ -1,7 +1,6 @@
-import { AppError } from '../../core/errors.ts';
 import type { Id } from '../../core/ids.ts';
 import { isRunEnded } from '../../core/run.ts';
-import { News, SYNC_PROTOCOL } from '../../core/sync-protocol.ts';
+import { type News, SYNC_PROTOCOL } from '../../core/sync-protocol.ts';
 import { keepTrying } from '../control/keep-trying.ts';
 import { getLink, type Link, listLinks } from '../db/links.ts';
 import { findUnfinishedRun, getRun } from '../db/runs.ts';
@@ -9,7 +8,7 @@ import { getServer } from '../db/servers.ts';
 import type { Site } from '../site.ts';
 import { pinnedJson } from '../trust/pinned-request.ts';
 import { type PinnedAgent, pinnedAgent } from '../trust/pinned-tls.ts';
-import { NEWS_LIMITS, notEnrolled } from './parent-client.ts';
+import { NEWS_LIMITS, notEnrolled, readNews } from './parent-client.ts';
 
 /** The topic that tells a running server that links changed. */
 export const LINKS = 'links';
@@ -67,9 +66,7 @@ async function askNews(site: Site, { agent, link, signal }: { agent: PinnedAgent
   const url = new URL('/api/v1/sync/wait', parent?.url ?? undefined);
   const held = { epoch: String(link.heldEpoch), since: String(link.heldGeneration) };
   url.search = new URLSearchParams({ protocol: String(SYNC_PROTOCOL), ...held, seconds: String(POLL_SECONDS) }).toString();
-  const parsed = News.safeParse(await pinnedJson(agent, { url: url.href, signal, limits: NEWS_LIMITS }));
-  if (parsed.success) return parsed.data;
-  throw new AppError('version_mismatch', 'the parent cannot tell when it has published', { hint: 'upgrade it, or set a schedule' });
+  return readNews(await pinnedJson(agent, { url: url.href, signal, limits: NEWS_LIMITS }));
 }
 
 function isNews(news: News, link: Link | undefined): boolean {

@@ -1,6 +1,6 @@
 import { AppError } from '../../core/errors.ts';
 import { OUR_PROTOCOLS, PLAIN_ENCODINGS, READ_ENCODINGS } from '../../core/negotiate.ts';
-import { ArchivePlan, type ArchiveRequest, type Catalogue, type News, SYNC_PROTOCOL } from '../../core/sync-protocol.ts';
+import { ArchivePlan, type ArchiveRequest, type Catalogue, News, SYNC_PROTOCOL } from '../../core/sync-protocol.ts';
 import type { CatalogueSource, ContentSource } from '../../sync/replicate/ports.ts';
 import type { Link } from '../db/links.ts';
 import type { KnownServer } from '../db/servers.ts';
@@ -34,6 +34,7 @@ const PLAN_LIMITS = { bytes: 4 * 1_048_576, values: 100_000 };
 export const NEWS_LIMITS = { bytes: 4096, values: 100 };
 /** How long one question for the end of a run at the parent may stay open. */
 const POLL_SECONDS = 25;
+const LEAST_BETWEEN_POLLS_MS = 1_000;
 
 export type ParentOptions = {
   readonly parent: KnownServer;
@@ -80,8 +81,11 @@ export function openParent(site: Site, { parent, link, waitMs = 0, signal }: Par
     const endsMs = performance.now() + waitMs;
     while (isBusy(answer) && performance.now() < endsMs) {
       const url = at('wait', { ...query, settled: 'true', seconds: String(POLL_SECONDS) });
-      const news = await pinnedJson(ask(), { url, limits: NEWS_LIMITS, ...stoppable });
-      if (!(news as News).busy) await askCatalogue();
+      // A long poll is slow by itself; one that is answered at once must not become a loop without a pause.
+      const pause = site.wake.wait('pause', LEAST_BETWEEN_POLLS_MS, signal);
+      const news = readNews(await pinnedJson(ask(), { url, limits: NEWS_LIMITS, ...stoppable }));
+      if (!news.busy) await askCatalogue();
+      if (isBusy(answer)) await pause;
     }
   };
   return {
@@ -134,6 +138,13 @@ function openLoan(site: Site, parent: KnownServer) {
 
 function isBusy(answer: unknown): boolean {
   return (answer as { tier?: { busy?: boolean } } | undefined)?.tier?.busy === true;
+}
+
+/** The answer of `sync/wait`. Throws `version_mismatch`. */
+export function readNews(answer: unknown): News {
+  const parsed = News.safeParse(answer);
+  if (parsed.success) return parsed.data;
+  throw new AppError('version_mismatch', 'the parent cannot tell when it has published', { hint: 'upgrade it, or set a schedule' });
 }
 
 function parsePlan(answer: unknown): ArchivePlan {
