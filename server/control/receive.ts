@@ -14,12 +14,14 @@ import { AppError } from '../../core/errors.ts';
 import type { Id } from '../../core/ids.ts';
 import { insertEvents, type StoredEvent } from '../db/events.ts';
 import { inTransaction } from '../db/open.ts';
-import { putOrigin, reachOf } from '../db/origins.ts';
-import { countReported, getReported, lockMark, moveMark, putReported, replaceWords } from '../db/reported.ts';
+import { countOriginsVia, putOrigin, reachOf } from '../db/origins.ts';
+import { countReported, getMarkOf, getReported, lockMark, moveMark, putReported, replaceWords } from '../db/reported.ts';
 import type { Site } from '../site.ts';
 
 /** Things that one server may keep here; a branch has thousands of orders, not hundreds of thousands. */
 const MOST_THINGS = 200_000;
+/** Servers that one child may report for; a relay has hundreds behind it. */
+export const MOST_SERVERS = 1_000;
 
 type Mark = ReportAnswer['marks'][number];
 
@@ -44,6 +46,12 @@ async function takeBatch(site: Site, trx: Knex.Transaction, { sender, batch, cha
   const { origin, stream, items } = batch as ReportBatch & { origin: Id };
   const reach = await reachOf(trx, origin);
   if (!mayReport(sender, origin, reach)) return { origin, stream, seq: 0, refused: `server ${sender} may not report for server ${origin}` };
+  if (reach === undefined) {
+    // A question about a server that is not known here is answered, and leaves nothing behind.
+    if (items.length === 0) return { origin, stream, seq: await getMarkOf(trx, origin, stream) };
+    if (origin !== sender && (await countOriginsVia(trx, sender)) >= MOST_SERVERS)
+      return { origin, stream, seq: 0, refused: `server ${sender} reports for ${MOST_SERVERS} servers already: revoke it if it has fewer` };
+  }
   const taken = await storeBatch(site, trx, batch, { sender, changed });
   if (items.length > 0 && taken.isNew) await putOrigin(trx, { id: origin, via: sender, seenAt: site.now() });
   return { origin, stream, seq: taken.seq };

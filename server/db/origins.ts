@@ -16,6 +16,12 @@ export async function getOrigin(db: Knex, id: string): Promise<Origin | undefine
   return row && { id: row.id, via: row.via, seenAt: Number(row.seen_at) };
 }
 
+/** For how many servers this child of ours reports, itself included when it does. */
+export async function countOriginsVia(db: Knex, via: Id): Promise<number> {
+  const found = await db('origins').where({ via }).count({ count: 'id' }).first();
+  return Number(found?.['count'] ?? 0);
+}
+
 /** Notes that reports of a server came by this child now. */
 export async function putOrigin(trx: Knex, origin: Origin): Promise<void> {
   const changed = await trx('origins').where({ id: origin.id }).update({ via: origin.via, seen_at: origin.seenAt });

@@ -22,6 +22,12 @@ export async function lockMark(trx: Knex, origin: Id, stream: Stream): Promise<n
   return Number(row.seq);
 }
 
+/** How far a stream is stored here; 0 for an unknown one, of which nothing is written down. */
+export async function getMarkOf(db: Knex, origin: Id, stream: Stream): Promise<number> {
+  const row = await db('report_marks').where({ origin, stream }).first('seq');
+  return Number(row?.seq ?? 0);
+}
+
 /** Returns false when the mark is no longer at `from`. */
 export async function moveMark(trx: Knex, { origin, stream, seq }: Mark, from: number): Promise<boolean> {
   return (await trx('report_marks').where({ origin, stream, seq: from }).update({ seq })) === 1;

@@ -6,7 +6,7 @@ import { askBelow } from '../../../server/control/ask.ts';
 import { dispatch } from '../../../server/control/dispatch.ts';
 import { newestMarks, readBatch } from '../../../server/control/own-reports.ts';
 import { regroupTarget } from '../../../server/control/place.ts';
-import { receiveReports } from '../../../server/control/receive.ts';
+import { MOST_SERVERS, receiveReports } from '../../../server/control/receive.ts';
 import { findServerBelow, listServersBehind, statusOf } from '../../../server/control/servers-below.ts';
 import { listAllTargets, locateTarget, showTarget } from '../../../server/control/things-below.ts';
 import { appendEvent } from '../../../server/db/events.ts';
@@ -167,6 +167,24 @@ test('a server reports for itself and for those behind it, and for nobody else',
   const batch: ReportBatch = { stream: 'events', origin: behind, after: 1, items: [eventOf(2)] };
   assert.match((await receiveReports(hq.site, other.id, { protocol: 1, batches: [batch] })).marks[0]?.refused ?? '', /may not report/);
   await assert.rejects(receiveReports(hq.site, stranger.id, { protocol: 9, batches: [] }), { code: 'version_mismatch' });
+});
+
+test('a child cannot make up servers without end, nor leave anything by asking about them', async () => {
+  const child = await joinChild(hq.site, 'inventor');
+  const tell = async (origin: Id, items = [eventOf(1)]) =>
+    (await receiveReports(hq.site, child.id, { protocol: 1, batches: [{ stream: 'events', origin, after: 0, items }] })).marks[0];
+  const asked = newId();
+  assert.deepEqual(await tell(asked, []), { origin: asked, stream: 'events', seq: 0 });
+  assert.deepEqual(await hq.site.db('report_marks').where({ origin: asked }), []);
+  const known = newId();
+  assert.equal((await tell(known))?.seq, 1);
+  const rows = Array.from({ length: MOST_SERVERS - 1 }, () => ({ id: newId(), via: child.id, first_at: 1, seen_at: 1 }));
+  await hq.site.db.batchInsert('origins', rows, 100);
+  const refused = newId();
+  assert.match((await tell(refused))?.refused ?? '', /reports for 1000 servers already/);
+  for (const table of ['report_marks', 'events']) assert.deepEqual(await hq.site.db(table).where({ origin: refused }), []);
+  assert.equal((await tell(known))?.refused, undefined, 'those that are known are still reported for');
+  assert.equal((await tell(child.id))?.seq, 1, 'and the child reports for itself');
 });
 
 test('a report that is no target, and one that is too long, harm nobody but their sender', async () => {
