@@ -19,47 +19,79 @@ import { type ServerBelow, serverName } from './servers-below.ts';
 
 /** What may pass by itself: it is tried again. */
 const TEMPORARY: readonly ErrorCode[] = ['unreachable', 'busy', 'disk_full', 'waiting', 'run_in_progress', 'cancelled', 'not_running'];
-const MOST_SERVERS = 10_000;
+/** A report may name 500 images: reading more of them at once would hold up the loop. */
+const REPORTS_AT_ONCE = 5;
+/** Servers that come back after a restore report within seconds; what nobody has then is looked for seldom. */
+const FIRST_PAUSE_MS = 2_000;
+const LONGEST_PAUSE_MS = 600_000;
+
+/** What is remembered between two looks: who refused, and when to look again. */
+export type FetchingBack = { readonly refused: Set<string>; pauseMs: number };
+
+export function startFetchingBack(): FetchingBack {
+  return { refused: new Set(), pauseMs: FIRST_PAUSE_MS };
+}
 
 /**
  * Fetches the content of images that no parent of ours can have, and that is not here (a restore from a backup without content), from
- * servers below that hold it: our own images, and with no parent at all any. Who refuses is in `refused` and is not asked again. What
- * nobody has stays shown as not held.
+ * servers below that hold it: our own images, and with no parent at all any. Who refuses is not asked again. What nobody has stays
+ * shown as not held. Gives after how many ms to look again; undefined when nothing is missing.
  */
-export async function fetchBack(site: Site, refused: Set<string>, signal: AbortSignal): Promise<void> {
+export async function fetchBack(site: Site, state: FetchingBack, signal: AbortSignal): Promise<number | undefined> {
   const isRoot = (await listLinks(site.db)).length === 0;
   // What is known of servers that meet us in a database was never here.
   const peers = new Set((await listPeers(site.db)).map(({ id }) => id));
   const lacking = (await listKnownImages(site.db)).filter(({ origin }) => origin === site.self.id || (isRoot && !peers.has(origin)));
-  for (const image of lacking) {
-    for (const holder of await holdersOf(site, image)) {
-      const attempt = `${image.id} ${holder.id}`;
-      if (signal.aborted) return;
-      if (refused.has(attempt)) continue;
-      try {
-        await fetchImage(site, { image, holder }, signal);
-        break;
-      } catch (error) {
-        if (signal.aborted) return;
-        const { code, message } = describeError(error);
-        site.log.warn('content was not fetched back', { image: image.id, server: holder.name, code, error: message });
-        if (!TEMPORARY.includes(code)) refused.add(attempt);
-      }
+  if (lacking.length === 0) return undefined;
+  let fetched = 0;
+  const holders = await findHolders(site, lacking);
+  for (const image of lacking) if (await fetchFromAny(site, { image, holders: holders.get(image.id) ?? [], state }, signal)) fetched += 1;
+  state.pauseMs = fetched > 0 ? FIRST_PAUSE_MS : Math.min(LONGEST_PAUSE_MS, 2 * state.pauseMs);
+  return state.pauseMs;
+}
+
+type Attempt = { readonly image: Image; readonly holders: readonly ServerBelow[]; readonly state: FetchingBack };
+
+async function fetchFromAny(site: Site, { image, holders, state }: Attempt, signal: AbortSignal): Promise<boolean> {
+  for (const holder of holders) {
+    const attempt = `${image.id} ${holder.id}`;
+    if (signal.aborted) return false;
+    if (state.refused.has(attempt)) continue;
+    try {
+      await fetchImage(site, { image, holder }, signal);
+      return true;
+    } catch (error) {
+      if (signal.aborted) return false;
+      const { code, message } = describeError(error);
+      site.log.warn('content was not fetched back', { image: image.id, server: holder.name, code, error: message });
+      if (!TEMPORARY.includes(code)) state.refused.add(attempt);
     }
+  }
+  return false;
+}
+
+/** Servers below that say that they hold these images, by the image's id. */
+async function findHolders(site: Site, images: readonly Image[]): Promise<ReadonlyMap<string, readonly ServerBelow[]>> {
+  const found = new Map<string, ServerBelow[]>();
+  for (let after: string | undefined; ; ) {
+    const reports = await listReported(site.db, 'server', { after, limit: REPORTS_AT_ONCE });
+    for (const { origin, body } of reports) {
+      const references = publishedIn(body);
+      const held = images.filter(({ name, version }) => references.has(`${name}@${version}`));
+      const via = held.length > 0 ? await reachOf(site.db, origin) : undefined;
+      if (!via) continue;
+      const holder = { id: origin, via, name: await serverName(site.db, origin) };
+      for (const { id } of held) found.set(id, [...(found.get(id) ?? []), holder]);
+    }
+    after = reports.at(-1)?.subject;
+    if (reports.length < REPORTS_AT_ONCE) return found;
   }
 }
 
-/** Servers below that say that they hold it. */
-async function holdersOf(site: Site, { name, version }: Image): Promise<readonly ServerBelow[]> {
-  const holders: ServerBelow[] = [];
-  for (const { origin, body } of await listReported(site.db, 'server', { limit: MOST_SERVERS })) {
-    const { images } = (body ?? {}) as { images?: readonly { reference?: unknown; state?: unknown }[] };
-    const holds =
-      Array.isArray(images) && images.some(({ reference, state }) => reference === `${name}@${version}` && state === 'published');
-    const via = holds ? await reachOf(site.db, origin) : undefined;
-    if (via) holders.push({ id: origin, via, name: await serverName(site.db, origin) });
-  }
-  return holders;
+function publishedIn(body: unknown): ReadonlySet<string> {
+  const { images } = (body ?? {}) as { images?: readonly { reference?: unknown; state?: unknown }[] };
+  const published = (Array.isArray(images) ? images : []).filter(({ state }) => state === 'published');
+  return new Set(published.map(({ reference }) => String(reference)));
 }
 
 type Wish = { readonly image: Image; readonly holder: ServerBelow };

@@ -5,7 +5,7 @@ import { listServers } from '../db/servers.ts';
 import { activateWaiting } from '../orders/accept.ts';
 import { noteAnswer } from '../panel/contact.ts';
 import type { Site } from '../site.ts';
-import { fetchBack } from './fetch-back.ts';
+import { fetchBack, startFetchingBack } from './fetch-back.ts';
 import { keepTelling } from './keep-telling.ts';
 import { keepTrying } from './keep-trying.ts';
 import { APPROVALS, fetchApproved } from './offers/decide.ts';
@@ -126,11 +126,12 @@ async function watchWaiting(site: Site, signal: AbortSignal): Promise<void> {
 
 /** Content from below: what was approved, and what we lost. One at a time. */
 async function watchApprovals(site: Site, signal: AbortSignal): Promise<void> {
-  const refused = new Set<string>();
+  const back = startFetchingBack();
+  let backAt = 0;
   await keepTrying(site, { what: 'images from servers below', signal }, async () => {
-    const woken = site.wake.wait(APPROVALS, APPROVALS_AGAIN_MS, signal);
+    const woken = site.wake.wait(APPROVALS, Math.max(1, Math.min(APPROVALS_AGAIN_MS, backAt - performance.now())), signal);
     await fetchApproved(site, signal);
-    await fetchBack(site, refused, signal);
+    if (performance.now() >= backAt) backAt = performance.now() + ((await fetchBack(site, back, signal)) ?? APPROVALS_AGAIN_MS);
     await woken;
   });
 }

@@ -7,8 +7,8 @@ import { getSetting } from '../db/settings.ts';
  * parent was asked how many it knows (server/control/align-events.ts).
  */
 export const RESTORED = 'restored';
-/** A report may name 500 images. */
-const REPORTS_AT_ONCE = 20;
+/** A report may name 500 images: reading more of them at once would hold up the loop. */
+const REPORTS_AT_ONCE = 5;
 
 /**
  * Versions of a name that servers below hold, when this server was restored from a backup: it may have given them and
