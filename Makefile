@@ -4,7 +4,7 @@ NODE := node_modules/.bin/node
 SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
 
-.PHONY: demo test check e2e soak bench bench-branches bench-sync bench-memory dev fresh
+.PHONY: demo test check e2e soak bench bench-branches bench-sync bench-store bench-memory dev fresh
 
 demo: ; @script/setup demo$(if $(DATABASE),-$(DATABASE)) && $(NODE) script/demo.ts $(if $(DATABASE),--database=$(DATABASE)) $(ARGS) # image at HQ -> branch -> disk of a bare machine; DATABASE=mysql: both meet in a MariaDB
 test: ; @script/setup test && test/run all                                      # everything that CI runs
@@ -14,6 +14,7 @@ soak: ; @script/setup test && N=$(or $(N),20) test/run soak 2>&1 | tee docs/evid
 bench: ; @script/setup test && $(NODE) bench/main.ts $(ARGS)                    # measured figures
 bench-branches: ; @script/setup test && $(NODE) bench/branches.ts $(ARGS)         # many branches at one master: is its total kept, and shared fairly
 bench-sync: ; @script/setup bench && $(NODE) bench/sync/main.ts $(ARGS)                # replication beside its peers, over one counted line
+bench-store: ; @script/setup test && $(NODE) bench/store.ts $(ARGS)                 # what servers that meet in a database pay to hear of one another
 bench-memory: ; @script/setup bench && $(NODE) bench/memory.ts $(ARGS)               # what a server takes of memory, phase by phase, with a large disk
 dev: ; @script/setup run && $(NODE) script/dev.ts $(ARGS)                       # a master and a branch on high ports, no root
 fresh: ; @script/setup fresh && for suite in bookworm trixie; do test/fresh/run $$suite || exit; done  # both commands on new machines
