@@ -12,6 +12,7 @@ import { findTargetBy } from '../db/targets.ts';
 import { viewOrder } from '../orders/view.ts';
 import type { Site } from '../site.ts';
 import { viewTarget } from '../targets/view.ts';
+import { slimData, withLost } from './event-limits.ts';
 import { describeOffer } from './offers/make.ts';
 import { describeSelf } from './status.ts';
 
@@ -41,7 +42,7 @@ export async function passedMarks(site: Site): Promise<Mark[]> {
 export async function readBatch(site: Site, { origin, stream }: Omit<Mark, 'seq'>, after: number, limit: number): Promise<ReportBatch> {
   if (stream === 'events') {
     const events = await listEvents(site.db, { origin, since: after, limit });
-    return { stream, origin, after, items: events.map(slimEvent) };
+    return { stream, origin, after, items: withLost(origin, events.map(slimEvent), { after, limit }) };
   }
   return {
     stream,
@@ -51,12 +52,8 @@ export async function readBatch(site: Site, { origin, stream }: Omit<Mark, 'seq'
   };
 }
 
-/** What an event's data may weigh; the rest of a longer one stays in our own log. */
-const MAX_DATA_LENGTH = 16_384;
-
 function slimEvent({ origin: _origin, ...event }: StoredEvent): Items<'events'>[number] {
-  const data = JSON.stringify(event.data).length <= MAX_DATA_LENGTH ? event.data : { truncated: true };
-  return { ...event, data: data as Record<string, Json> };
+  return { ...event, data: slimData(event.data) as Record<string, Json> };
 }
 
 async function passedOn(site: Site, origin: Id, after: number, limit: number): Promise<Items<'states'>> {

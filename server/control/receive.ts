@@ -12,11 +12,12 @@ import {
 } from '../../core/control-protocol.ts';
 import { AppError } from '../../core/errors.ts';
 import type { Id } from '../../core/ids.ts';
-import { insertEvents, type StoredEvent } from '../db/events.ts';
+import { insertEvents, trimEvents } from '../db/events.ts';
 import { inTransaction } from '../db/open.ts';
 import { countOriginsVia, putOrigin, reachOf } from '../db/origins.ts';
 import { countReported, getMarkOf, getReported, lockMark, moveMark, putReported, replaceWords } from '../db/reported.ts';
 import type { Site } from '../site.ts';
+import { shareOfEvents, slimData } from './event-limits.ts';
 
 /** Things that one server may keep here; a branch has thousands of orders, not hundreds of thousands. */
 const MOST_THINGS = 200_000;
@@ -75,11 +76,7 @@ export async function storeBatch(
   refuseDisorder(batch);
   const at = site.now();
   if (batch.stream === 'events') for (const event of batch.items) await noteRefusal(trx, sender, event);
-  if (batch.stream === 'events')
-    await insertEvents(
-      trx,
-      batch.items.map((event) => ({ ...event, origin }) as StoredEvent),
-    );
+  if (batch.stream === 'events') await storeEvents(trx, batch, sender);
   else await storeStates(trx, batch, { origin, at, changed });
   if (!(await moveMark(trx, { origin, stream, seq: last }, held)))
     throw new AppError('busy', 'another report of this server is being stored');
@@ -103,6 +100,15 @@ function refuseDisorder({ stream, after, items }: ReportBatch): void {
     }
     before = seq;
   }
+}
+
+async function storeEvents(trx: Knex.Transaction, batch: Extract<ReportBatch, { stream: 'events' }>, sender: Id): Promise<void> {
+  const origin = batch.origin as Id;
+  await insertEvents(
+    trx,
+    batch.items.map((event) => ({ ...event, data: slimData(event.data), origin })),
+  );
+  await trimEvents(trx, origin, (batch.items.at(-1)?.seq ?? 0) - (await shareOfEvents(trx, sender)));
 }
 
 async function storeStates(

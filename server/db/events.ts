@@ -67,3 +67,8 @@ export async function newestEvent(db: Knex, origin: Id): Promise<number> {
 export async function insertEvents(db: Knex, events: readonly StoredEvent[]): Promise<void> {
   for (const { data, ...event } of events) await db('events').insert({ ...event, data: JSON.stringify(data) });
 }
+
+/** Forgets an origin's events up to a number. */
+export async function trimEvents(trx: Knex, origin: Id, upTo: number): Promise<void> {
+  if (upTo > 0) await trx('events').where({ origin }).where('seq', '<=', upTo).delete();
+}

@@ -187,6 +187,35 @@ test('a child cannot make up servers without end, nor leave anything by asking a
   assert.equal((await tell(child.id))?.seq, 1, 'and the child reports for itself');
 });
 
+test('a flood of events costs bounded space: the newest are kept, and who is told of them finds no gap', async () => {
+  const child = await joinChild(hq.site, 'flood');
+  const origin = child.id;
+  const rows = Array.from({ length: MOST_SERVERS - 1 }, () => ({ id: newId(), via: origin, first_at: 1, seen_at: 1 }));
+  await hq.site.db.batchInsert('origins', rows, 100);
+  const tell = (after: number, data: Record<string, string> = {}) =>
+    receiveReports(hq.site, child.id, {
+      protocol: 1,
+      batches: [{ stream: 'events', origin, after, items: [{ ...eventOf(after + 1), data }] }],
+    });
+  await tell(0);
+  const old = Array.from({ length: 2499 }, (_, n) => ({ origin, ...eventOf(n + 2), data: '{}' }));
+  await hq.site.db.batchInsert('events', old, 100);
+  await hq.site.db('report_marks').where({ origin }).update({ seq: 2500 });
+  await tell(2500, { long: 'x'.repeat(20_000) });
+  const kept = await hq.site.db('events').where({ origin }).orderBy('seq');
+  assert.deepEqual([kept.length, Number(kept[0].seq)], [2000, 502]);
+  assert.equal(kept.at(-1).data, '{"truncated":true}');
+  for (const after of [0, 400, 501, 2400]) {
+    const { items } = await readBatch(hq.site, { origin, stream: 'events' }, after, 200);
+    const seqs = items.map(({ seq }) => seq);
+    assert.deepEqual(
+      seqs,
+      seqs.map((_, n) => after + 1 + n),
+    );
+    assert.deepEqual([items.length, items[0]?.kind], [Math.min(200, 2501 - after), after < 501 ? 'event.lost' : 'k']);
+  }
+});
+
 test('a report that is no target, and one that is too long, harm nobody but their sender', async () => {
   const child = await joinChild(hq.site, 'liar');
   const send = (body: never) =>
