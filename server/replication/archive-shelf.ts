@@ -8,6 +8,7 @@ import { encodingsFor } from '../../core/negotiate.ts';
 import type { ArchivePlan, ArchiveRequest } from '../../core/sync-protocol.ts';
 import { listOfferedManifests } from '../db/replicas.ts';
 import type { Site } from '../site.ts';
+import { type BuildTurns, createBuildTurns } from './build-turns.ts';
 
 /** How long a request waits for its archive before it is told `building`: a small one costs one request. */
 const WAIT_MS = 10_000;
@@ -18,17 +19,21 @@ type Build = { readonly done: Promise<BuiltArchive>; doneBytes: number; totalByt
 const NOTHING: ArchivePlan = { key: '0'.repeat(64), state: 'ready', doneBytes: 0, totalBytes: 0, parts: [] };
 
 /** Archives that this process was asked for: those being built by their request, those that are ready by their key. */
-type Shelf = { readonly building: Map<string, Build>; readonly ready: Map<string, BuiltArchive> };
+type Shelf = { readonly building: Map<string, Build>; readonly ready: Map<string, BuiltArchive>; readonly turns: BuildTurns };
+
+/** Those asked for last; who comes for another one is told to ask again, and goes on. */
+const MOST_READY = 1_000;
 
 /** One shelf per opened store; it holds nothing that a new process could not ask the store for again. */
 const SHELVES = new WeakMap<ContentStore, Shelf>();
 
 /**
- * The archive for have -> want, or how far its building is. The same request from many children builds once.
+ * The archive for have -> want, or how far its building is. The same request from many children builds once; of different ones of
+ * one `asker` (a server's id) the first is built first, the others are `building` without having come anywhere until then.
  * Throws `not_found` when something wanted is not an image that we publish (unless the request is `partial`), `not_permitted` for single
- * chunks that are not of a wanted manifest: a child may not fish for content by digest.
+ * chunks that are not of a wanted manifest: a child may not fish for content by digest; `busy` for too many within an hour.
  */
-export async function offerArchive(site: Site, request: ArchiveRequest): Promise<ArchivePlan> {
+export async function offerArchive(site: Site, request: ArchiveRequest, asker: string): Promise<ArchivePlan> {
   const asked = request.want as Digest[];
   const offered = await listOfferedManifests(site.db, asked);
   const [foreign, ...more] = asked.filter((manifest) => !offered.includes(manifest));
@@ -38,18 +43,19 @@ export async function offerArchive(site: Site, request: ArchiveRequest): Promise
   if (wanted.length === 0 && asked.length > 0) return { ...NOTHING, ...absent };
   if (request.wantChunks !== undefined && request.wantChunks.length > 0) {
     const wantChunks = await chunksToGive(site, wanted, { digests: request.wantChunks as Digest[], isExact: foreign === undefined });
-    return { ...(await offer(site, { have: [], want: [], wantChunks })), ...absent };
+    return { ...(await offer(site, { have: [], want: [], wantChunks }, asker)), ...absent };
   }
   const have = (await site.store.missingOf(request.have as Digest[])).complete;
   const encodings = encodingsFor(request.encodings);
-  return { ...(await offer(site, { have, want: wanted, encodings })), ...absent };
+  return { ...(await offer(site, { have, want: wanted, encodings }, asker)), ...absent };
 }
 
 type Wish = Parameters<ContentStore['buildArchive']>[0];
 
-async function offer(site: Site, wish: Wish): Promise<ArchivePlan> {
+async function offer(site: Site, wish: Wish, asker: string): Promise<ArchivePlan> {
   const key = digestOf(JSON.parse(JSON.stringify(wish)));
-  const build = findOrStart(site, key, wish);
+  const build = findOrStart(site, { key, wish, asker });
+  if (build === undefined) return { key: key.slice(7), state: 'building', doneBytes: 0, totalBytes: 0, parts: [] };
   const ready = await Promise.race([build.done, delay(WAIT_MS)]);
   if (ready === undefined)
     return { key: key.slice(7), state: 'building', doneBytes: build.doneBytes, totalBytes: build.totalBytes, parts: [] };
@@ -89,20 +95,25 @@ async function isWhole(archive: BuiltArchive): Promise<boolean> {
   return sizes.every((found, n) => found?.size === archive.parts[n]?.sizeBytes);
 }
 
-function findOrStart(site: Site, key: string, request: Wish): Build {
+/** Undefined when another archive of the same asker is under way. */
+function findOrStart(site: Site, { key, wish, asker }: { key: string; wish: Wish; asker: string }): Build | undefined {
   const shelf = shelfOf(site);
   const running = shelf.building.get(key);
   if (running !== undefined) return running;
+  if (!shelf.turns.begin(asker, { key, what: wish.wantChunks === undefined ? 'archive' : 'chunks' })) return undefined;
   const build: Build = {
     doneBytes: 0,
     totalBytes: 0,
     done: site.store
-      .buildArchive(request, (doneBytes, totalBytes) => Object.assign(build, { doneBytes, totalBytes }))
+      .buildArchive(wish, (doneBytes, totalBytes) => Object.assign(build, { doneBytes, totalBytes }))
       .then((built) => {
-        shelf.ready.set(built.key, built);
+        keepReady(shelf.ready, built);
         return built;
       })
-      .finally(() => shelf.building.delete(key)),
+      .finally(() => {
+        shelf.building.delete(key);
+        shelf.turns.end(asker, key);
+      }),
   };
   shelf.building.set(key, build);
   // Whoever asked may be gone when it fails; the next one who asks starts it again and is told.
@@ -110,8 +121,19 @@ function findOrStart(site: Site, key: string, request: Wish): Build {
   return build;
 }
 
+function keepReady(ready: Shelf['ready'], built: BuiltArchive): void {
+  // Behind all others: the first is the one that was asked for longest ago.
+  ready.delete(built.key);
+  ready.set(built.key, built);
+  for (const oldest of ready.keys()) if (ready.size > MOST_READY) ready.delete(oldest);
+}
+
 function shelfOf(site: Site): Shelf {
-  const found = SHELVES.get(site.store) ?? { building: new Map(), ready: new Map() };
+  const found = SHELVES.get(site.store) ?? {
+    building: new Map(),
+    ready: new Map(),
+    turns: createBuildTurns(() => performance.now()),
+  };
   SHELVES.set(site.store, found);
   return found;
 }

@@ -105,7 +105,7 @@ async function findOrBuild(store: Store, { key, request, trusted }: Wish, onProg
   const found = await findArchive(store, key);
   const isTrusted = Date.now() - (trusted.get(key) ?? Number.NEGATIVE_INFINITY) < TRUST_MS;
   if (found && (isTrusted || (await isUndamaged(found)))) {
-    if (!isTrusted) trusted.set(key, Date.now());
+    if (!isTrusted) trust(trusted, key);
     return found;
   }
   const directory = join(store.paths.archives, key);
@@ -117,12 +117,19 @@ async function findOrBuild(store: Store, { key, request, trusted }: Wish, onProg
     await rm(directory, { recursive: true, force: true });
     await publishFile(temporary, directory);
     await writeFileDurably(`${directory}.json`, Buffer.from(canonicalJson({ parts })));
-    trusted.set(key, Date.now());
+    trust(trusted, key);
     return { key, directory, parts };
   } catch (error) {
     await rm(temporary, { recursive: true, force: true });
     throw asStoreError(error, 'building an archive');
   }
+}
+
+/** What is trusted no longer is forgotten: the map holds the archives of an hour. */
+function trust(trusted: Map<string, number>, key: string): void {
+  const now = Date.now();
+  trusted.set(key, now);
+  for (const [one, at] of trusted) if (now - at >= TRUST_MS) trusted.delete(one);
 }
 
 /** Whether the parts still are what their names say: a child refuses others, and would be given them again and again. */

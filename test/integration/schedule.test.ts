@@ -116,12 +116,8 @@ test('parts that an interrupted run had unpacked are not fetched again, unless t
   const name = await publish(2 * MB);
   const image = (await listImages(pair.hq.db)).find((candidate) => candidate.name === name);
   assert.ok(image);
-  const { parts } = await offerArchive(pair.hq, {
-    protocol: SYNC_PROTOCOL,
-    have: [],
-    want: [image.manifest],
-    encodings: [...READ_ENCODINGS],
-  });
+  const request = { protocol: SYNC_PROTOCOL, have: [], want: [image.manifest], encodings: [...READ_ENCODINGS] };
+  const { parts } = await offerArchive(pair.hq, request, branch.self.id);
   // A run that stopped behind its parts, whose content gc took since: they are passed over, found lacking, and fetched.
   const plan = { ...EMPTY_PLAN, unpacked: parts.map((part) => part.name) } as unknown as Json;
   const before = {

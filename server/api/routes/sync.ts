@@ -66,7 +66,7 @@ export const SYNC_ROUTES: readonly Route[] = [
     handle: async ({ site, identity }, request) => {
       chooseProtocol({ oldest: request.protocol, newest: request.protocol });
       await refusePausedChild(site, serverOf(identity));
-      return offerArchive(site, request);
+      return offerArchive(site, request, serverOf(identity));
     },
   }),
 ];

@@ -50,7 +50,7 @@ export async function answerArchive(site: Site, query: Json, parentId: Id): Prom
   const foreign = request.want.find((manifest) => ![...offered, ...theirs].some((image) => image?.manifest === manifest));
   if (foreign !== undefined || request.wantChunks?.length)
     throw new AppError('not_permitted', `${foreign ?? 'a single chunk'} is not offered`);
-  return (await offerArchive(site, request)) as unknown as Json;
+  return (await offerArchive(site, request, parentId)) as unknown as Json;
 }
 
 /** Opens a connection upwards and serves the parts of one archive in it. Resolves when the server above has taken it. */
