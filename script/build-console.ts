@@ -23,13 +23,13 @@ function stampOf(): string {
 }
 
 async function make(stamp: string): Promise<void> {
-  // Beside what is served, so that a running server never sees half of a build.
-  const fresh = `${dist}.new`;
+  // Beside what is served and under a name of its own: neither a running server nor another build sees half of it.
+  const fresh = `${dist}.${process.pid}`;
   await build({
     root: `${root}web`,
     base: '/console/',
     configFile: false,
-    logLevel: 'warn',
+    logLevel: 'error',
     build: {
       outDir: fresh,
       emptyOutDir: true,
@@ -41,11 +41,21 @@ async function make(stamp: string): Promise<void> {
   });
   writeFileSync(`${fresh}/stamp.txt`, stamp);
   rmSync(dist, { recursive: true, force: true });
-  renameSync(fresh, dist);
+  try {
+    renameSync(fresh, dist);
+  } catch (error) {
+    rmSync(fresh, { recursive: true, force: true });
+    // Another build was first: made of the same sources it is as good.
+    if (!isCurrent(stamp)) throw error;
+  }
+}
+
+function isCurrent(stamp: string): boolean {
+  return existsSync(stampFile) && readFileSync(stampFile, 'utf8') === stamp;
 }
 
 const stamp = stampOf();
-if (!existsSync(stampFile) || readFileSync(stampFile, 'utf8') !== stamp) {
+if (!isCurrent(stamp)) {
   const started = performance.now();
   await make(stamp);
   process.stdout.write(`setup: built the console in ${((performance.now() - started) / 1000).toFixed(1)} s\n`);
