@@ -1,10 +1,11 @@
 import { type Command, InvalidArgumentError } from 'commander';
 import type { Json } from '../../core/canonical-json.ts';
 import { AppError } from '../../core/errors.ts';
-import { showServer, viewServer, viewServers } from '../../server/api/routes/servers.ts';
+import { type ServerView, showServer, viewServers } from '../../server/api/routes/servers.ts';
 import { type CatalogueNumbers, raiseEpoch } from '../../server/epoch.ts';
 import { revokeServer } from '../../server/servers.ts';
 import type { ParentSet } from '../../server/shared/parents.ts';
+import { sharedWords } from '../../server/shared/view.ts';
 import type { Site } from '../../server/site.ts';
 import { issueEnrolToken } from '../../server/trust/enrol-token.ts';
 import { joinParent } from '../../server/trust/join.ts';
@@ -15,8 +16,6 @@ import { registerBackup } from './server-backup.ts';
 import { registerEgress } from './server-egress.ts';
 import { registerReplicate } from './server-replicate.ts';
 import { registerSources } from './server-source.ts';
-
-type ServerView = ReturnType<typeof viewServer>;
 
 const EXITS = '\nExit codes: 0 done, 64 usage, 65 name taken, 66 not found, 69 not reachable, 77 wrong, used or expired token, revoked';
 
@@ -131,8 +130,11 @@ async function list(frame: Frame): Promise<void> {
   });
   frame.print({ items, next: null } as unknown as Json, () =>
     table(
-      ['NAME', 'RELATION', 'STATE', 'URL', 'REPORTED', 'WAITING', 'ID'],
-      items.map((item) => [item.name, relationOf(item), item.state, item.url, item.reportedAt, item.waiting || null, item.id]),
+      ['NAME', 'ROLE', 'PARENT', 'RELATION', 'STATE', 'HEARD', 'VERSION', 'WAITING', 'ID'],
+      items.map((item) => [
+        ...[item.name, item.role, parentOf(item), relationOf(item), item.silent ? `${item.state}, SILENT` : item.state],
+        ...[heardOf(item), item.version, item.waiting || null, item.id],
+      ]),
     ),
   );
 }
@@ -149,6 +151,16 @@ async function show(frame: Frame, reference: string): Promise<void> {
 
 function relationOf({ relation, via }: ServerView): string {
   return via === null ? relation : `behind ${via}`;
+}
+
+function parentOf({ parent, wishedParent }: ServerView): string | null {
+  return wishedParent === null || wishedParent === parent ? parent : `${parent ?? 'none'}, to be ${wishedParent}`;
+}
+
+function heardOf({ heartbeatAgeSeconds: age }: ServerView): string | null {
+  if (age === null) return null;
+  if (age < 120) return `${age} s ago`;
+  return age < 7200 ? `${Math.round(age / 60)} min ago` : `${Math.round(age / 3600)} h ago`;
 }
 
 async function token(frame: Frame, { name, ttl }: { name?: string; ttl?: number }): Promise<void> {
@@ -180,7 +192,7 @@ async function join(frame: Frame, url: string, options: { enrolFile?: string }):
     frame,
     await work(frame, {
       client: (client) => client.post<ServerView>('/api/v1/servers/join', { url, token: text }),
-      site: async (site) => viewServer((await joinParent(site, { url, token: text, actor: 'local-admin' })).parent),
+      site: async (site) => showServer(site, (await joinParent(site, { url, token: text, actor: 'local-admin' })).parent.id),
     }),
   );
 }
@@ -197,7 +209,7 @@ async function revoke(frame: Frame, reference: string, isAgreed: boolean): Promi
     frame,
     await work(frame, {
       client: (client) => client.post<ServerView>(`/api/v1/servers/${encodeURIComponent(reference)}/revoke`),
-      site: async (site) => viewServer(await revokeServer(site, reference, 'local-admin')),
+      site: async (site) => showServer(site, (await revokeServer(site, reference, 'local-admin')).id),
     }),
   );
 }
@@ -221,11 +233,15 @@ function printServer(frame: Frame, server: ServerView): void {
     details([
       ['name', server.name],
       ['id', server.id],
+      ['role', server.role],
+      ['parent', parentOf(server)],
       ['relation', relationOf(server)],
-      ['state', server.state],
+      ['state', server.silent ? `${server.state}, SILENT` : server.state],
       ['url', server.url],
       ['fingerprint', server.fingerprint],
       ['seen', server.seenAt],
+      ['heard', heardOf(server)],
+      ...(server.shared?.database ? ([['shared database', sharedWords(server.shared)]] as const) : []),
       ...(server.relation === 'child' ? ([['ring', server.ring ?? 'none']] as const) : []),
       ...(server.waiting === 0 ? [] : ([['waiting', `${server.waiting} commands to be fetched`]] as const)),
       ...statusLines(server),

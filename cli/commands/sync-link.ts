@@ -99,12 +99,15 @@ function planText(view: PlanView | null): string {
 
 /** The link to our parent. Throws `not_found` when there is none. */
 export async function onlyLink(client: Client): Promise<LinkView> {
-  const { items } = await client.get<{ items: LinkView[] }>('/api/v1/links');
-  const [link] = items;
-  if (link !== undefined) return link;
+  const link = await findLink(client);
+  if (link !== null) return link;
   throw new AppError('not_found', 'this server has no parent to replicate from', {
     hint: 'waystation server join URL; the sites below this server: waystation sync sites',
   });
+}
+
+export async function findLink(client: Client): Promise<LinkView | null> {
+  return (await client.get<{ items: LinkView[] }>('/api/v1/links')).items[0] ?? null;
 }
 
 export function linkText(link: LinkView): string {

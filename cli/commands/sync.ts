@@ -3,13 +3,14 @@ import type { Json } from '../../core/canonical-json.ts';
 import { type ErrorCode, runExitCode } from '../../core/errors.ts';
 import { isRunEnded, type RunState } from '../../core/run.ts';
 import type { RunView } from '../../server/replication/view.ts';
+import { type SharedView, sharedWords } from '../../server/shared/view.ts';
 import type { Site } from '../../server/site.ts';
 import type { Client } from '../client.ts';
 import type { Frame } from '../frame.ts';
 import { details, formatBytes, table } from '../output.ts';
 import { wholeNumber } from '../parse.ts';
 import { alarmText, type Holdings, holdingsText, registerSites } from './sync-holdings.ts';
-import { linkText, onlyLink, registerLink } from './sync-link.ts';
+import { findLink, linkText, onlyLink, registerLink } from './sync-link.ts';
 import { registerScope } from './sync-scope.ts';
 
 const EXITS = `
@@ -104,14 +105,16 @@ function outcomeOf({ state, error }: RunView): ErrorCode | undefined {
 
 async function status(frame: Frame): Promise<void> {
   const client = await frame.connect();
-  const link = await onlyLink(client);
+  const shared = await client.get<SharedView>('/api/v1/shared');
+  // A server that stands above all others has a database to tell of, and no link.
+  const link = shared.database === null ? await onlyLink(client) : await findLink(client);
   const { items } = await client.get<{ items: RunView[] }>('/api/v1/runs?limit=1');
   const last = items[0] ?? null;
   const holdings = await client.get<Holdings>('/api/v1/holdings');
   const { items: images, alarm } = holdings;
-  frame.print({ link, run: last, images, alarm } as unknown as Json, () =>
-    [alarmText(alarm), linkText(link), last === null ? 'no run yet' : runText(last), holdingsText(images)]
-      .filter((text) => text !== '')
+  frame.print({ link, run: last, images, alarm, shared } as unknown as Json, () =>
+    [alarmText(alarm), sharedWords(shared), link && linkText(link), last === null ? 'no run yet' : runText(last), holdingsText(images)]
+      .filter((text) => text)
       .join('\n'),
   );
 }

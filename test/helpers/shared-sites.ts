@@ -1,5 +1,6 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { after } from 'node:test';
 import { getSharedServer, type SharedServer } from '../../server/db/shared/servers.ts';
 import { type Serving, startServe } from '../../server/serve.ts';
 import type { Site } from '../../server/site.ts';
@@ -26,6 +27,8 @@ export async function startSharedNode(root: string, name: string, database: Sett
     await serving.close();
     await site.close();
   };
+  // A test that fails must not leave a server that keeps its process alive.
+  after(close);
   return { site, serving, close };
 }
 

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { AppError } from '../../../core/errors.ts';
 import { viewStore } from '../../care/store-view.ts';
+import type { Site } from '../../site.ts';
 import type { Metrics } from '../metrics.ts';
 import { Reply, type Route, route } from '../route.ts';
 
@@ -61,7 +62,15 @@ function metricsRoute(metrics: Metrics): Route {
         store_scrub_damages: store.scrub.last?.damages ?? 0,
         store_scrub_completed_seconds: store.scrub.last?.endedAt ? Math.round(Date.parse(store.scrub.last.endedAt) / 1000) : 0,
       };
-      return new Reply(200, metrics.render(gauges), { 'content-type': 'text/plain; version=0.0.4' });
+      return new Reply(200, metrics.render({ ...gauges, ...sharedGauges(site) }), { 'content-type': 'text/plain; version=0.0.4' });
     },
   });
+}
+
+/** Nothing for a server that meets nobody in a database. */
+function sharedGauges({ shared, now }: Pick<Site, 'shared' | 'now'>): Record<string, number> {
+  const state = shared?.state();
+  if (state === undefined || state.state === 'unknown') return {};
+  const isAway = state.state === 'unreachable';
+  return { shared_database_up: isAway ? 0 : 1, shared_database_away_seconds: isAway ? Math.round((now() - state.since) / 1000) : 0 };
 }

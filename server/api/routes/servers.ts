@@ -1,7 +1,10 @@
 import { z } from 'zod';
 import { ServerReport } from '../../../core/control-protocol.ts';
+import { AppError } from '../../../core/errors.ts';
 import type { Id } from '../../../core/ids.ts';
+import { SERVER_ROLES } from '../../../core/server-role.ts';
 import { setPolicy } from '../../control/place.ts';
+import { findPlaces } from '../../control/places.ts';
 import {
   findServerBelow,
   listPeersBeside,
@@ -21,6 +24,7 @@ import { giveRing } from '../../holdings/rings.ts';
 
 import { revokeServer } from '../../servers.ts';
 import { setParent } from '../../shared/parents.ts';
+import { SharedView, viewShared } from '../../shared/view.ts';
 import type { Site } from '../../site.ts';
 import { joinParent } from '../../trust/join.ts';
 import { actorOf } from '../actor.ts';
@@ -48,10 +52,25 @@ const Server = z.object({
   /** Commands that it has not fetched yet, also those for servers behind it. */
   waiting: z.number().int(),
 });
-type ServerView = z.infer<typeof Server>;
+type KnownView = z.infer<typeof Server>;
+
+/** A server and where it stands: the same keys whether servers meet in a database or by links alone. */
+const PlacedServer = Server.extend({
+  role: z.enum(SERVER_ROLES),
+  parent: z.string().nullable(),
+  wishedParent: z.string().nullable(),
+  heartbeatAt: z.iso.datetime().nullable(),
+  heartbeatAgeSeconds: z.number().int().nullable(),
+  /** Not heard for a minute by the shared database, or for eleven by reports. */
+  silent: z.boolean(),
+  version: z.string().nullable(),
+  /** Of this server itself: how it stands with the shared database. */
+  shared: SharedView.nullable(),
+});
+export type ServerView = z.infer<typeof PlacedServer>;
 
 /** A server as the interface shows it; `fingerprint` is the SHA-256 of its CA's SPKI. */
-export function viewServer(server: KnownServer): ServerView {
+export function viewServer(server: KnownServer): KnownView {
   const { id, name, relation, state, url, caPin, createdAt, seenAt } = server;
   const isoTime = (at: number) => new Date(at).toISOString();
   return {
@@ -72,19 +91,19 @@ export function viewServer(server: KnownServer): ServerView {
 const Numbers = z.object({ epoch: z.number().int(), generation: z.number().int() });
 
 /** A server with what it told of itself, when it is below this one. */
-async function viewWithStatus(site: Site, server: KnownServer): Promise<ServerView> {
+async function viewWithStatus(site: Site, server: KnownServer): Promise<KnownView> {
   if (server.relation === 'self') return { ...viewServer(server), status: await describeSelf(site) };
   const waiting = server.relation === 'child' ? await countCommands(site.db, server.id) : 0;
   return { ...viewServer(server), ...viewStatus(await statusOf(site.db, server.id)), waiting };
 }
 
-function viewStatus(status: ServerStatus | undefined): Pick<ServerView, 'status' | 'reportedAt'> {
+function viewStatus(status: ServerStatus | undefined): Pick<KnownView, 'status' | 'reportedAt'> {
   if (status === undefined) return { status: null, reportedAt: null };
   return { status: status.report, reportedAt: new Date(status.at).toISOString() };
 }
 
 /** A server that enrolled at one of our children, or further down. */
-async function viewBehind(site: Site, { id, name, via }: ServerBelow): Promise<ServerView> {
+async function viewBehind(site: Site, { id, name, via }: ServerBelow): Promise<KnownView> {
   const status = await statusOf(site.db, id);
   const time = new Date((await getOrigin(site.db, id))?.seenAt ?? site.now()).toISOString();
   const known = {
@@ -103,7 +122,7 @@ async function viewBehind(site: Site, { id, name, via }: ServerBelow): Promise<S
 }
 
 /** A server that meets us in the shared database. */
-async function viewPeer(site: Site, { id, name, state, url, caPin, firstAt }: Peer): Promise<ServerView> {
+async function viewPeer(site: Site, { id, name, state, url, caPin, firstAt }: Peer): Promise<KnownView> {
   const at = (await getOrigin(site.db, id))?.seenAt;
   const known = {
     ...({ id, name, relation: 'peer', state, url, fingerprint: caPin, createdAt: new Date(firstAt).toISOString() } as const),
@@ -112,20 +131,36 @@ async function viewPeer(site: Site, { id, name, state, url, caPin, firstAt }: Pe
   return { ...known, ...viewStatus(await statusOf(site.db, id)), waiting: await countCommands(site.db, id) };
 }
 
-/** The servers known here: this one, its parents, its children, those behind them, and those that meet it in the shared database. */
-export async function viewServers(site: Site): Promise<ServerView[]> {
+async function viewKnown(site: Site): Promise<KnownView[]> {
   const known = (await listServers(site.db)).map((server) => viewWithStatus(site, server));
   const behind = (await listServersBehind(site.db)).map((server) => viewBehind(site, server));
   const peers = (await listPeersBeside(site.db)).map((peer) => viewPeer(site, peer));
   return Promise.all([...known, ...behind, ...peers]);
 }
 
+/** The servers known here: this one, its parents, its children, those behind them, and those that meet it in the shared database. */
+export async function viewServers(site: Site): Promise<ServerView[]> {
+  const known = await viewKnown(site);
+  const places = await findPlaces(site, known);
+  return known.flatMap((server) => {
+    const place = places.get(server.id);
+    return place === undefined ? [] : [{ ...server, ...place, shared: server.relation === 'self' ? viewShared(site) : null }];
+  });
+}
+
 /** One of them, by name or id. Errors: `not_found`, `ambiguous`. */
 export async function showServer(site: Site, reference: string): Promise<ServerView> {
   const known = (await findServerByName(site.db, reference)) ?? (await getServer(site.db, reference as Id));
-  if (known !== undefined) return viewWithStatus(site, known);
+  if (known !== undefined) return placed(site, known.id);
   const peer = (await listPeersBeside(site.db)).find(({ id, name }) => id === reference || name === reference);
-  return peer === undefined ? viewBehind(site, await findServerBelow(site.db, reference)) : viewPeer(site, peer);
+  return placed(site, peer?.id ?? (await findServerBelow(site.db, reference)).id);
+}
+
+/** A server that is known here, after something was done to it. */
+async function placed(site: Site, id: string): Promise<ServerView> {
+  const found = (await viewServers(site)).find((server) => server.id === id);
+  if (found !== undefined) return found;
+  throw new AppError('not_found', `no server ${id} is known here`, { hint: 'waystation server list' });
 }
 
 export const SERVER_ROUTES: readonly Route[] = [
@@ -135,7 +170,7 @@ export const SERVER_ROUTES: readonly Route[] = [
     listener: 'api',
     action: 'server.read',
     summary: 'The servers known here: this one, its parents, its children, those behind them',
-    output: z.object({ items: z.array(Server), next: z.null() }),
+    output: z.object({ items: z.array(PlacedServer), next: z.null() }),
     handle: async ({ site }) => ({ items: await viewServers(site), next: null }),
   }),
   route({
@@ -144,8 +179,17 @@ export const SERVER_ROUTES: readonly Route[] = [
     listener: 'api',
     action: 'server.read',
     summary: 'One server, by name or id',
-    output: Server,
+    output: PlacedServer,
     handle: async ({ site, params }) => showServer(site, params['server'] ?? ''),
+  }),
+  route({
+    method: 'GET',
+    path: '/api/v1/shared',
+    listener: 'api',
+    action: 'server.read',
+    summary: 'How it stands with the database where servers meet: since when it is reached or away, and why',
+    output: SharedView,
+    handle: async ({ site }) => viewShared(site),
   }),
   route({
     method: 'POST',
@@ -163,9 +207,9 @@ export const SERVER_ROUTES: readonly Route[] = [
     action: 'server.write',
     summary: 'Become the child of another server, with a token from there',
     input: z.object({ url: z.string().max(512), token: z.string().max(512) }),
-    output: Server,
+    output: PlacedServer,
     handle: async ({ site, identity }, { url, token }) =>
-      viewServer((await joinParent(site, { url, token, actor: actorOf(identity) })).parent),
+      placed(site, (await joinParent(site, { url, token, actor: actorOf(identity) })).parent.id),
   }),
   route({
     method: 'PUT',
@@ -185,9 +229,9 @@ export const SERVER_ROUTES: readonly Route[] = [
     action: 'server.write',
     summary: 'Give a child its ring (0: the pilots), or none of its own (null)',
     input: z.strictObject({ ring: z.number().int().min(0).max(1000).nullable() }),
-    output: Server,
+    output: PlacedServer,
     handle: async ({ site, identity, params }, { ring }) =>
-      viewServer(await giveRing(site, params['server'] ?? '', { ring, actor: actorOf(identity) })),
+      placed(site, (await giveRing(site, params['server'] ?? '', { ring, actor: actorOf(identity) })).id),
   }),
   route({
     method: 'POST',
@@ -195,8 +239,8 @@ export const SERVER_ROUTES: readonly Route[] = [
     listener: 'api',
     action: 'server.write',
     summary: "Take a child's rights away, at once",
-    output: Server,
-    handle: async ({ site, identity, params }) => viewServer(await revokeServer(site, params['server'] ?? '', actorOf(identity))),
+    output: PlacedServer,
+    handle: async ({ site, identity, params }) => placed(site, (await revokeServer(site, params['server'] ?? '', actorOf(identity))).id),
   }),
   route({
     method: 'PUT',

@@ -1,9 +1,12 @@
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
+import type { ServerView } from '../../../server/api/routes/servers.ts';
 import { listEvents } from '../../../server/db/events.ts';
 import { setSharedState } from '../../../server/db/shared/servers.ts';
+import { type SharedView, sharedWords } from '../../../server/shared/view.ts';
 import { eventually } from '../../helpers/control-sites.ts';
 import { startMariadb } from '../../helpers/mariadb.ts';
+import { runCli, runJson } from '../../helpers/run-cli.ts';
 import { rowOf, sharedSetting, startSharedNode } from '../../helpers/shared-sites.ts';
 import { temporaryDirectory } from '../../helpers/temp-directory.ts';
 
@@ -12,6 +15,20 @@ const mariadb = await startMariadb();
 after(() => mariadb.stop());
 mariadb.createDatabase('meeting');
 const database = await sharedSetting(root, mariadb, 'meeting');
+
+/** `server show`, `server list`, `sync status` and doctor say the same. */
+async function assertTold(dataDir: string, words: RegExp): Promise<void> {
+  const show = await runJson<ServerView>(['server', 'show', 'hq', '--data', dataDir]);
+  const list = await runJson<{ items: ServerView[] }>(['server', 'list', '--data', dataDir]);
+  const sync = await runJson<{ shared: SharedView }>(['sync', 'status', '--data', dataDir]);
+  for (const view of [show.document.shared, list.document.items[0]?.shared, sync.document.shared])
+    assert.match(sharedWords(view as SharedView), words);
+  const { stdout } = await runCli(['server', 'show', 'hq', '--data', dataDir]);
+  assert.match(stdout, /shared database: \S/);
+  const isAway = show.document.shared?.state === 'unreachable';
+  const { document } = await runJson<{ items: { name: string; state: string }[] }>(['doctor', '--data', dataDir]);
+  assert.equal(document.items.find(({ name }) => name === 'shared database')?.state, isAway ? 'warn' : 'ok');
+}
 
 test('a server registers, shows that it lives, and serves all the same when the database is away', async () => {
   const first = await startSharedNode(root, 'hq', database);
@@ -29,6 +46,10 @@ test('a server registers, shows that it lives, and serves all the same when the 
   const again = await startSharedNode(root, 'hq', database, true);
   await eventually('words about the database', async () => again.site.shared?.state().state === 'unreachable');
   assert.equal((await fetch(`${again.serving.httpUrl}/readyz`)).status, 200);
+  await assertTold(
+    again.site.dataDir,
+    /^unreachable since 20.*: .*database "meeting" at 127\.0\.0\.1:\d+: cannot be reached: ECONNREFUSED$/,
+  );
   const kinds = async () =>
     (await listEvents(again.site.db, { limit: 1000 })).map(({ kind }) => kind).filter((kind) => kind.startsWith('shared.'));
   await eventually('the event', async () => (await kinds()).includes('shared.unreachable'));
@@ -40,6 +61,7 @@ test('a server registers, shows that it lives, and serves all the same when the 
   });
   assert.ok(performance.now() - back < 5000, `${performance.now() - back} ms`);
   await eventually('the event', async () => (await kinds()).at(-1) === 'shared.reached');
+  await assertTold(again.site.dataDir, /^database "meeting" at 127\.0\.0\.1:\d+: connected since 20/);
   await again.close();
 });
 
