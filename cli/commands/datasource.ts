@@ -11,6 +11,7 @@ import {
   sourceDirectories,
 } from '../../server/datasource.ts';
 import { complaintsAbout, examineShared } from '../../server/shared/examine.ts';
+import { openShared } from '../../server/shared/open.ts';
 import type { Frame } from '../frame.ts';
 import { details, table } from '../output.ts';
 
@@ -41,6 +42,10 @@ export function register(program: Command, frame: Frame): void {
     .command('test <name>')
     .description('connect, and say what is there')
     .action((name: string) => test(frame, name));
+  noun
+    .command('prepare <name>')
+    .description('make the tables of this release there (with an account that may); harmless when they are there')
+    .action((name: string) => prepare(frame, name));
   noun
     .command('remove <name>')
     .description('forget one; the database is not touched')
@@ -91,6 +96,21 @@ async function test(frame: Frame, name: string): Promise<void> {
     ]),
   );
   if (complaints.length > 0) frame.setOutcome('config');
+}
+
+async function prepare(frame: Frame, name: string): Promise<void> {
+  const connection = await resolveDatabase(parseName(name), { ...places(frame), env: frame.env });
+  if (connection.kind !== 'mysql') throw new AppError('usage', `${name} is no data source`);
+  const shared = openShared(connection, Date.now);
+  try {
+    const applied = await shared.prepare();
+    frame.print(
+      { name, applied: [...applied] },
+      applied.length === 0 ? 'nothing to do' : applied.map((one) => `applied ${one}`).join('\n'),
+    );
+  } finally {
+    await shared.close();
+  }
 }
 
 /** `--url` is a global option of the command line; here it is the database's. */

@@ -54,8 +54,15 @@ export function classify(error: unknown, where: string): Failure {
     );
   if (code === 'NO_SCHEMA' || errno === 1146)
     return fail('refused', 'config', 'it lacks the tables of this release', 'run waystation migrate');
+  if (code === 'ER_SECURE_TRANSPORT_REQUIRED' || /insecure transport/i.test(raw.message))
+    return fail(
+      'refused',
+      'config',
+      'it takes no connection without TLS',
+      'set "ca" of the database to the CA that signed its certificate',
+    );
   if (code === 'ER_TOO_OLD') return fail('refused', 'version_mismatch', raw.message, 'upgrade the database');
-  if (REFUSED.has(errno)) return fail('refused', 'config', `it refused us: ${code}`, 'check user, password file, database name and grants');
+  if (REFUSED.has(errno)) return fail('refused', 'config', `it refused us: ${code}`, 'check user, password file, database name and grants, and "ca" if it requires TLS');
   if (TLS.test(code) || /certificate|Server does not support secure connection/i.test(raw.message))
     return fail(
       'refused',
