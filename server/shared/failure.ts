@@ -62,7 +62,13 @@ export function classify(error: unknown, where: string): Failure {
       'set "ca" of the database to the CA that signed its certificate',
     );
   if (code === 'ER_TOO_OLD') return fail('refused', 'version_mismatch', raw.message, 'upgrade the database');
-  if (REFUSED.has(errno)) return fail('refused', 'config', `it refused us: ${code}`, 'check user, password file, database name and grants, and "ca" if it requires TLS');
+  if (REFUSED.has(errno))
+    return fail(
+      'refused',
+      'config',
+      `it refused us: ${code}`,
+      'check user, password file, database name and grants, and "ca" if it requires TLS',
+    );
   if (TLS.test(code) || /certificate|Server does not support secure connection/i.test(raw.message))
     return fail(
       'refused',
