@@ -58,6 +58,15 @@ export class MysqlClient extends Mysql2Client {
     }
   }
 
+  /**
+   * A connection that is broken is let go at once: mysql2 never answers its good-bye, and the pool would keep its place for
+   * five seconds, in which a database that is back is not reached.
+   */
+  override async destroyRawConnection(connection: RawConnection): Promise<void> {
+    if (await this.validateConnection(connection)) await super.destroyRawConnection(connection);
+    else connection.destroy();
+  }
+
   /** What else a new connection must be asked or told; a host that is not fit throws. */
   protected async prepare(_connection: RawConnection, _address: string): Promise<void> {}
 }

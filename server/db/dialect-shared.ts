@@ -9,8 +9,14 @@ const CONNECTIONS = 4;
 /** What is still looked after by its makers; older ones were not tried. */
 const OLDEST = { MariaDB: [10, 5], MySQL: [8, 0] } as const;
 
-/** After these words of a host its connections are of no use: the next one goes where work is taken. */
-const LEAVE = new Set(['ER_OPTION_PREVENTS_STATEMENT', 'ER_READ_ONLY_MODE', 'ER_UNKNOWN_COM_ERROR', 'ER_SERVER_SHUTDOWN']);
+/** After these words a connection is of no use: the next one goes where work is taken. Without a database: it was dropped, and perhaps made anew. */
+const LEAVE = new Set([
+  'ER_OPTION_PREVENTS_STATEMENT',
+  'ER_READ_ONLY_MODE',
+  'ER_UNKNOWN_COM_ERROR',
+  'ER_SERVER_SHUTDOWN',
+  'ER_NO_DB_ERROR',
+]);
 
 type Query = { readonly sql: string };
 /** knex's own, which its types do not know. */

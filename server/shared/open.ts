@@ -55,7 +55,8 @@ export function openShared(connection: Connection & { kind: 'mysql' }, now: () =
     isSchemaKnown = true;
   };
   const attempt = async <Result>(what: string, once: () => Promise<Result>, prepared = ready): Promise<Result> => {
-    contact.enter();
+    // Who makes the tables is not kept from it by those who find none.
+    if (prepared !== noSchema) contact.enter();
     for (let again = 0, lost = 0; ; ) {
       try {
         await prepared();

@@ -2,7 +2,7 @@ import { appendEvent } from '../db/events.ts';
 import { inTransaction } from '../db/open.ts';
 import type { Site } from '../site.ts';
 import { keepChores } from './chores.ts';
-import { keepBeating } from './heartbeat.ts';
+import { BEAT, keepBeating } from './heartbeat.ts';
 import type { SharedState } from './state.ts';
 
 /**
@@ -27,6 +27,8 @@ export function startShared(site: Site): { readonly close: () => Promise<void> }
 
 async function tellState(site: Site, where: string, state: SharedState): Promise<void> {
   const isAway = state.state === 'unreachable';
+  // Whoever was not heard for a while is not to be taken for silent.
+  if (!isAway) site.wake.notify(BEAT);
   site.log[isAway ? 'warn' : 'info'](isAway ? 'the shared database is away' : 'the shared database is reached', {
     database: where,
     ...(isAway ? { code: state.code, error: state.words } : {}),

@@ -66,7 +66,7 @@ test('a branch shows its state, takes a policy and gives its log to headquarters
   await eventually('it cannot be changed there', async () => (await at(branch, 'server', 'set', 'branch', 'approve=auto')).code === 77);
   assert.equal((await at(hq, 'server', 'set', 'branch', 'approve=maybe')).code, 64);
   assert.ok((await done(hq, 'logs', '--server', 'branch', '--since', '1h', '--lines', '20')).items.length > 0);
-  assert.match((await runCli(['--data', hq.site.dataDir, 'server', 'list'])).stdout, /branch +child +active/);
+  assert.match((await runCli(['--data', hq.site.dataDir, 'server', 'list'])).stdout, /branch +slave +hq +child +active/);
   await eventually('it is shown', async () =>
     /approve: +operator \(hq\)/.test((await runCli(['--data', hq.site.dataDir, 'server', 'show', 'branch'])).stdout),
   );

@@ -3,6 +3,7 @@ import { after, test } from 'node:test';
 import type { ServerView } from '../../../server/api/routes/servers.ts';
 import { listEvents } from '../../../server/db/events.ts';
 import { setSharedState } from '../../../server/db/shared/servers.ts';
+import { BEAT } from '../../../server/shared/heartbeat.ts';
 import { type SharedView, sharedWords } from '../../../server/shared/view.ts';
 import { eventually } from '../../helpers/control-sites.ts';
 import { startMariadb } from '../../helpers/mariadb.ts';
@@ -68,8 +69,10 @@ test('a server registers, shows that it lives, and serves all the same when the 
 test('a database that was emptied has the tables and the server again by itself', async () => {
   const node = await startSharedNode(root, 'hq', database, true);
   await eventually('a heartbeat', async () => (await rowOf(node.site))?.heartbeatAt);
-  mariadb.sql('drop database meeting; create database meeting');
-  node.site.wake.notify('shared.beat');
+  // By its own connection: a statement of another process would wait here for a transaction that this process is in.
+  await node.site.shared?.read('a test', (db) => db.raw('drop database meeting'));
+  mariadb.sql('create database meeting');
+  node.site.wake.notify(BEAT);
   await eventually('the row again', async () => (await rowOf(node.site).catch(() => undefined))?.heartbeatAt);
   await node.close();
 });
@@ -78,7 +81,7 @@ test('a fenced server says so, serves, and does not take its row back', async ()
   const node = await startSharedNode(root, 'hq', database, true);
   await eventually('a heartbeat', async () => (await rowOf(node.site))?.heartbeatAt);
   await node.site.shared?.write('a test', (trx) => setSharedState(trx, node.site.self.id, { from: 'active', to: 'fenced' }), 'repeat');
-  node.site.wake.notify('shared.beat');
+  node.site.wake.notify(BEAT);
   const state = await eventually('the problem', async () => {
     const found = node.site.shared?.state();
     return found?.state === 'connected' && found.problem !== null ? found : undefined;
