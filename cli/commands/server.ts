@@ -13,6 +13,7 @@ import type { Client } from '../client.ts';
 import type { Frame } from '../frame.ts';
 import { details, formatBytes, table } from '../output.ts';
 import { registerBackup } from './server-backup.ts';
+import { registerDatabase } from './server-database.ts';
 import { registerEgress } from './server-egress.ts';
 import { registerReplicate } from './server-replicate.ts';
 import { registerSources } from './server-source.ts';
@@ -55,6 +56,7 @@ export function register(program: Command, frame: Frame): void {
     .description('the ring in which a child sees new versions: 0 for the pilots, none for "as this server"')
     .action((reference: string, ring: string) => setRing(frame, reference, ring));
   registerSources(server, frame);
+  registerDatabase(server, frame);
   server
     .command('revoke <server>')
     .description("take a child's rights away, at once")

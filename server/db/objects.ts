@@ -115,6 +115,12 @@ export async function listForeignObjects(db: Knex, self: Id): Promise<Envelope[]
   return (await db<ObjectRow>('objects').whereNot({ origin: self }).orderBy('id')).map(toEnvelope);
 }
 
+/** The number of the newest object that a server made; 0 when it made none. */
+export async function newestMade(db: Knex, origin: Id): Promise<number> {
+  const row = await db<ObjectRow>('objects').where({ origin }).orderBy('generation', 'desc').first('generation');
+  return Number(row?.generation ?? 0);
+}
+
 /** Objects that `origin` made, tombstones included, with their numbers above `after` in our catalogue, in the order of those. */
 export async function listObjectsMade(
   db: Knex,

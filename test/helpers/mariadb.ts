@@ -13,6 +13,8 @@ export type Mariadb = {
   createDatabase(name: string): void;
   /** As root. */
   sql(text: string): void;
+  /** What a query of root gives, columns between tabs. */
+  ask(query: string): string;
   /** SIGKILL: what was committed is on disk. */
   kill(): Promise<void>;
   /** Starts it again after `kill`, on the same port and directory. */
@@ -71,6 +73,7 @@ export async function startMariadb(args: readonly string[] = [], { netns, addres
       sql(`create database \`${name}\`; grant all on \`${name}\`.* to waystation@'%'`);
     },
     sql,
+    ask: (query) => run('mariadb', ['--no-defaults', '-uroot', `--socket=${socket}`, '-N', '-e', query]),
     kill: () => end('SIGKILL'),
     start: async () => {
       server = await begin();
@@ -120,9 +123,10 @@ function program(name: string): string {
   return found;
 }
 
-function run(name: string, args: readonly string[]): void {
-  const { status, stderr, error } = spawnSync(program(name), args, { encoding: 'utf8', stdio: ['ignore', 'ignore', 'pipe'] });
+function run(name: string, args: readonly string[]): string {
+  const { status, stdout, stderr, error } = spawnSync(program(name), args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
   if (status !== 0) throw new Error(`${name} failed: ${error?.message ?? stderr}`);
+  return stdout;
 }
 
 async function freePort(): Promise<number> {

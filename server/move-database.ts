@@ -1,0 +1,143 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { parseDocument } from 'yaml';
+import { AppError } from '../core/errors.ts';
+import { CONFIG_FILE, type DatabaseSetting } from './config.ts';
+import { resolveDatabase } from './datasource.ts';
+import { appendEvent } from './db/events.ts';
+import { getCatalogueNumbers } from './db/objects.ts';
+import { inTransaction } from './db/open.ts';
+import { listPeers, setPeerState } from './db/peers.ts';
+import { getSharedServer, setSharedState } from './db/shared/servers.ts';
+import { openSite } from './open-site.ts';
+import { examineShared } from './shared/examine.ts';
+import { openShared, type Shared } from './shared/open.ts';
+import { register, registrationOf, requireFreeName } from './shared/register.ts';
+import { compareTold, isAllTold, type Told, tellAll } from './shared/tell-all.ts';
+import type { Site } from './site.ts';
+import { writeSecretFile } from './trust/key-files.ts';
+
+export type Move = {
+  readonly dataDir: string;
+  readonly env: NodeJS.ProcessEnv;
+  /** A data source, a URL, or `sqlite`: no shared database. */
+  readonly to: string;
+  readonly isDryRun: boolean;
+  /** Leaves the one before although it cannot be reached. */
+  readonly isForced: boolean;
+  readonly signal: AbortSignal;
+};
+
+export type Moved = {
+  /** `database "NAME" at HOST`, or null for none. */
+  readonly from: string | null;
+  readonly to: string | null;
+  readonly dryRun: boolean;
+  /** What this server has of its own and what the database it moves to has of it; empty when it leaves only. */
+  readonly told: readonly Told[];
+  /** What is to be looked after by hand. */
+  readonly notes: readonly string[];
+};
+
+/**
+ * Takes a stopped server into a shared database, from one to another, or out of it. Everything is told first, then the
+ * configuration is changed, then the row in the one before becomes `retired`; killed in between it is done again by the same
+ * command. All that the server holds stays with it.
+ *
+ * Errors: `directory_in_use` (stop it first), `name_taken`, `config`, `unreachable` (either of the two), `mismatch`.
+ */
+export async function moveDatabase(move: Move): Promise<Moved> {
+  refuseOverruled(move.env);
+  const before = await openSite({ dataDir: move.dataDir, env: move.env });
+  const from = before.shared?.where ?? null;
+  const setting = before.config.database;
+  await before.close();
+  const site = await openSite({ dataDir: move.dataDir, env: move.env, flags: { database: move.to } });
+  try {
+    const to = site.shared?.where ?? null;
+    const moved = { from, to, dryRun: move.isDryRun };
+    const told = site.shared === undefined ? [] : await enter(site, site.shared, move);
+    if (move.isDryRun) return { ...moved, told, notes: [] };
+    const left = from === to ? [] : await leave(site, setting, move);
+    await writeSetting(move.dataDir, move.to);
+    if (from !== to) await forgetPeers(site);
+    await noteMove(site, { from, to });
+    return { ...moved, told, notes: left };
+  } finally {
+    await site.close();
+  }
+}
+
+function refuseOverruled(env: NodeJS.ProcessEnv): void {
+  if (!env['WAYSTATION_DATABASE']) return;
+  throw new AppError('config', 'WAYSTATION_DATABASE is set and goes before the configuration that this would change', {
+    hint: 'unset it, also where serve is started',
+  });
+}
+
+async function enter(site: Site, shared: Shared, { isDryRun, env, to, dataDir, signal }: Move): Promise<readonly Told[]> {
+  if (isDryRun) return preview(site, shared, { env, to, dataDir });
+  await shared.prepare();
+  const { epoch } = await getCatalogueNumbers(site.db);
+  await register(shared, registrationOf(site.keys, { name: site.self.name, url: null, epoch }));
+  const told = await tellAll(site, shared, signal);
+  if (isAllTold(told)) return told;
+  throw new AppError(
+    'mismatch',
+    `not all was told: ${told.map(({ what, newestHere, newestThere }) => `${what} ${newestThere} of ${newestHere}`).join(', ')}`,
+    {
+      hint: 'nothing was changed here; do it again, it goes on where it stopped',
+    },
+  );
+}
+
+/** As `enter`, by looking only. */
+async function preview(site: Site, shared: Shared, { env, to, dataDir }: Pick<Move, 'env' | 'to' | 'dataDir'>): Promise<readonly Told[]> {
+  const connection = await resolveDatabase(to, { dataDir, env });
+  if (connection.kind === 'mysql' && (await examineShared(connection)).schema === 'current') {
+    const row = await shared.read('a dry run', (db) => getSharedServer(db, site.self.id));
+    if (row === undefined) await requireFreeName(shared, site.self.name);
+    return compareTold(site, shared);
+  }
+  return (await compareTold(site, emptyPlace(shared))).map((one) => ({ ...one, there: 0, newestThere: 0 }));
+}
+
+/** A database without tables has nothing of anybody. */
+function emptyPlace(shared: Shared): Shared {
+  return { ...shared, read: async () => 0 as never };
+}
+
+/** Tells the database that is left what it lacks, and makes our row there one of a server that is gone. Returns what could not be done. */
+async function leave(site: Site, setting: DatabaseSetting, { dataDir, env, isForced, signal }: Move): Promise<string[]> {
+  const connection = await resolveDatabase(setting, { dataDir, env });
+  if (connection.kind !== 'mysql') return [];
+  const shared = openShared(connection, site.now);
+  try {
+    if (!isAllTold(await tellAll(site, shared, signal))) throw new AppError('mismatch', 'not all was told to the database that is left');
+    await shared.write('leaving', (trx) => setSharedState(trx, site.self.id, { from: 'active', to: 'retired' }), 'repeat');
+    return [];
+  } catch (error) {
+    if (!isForced) throw error;
+    return [`${shared.where} could not be told: this server's row there stays active, and silent`];
+  } finally {
+    await shared.close();
+  }
+}
+
+/** Changes one setting of waystation.yaml and leaves the rest of the file, comments too, as it is. */
+async function writeSetting(dataDir: string, database: string): Promise<void> {
+  const path = join(dataDir, CONFIG_FILE);
+  const document = parseDocument(await readFile(path, 'utf8'));
+  document.set('database', database);
+  await writeSecretFile(path, document.toString());
+}
+
+async function noteMove(site: Site, data: { from: string | null; to: string | null }): Promise<void> {
+  const event = { origin: site.self.id, at: site.now(), actor: 'local-admin', kind: 'server.database-moved', subject: site.self.id, data };
+  await inTransaction(site.db, (trx) => appendEvent(trx, event));
+}
+
+/** Whom we met there we meet no more. */
+async function forgetPeers(site: Site): Promise<void> {
+  for (const { id } of await listPeers(site.db)) await setPeerState(site.db, id, 'retired');
+}
