@@ -31,7 +31,7 @@ test('every server of a tree sees the same roles and parents, computed from the 
   assert.deepEqual(await placesAt(relay), whole);
   const { hq: _unseen, ...near } = whole;
   assert.deepEqual(await placesAt(leaf), near);
-  assert.deepEqual(await placesAt(alone), { alone: 'none below null' });
+  assert.deepEqual(await placesAt(alone), { alone: 'alone below null' });
 });
 
 test('the list says who was heard when, and which release runs there', async () => {
