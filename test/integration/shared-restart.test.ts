@@ -1,0 +1,169 @@
+import assert from 'node:assert/strict';
+import { after, test } from 'node:test';
+import type { Knex } from 'knex';
+import { newId } from '../../core/ids.ts';
+import { takeNumbers } from '../../server/db/shared/counters.ts';
+import { eventually } from '../helpers/control-sites.ts';
+import { startMariadb } from '../helpers/mariadb.ts';
+import { runJson } from '../helpers/run-cli.ts';
+import { rowOf, type SharedNode, sharedSetting, startSharedNode } from '../helpers/shared-sites.ts';
+import { temporaryDirectory } from '../helpers/temp-directory.ts';
+
+/** How often the database is killed; `make soak` does it a hundred times. */
+const KILLS = Math.max(1, Number(process.env['N'] || 2));
+const BACK_MS = 5_000;
+
+const root = await temporaryDirectory('shared-restart');
+const mariadb = await startMariadb(['--innodb-flush-log-at-trx-commit=1']);
+after(() => mariadb.stop());
+mariadb.createDatabase('meeting');
+
+/** What was acknowledged, kept outside the system. */
+type Ledger = { readonly targets: string[]; readonly steps: number[]; refused: number };
+
+/** The database is a SIGKILL away at any time: in a statement, between statements, in COMMIT. */
+test(`what ${KILLS} kills of the database under load leave: nothing lost, nothing doubled, all at work within 5 s`, async () => {
+  const setting = await sharedSetting(root, mariadb, 'meeting');
+  const nodes = [await startSharedNode(root, 'hq', setting), await startSharedNode(root, 'branch', setting)];
+  const [hq, branch] = nodes as [SharedNode, SharedNode];
+  for (const { site } of nodes) await eventually('a heartbeat', async () => (await rowOf(site))?.heartbeatAt);
+  const ledger: Ledger = { targets: [], steps: [], refused: 0 };
+  const load = startLoad(hq, branch, ledger);
+  after(load.stop);
+  const backs: number[] = [];
+  for (let kill = 1; kill <= KILLS; kill++) {
+    await new Promise((resolve) => setTimeout(resolve, 300 + Math.random() * 1200));
+    await mariadb.kill();
+    // A moment in which both servers notice, and work on.
+    await new Promise((resolve) => setTimeout(resolve, Math.random() * 1500));
+    const seen = ledger.targets.length;
+    const beaten = await beatsBefore(nodes);
+    await mariadb.start();
+    const from = performance.now();
+    const writes = ledger.steps.length;
+    await Promise.all([
+      ...nodes.map(({ site }, n) => eventually(`a heartbeat of ${site.self.name}`, async () => (await beat(site)) > (beaten[n] ?? 0))),
+      eventually('a write', async () => ledger.steps.length > writes),
+    ]);
+    const back = performance.now() - from;
+    backs.push(Math.round(back));
+    assert.ok(back <= BACK_MS, `kill ${kill}: back after ${Math.round(back)} ms`);
+    assert.ok(ledger.targets.length >= seen);
+  }
+  await load.stop();
+  await compare(hq, branch, ledger);
+  console.log(
+    `${KILLS} kills: back after ${backs.join(', ')} ms; ${ledger.targets.length} targets, ${ledger.steps.length} steps acknowledged, ${ledger.refused} refused; 0 lost, 0 doubled`,
+  );
+});
+
+/** The heartbeats of before the outage, as far as the servers themselves remember; the database is away. */
+const lastBeats = new Map<string, number>();
+async function beat(site: SharedNode['site']): Promise<number> {
+  const at = (await rowOf(site).catch(() => undefined))?.heartbeatAt ?? 0;
+  if (at > 0) lastBeats.set(site.self.id, at);
+  return at;
+}
+async function beatsBefore(nodes: readonly SharedNode[]): Promise<number[]> {
+  return nodes.map(({ site }) => lastBeats.get(site.self.id) ?? 0);
+}
+
+function startLoad(hq: SharedNode, branch: SharedNode, ledger: Ledger): { stop(): Promise<void> } {
+  let isOver = false;
+  const repeat = async (work: () => Promise<void>, pauseMs: number) => {
+    while (!isOver) {
+      await work();
+      await new Promise((resolve) => setTimeout(resolve, pauseMs));
+    }
+  };
+  let made = 0;
+  // Through the API of the servers: acknowledged whether the database is there or not.
+  const addTarget = (node: SharedNode) => async () => {
+    const mac = `52:54:00:${[16, 8, 0].map((shift) => ((made >> shift) & 255).toString(16).padStart(2, '0')).join(':')}`;
+    const name = `box-${made++}`;
+    const argv = ['target', 'add', name, '--mac', mac, '--data', node.site.dataDir];
+    const { code, document } = await runJson<{ id: string }>(argv);
+    assert.equal(code, 0, JSON.stringify(document));
+    ledger.targets.push(document.id);
+  };
+  // Directly where servers meet: acknowledged, or refused in words. Each takes the next number, so that one done twice, or half, shows.
+  const step = (node: SharedNode) => async () => {
+    const id = newId();
+    const { shared } = node.site;
+    assert.ok(shared !== undefined);
+    const once = async (trx: Knex.Transaction) => {
+      const fencing = await takeNumbers(trx, 'steps', 1);
+      await trx('shared_leases').insert({ name: `step ${id}`, holder: null, fencing, expires_at: 0 });
+      return fencing;
+    };
+    const find = async (db: Knex) => {
+      const row = await db('shared_leases')
+        .where({ name: `step ${id}` })
+        .first('fencing');
+      return row && Number(row.fencing);
+    };
+    await shared.write('a test', once, find).then(
+      (number) => ledger.steps.push(number),
+      () => (ledger.refused += 1),
+    );
+  };
+  const running = Promise.all([
+    repeat(addTarget(hq), 20),
+    repeat(addTarget(branch), 20),
+    ...[hq, branch, hq, branch].map((node) => repeat(step(node), 5)),
+    repeat(async () => void (await beat(hq.site)), 500),
+    repeat(async () => void (await beat(branch.site)), 500),
+  ]);
+  return {
+    stop: async () => {
+      isOver = true;
+      await running;
+    },
+  };
+}
+
+async function compare(hq: SharedNode, branch: SharedNode, ledger: Ledger): Promise<void> {
+  const steps = mariadb
+    .ask("select fencing from meeting.shared_leases where name like 'step %' order by fencing")
+    .split('\n')
+    .filter(Boolean)
+    .map(Number);
+  assert.deepEqual(
+    steps,
+    Array.from({ length: steps.length }, (_, n) => n + 1),
+    'numbers without gaps: no step was done twice or by half',
+  );
+  const there = new Set(steps);
+  assert.deepEqual(
+    ledger.steps.filter((number) => !there.has(number)),
+    [],
+    'acknowledged and not there',
+  );
+  assert.equal(new Set(ledger.steps).size, ledger.steps.length, 'two were told the same number');
+  // A step whose outcome nobody could read counts as refused and may be there.
+  assert.ok(steps.length <= ledger.steps.length + ledger.refused, `${steps.length} steps for ${ledger.steps.length}`);
+  for (const [from, to] of [
+    [hq, branch],
+    [branch, hq],
+  ] as const) {
+    const own = async () => (await from.site.db('events').where({ origin: from.site.self.id }).orderBy('seq').pluck('seq')).map(Number);
+    await eventually(`all of ${from.site.self.name} is told`, async () => {
+      const told = mariadb
+        .ask(`select seq from meeting.shared_events where origin = '${from.site.self.id}' order by seq`)
+        .split('\n')
+        .filter(Boolean);
+      return JSON.stringify(told.map(Number)) === JSON.stringify(await own());
+    });
+    const targets: string[] = await from.site.db('targets').pluck('id');
+    await eventually(`${to.site.self.name} knows all targets of ${from.site.self.name}`, async () => {
+      const known: string[] = await to.site
+        .db('reported')
+        .where({ origin: from.site.self.id, kind: 'target' })
+        .whereNotNull('body')
+        .pluck('subject');
+      return known.length === targets.length && new Set(known).size === known.length && targets.every((id) => known.includes(id));
+    });
+  }
+  const all: string[] = [...(await hq.site.db('targets').pluck('id')), ...(await branch.site.db('targets').pluck('id'))];
+  assert.deepEqual(all.sort(), [...ledger.targets].sort(), 'targets: acknowledged and there, each once');
+}
