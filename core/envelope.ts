@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { canonicalJson, type Json } from './canonical-json.ts';
 import { type Digest, digestFromBytes, type Id } from './ids.ts';
 
+/** The kinds that this release makes and uses; stored and replicated objects may be of others. */
 export type ObjectKind = 'image' | 'document';
 
 /**

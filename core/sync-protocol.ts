@@ -21,8 +21,11 @@ const name = z.string().regex(/^[a-z0-9][a-z0-9._-]{0,62}$/);
 /** A word by which one side says what it can do; words that the other side does not know are ignored. */
 const ability = z.string().regex(/^[a-z][a-z0-9-]{0,31}$/);
 
+/** A kind that this release does not know is that of a later one: such objects are verified, kept and passed on, and nothing more. */
+const kind = z.string().regex(/^[a-z][a-z0-9-]{0,15}$/);
+
 export const EnvelopeSchema = z.object({
-  kind: z.enum(['image', 'document']),
+  kind,
   id,
   origin: id,
   revision: z.number().int().positive(),

@@ -81,9 +81,9 @@ const ANSWERS: readonly HostileCase[] = [
     lies: () => ({ catalogue: (honest) => ({ ...honest, protocol: 99 }) }),
   },
   {
-    name: 'an object of a kind that nobody knows',
+    name: 'an object whose kind is no word',
     code: 'version_mismatch',
-    lies: (world) => alsoTells(world, ({ hq }) => forgedObject(hq, { kind: 'firmware' as 'image', body: {} })),
+    lies: (world) => alsoTells(world, ({ hq }) => forgedObject(hq, { kind: '../Firmware' as 'image', body: {} })),
   },
 ];
 
