@@ -21,6 +21,7 @@ export function actionsOf({ relation, known, summary, id }: Place, facts: TreeFa
   if (mayPause) can.push(isPaused ? 'resume' : 'pause');
   if (rights.mayMakeArchives && (isBelow || relation === 'self')) can.push('archive');
   if (rights.mayLoad && relation === 'self') can.push('load');
-  if (rights.mayWriteServers && relation === 'self' && facts.link === undefined) can.push('join');
+  if (rights.mayWriteServers && facts.isMeeting && (isBelow || relation === 'self')) can.push('parent');
+  else if (rights.mayWriteServers && relation === 'self' && facts.link === undefined) can.push('join');
   return can;
 }

@@ -24,6 +24,8 @@ export type TreeFacts = {
   readonly waiting: ReadonlyMap<Id, number>;
   /** Names of operators, by the id of their token. */
   readonly operators: ReadonlyMap<string, string>;
+  /** Servers meet in a shared database: there a parent can be wished for each of them. */
+  readonly isMeeting: boolean;
 };
 
 export async function readTreeFacts(site: Site): Promise<TreeFacts> {
@@ -39,6 +41,7 @@ export async function readTreeFacts(site: Site): Promise<TreeFacts> {
     pauses: new Map((await listGrants(site.db)).map(({ id, paused }) => [id, paused])),
     alarms: await listSyncAlarms(site.db),
     waiting: await countAllCommands(site.db),
+    isMeeting: site.shared !== undefined,
     operators: new Map((await listOperatorTokens(site.db)).map(({ id, name }) => [id, name])),
   };
 }

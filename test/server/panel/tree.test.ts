@@ -154,4 +154,7 @@ test('what is offered is what who asks may do and what makes sense there', async
   assert.deepEqual(can['hq'], ['archive', 'load', 'join']);
   assert.deepEqual(can['relay'], ['replicate', 'pause', 'archive']);
   assert.deepEqual(can['kiosk'], ['replicate', 'archive']);
+  const shared = { where: 'database', state: () => ({ state: 'unknown' }) } as Shared;
+  const meeting = (await readServerTree({ ...hq.site, shared }, ALL)).items.filter(({ can }) => can.includes('parent'));
+  assert.deepEqual(meeting.map(({ name }) => name).slice(0, 2), ['hq', 'relay'], 'where servers meet, a parent is assigned');
 });
