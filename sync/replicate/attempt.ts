@@ -44,7 +44,16 @@ export async function runRsync(tools: RunTools, { key, part, locked, onBytes, tu
     () => undefined,
   );
   let tunnel: Promise<unknown> = opened;
+  let pipe: Socket | undefined;
+  // rsync is told to end by the signal; its pipe waits for the parent, who may be silent, unless both of its ends are cut.
+  const cut = () => {
+    pipe?.destroy();
+    void opened.then((link) => link?.destroy());
+  };
+  tools.signal.addEventListener('abort', cut, { once: true });
   const { ticket, revoke } = tools.pipes.issue((socket: Socket) => {
+    pipe = socket;
+    if (tools.signal.aborted) socket.destroy();
     tunnel = joinTunnel(opening, socket, { onData, keptBack }).catch((error) => error);
   });
   try {
@@ -52,12 +61,14 @@ export async function runRsync(tools: RunTools, { key, part, locked, onBytes, tu
     const { name, sizeBytes } = part;
     const request = { part: name, sizeBytes, directory: locked.directory, socketPath, ticket, lock: locked.lock, signal: tools.signal };
     const end = await fetchPart(request);
+    tools.signal.throwIfAborted();
     // A pipe that never came, with a parent that refused: that is what to tell.
     await Promise.race([opening, tools.sleep(PARTING_MS)]);
     const broken = await Promise.race([tunnel, tools.sleep(PARTING_MS)]);
     if (received > mostReceived(part) || (await sizeOf(locked.path)) > sizeBytes) throw await tooMuch(part, locked.path);
     judgeEnd(end, broken, locked.path);
   } finally {
+    tools.signal.removeEventListener('abort', cut);
     revoke();
     opened.then((link) => link?.destroy());
   }

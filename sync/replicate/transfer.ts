@@ -35,8 +35,13 @@ export async function transferParts(tools: RunTools, from: RunPlan): Promise<Out
     } catch (error) {
       // What was begun behind it would wait for nothing.
       after.abort(error);
-      // A whole part that cannot be read will not get better by lying there; one for which there is no room will.
-      if (error instanceof AppError && UNREADABLE.includes(error.code)) await locked.remove();
+      // A whole part that cannot be read will not get better by lying there; one for which there is no room will. When it was the part
+      // before that failed, nothing is wrong with this one.
+      const isOurs = await before.then(
+        () => true,
+        () => false,
+      );
+      if (isOurs && error instanceof AppError && UNREADABLE.includes(error.code)) await locked.remove();
       throw error;
     } finally {
       await locked.release();

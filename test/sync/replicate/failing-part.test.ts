@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
-import { mkdir, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import type { ArchivePart } from '../../../core/sync-protocol.ts';
@@ -8,6 +8,7 @@ import { lockPart } from '../../../sync/replicate/incoming.ts';
 import { EMPTY_PLAN } from '../../../sync/replicate/plan.ts';
 import type { RunTools } from '../../../sync/replicate/ports.ts';
 import { transferParts } from '../../../sync/replicate/transfer.ts';
+import { openPipeListener } from '../../../sync/tunnel/pipe-listener.ts';
 import { openedStore, temporaryDirectory } from '../content/fixtures.ts';
 
 /** A part that has arrived whole and is nothing that can be unpacked. */
@@ -50,4 +51,27 @@ test('a part that cannot be unpacked while the next one arrives fails the transf
   assert.deepEqual(unhandled, []);
   // The part that arrived meanwhile is let go: the next run takes it up at once.
   for (const { name } of parts) await (await lockPart(tools.incoming, name, 0)).release();
+});
+
+test('a part that cannot be read goes; the good one that arrived behind it stays', async (t) => {
+  const tools = await toolsWithStore(t);
+  const [bad, good] = [await rubbish(tools.incoming, 100), await rubbish(tools.incoming, 200)];
+  await assert.rejects(transferParts(tools, { ...EMPTY_PLAN, archive: { key: 'any', parts: [bad, good] } }), { code: 'bad_data' });
+  assert.deepEqual(await readdir(tools.incoming), [good.name]);
+  assert.equal((await stat(join(tools.incoming, good.name, good.name))).size, 200);
+});
+
+test('a part that cannot be read fails the transfer at once, however long the next one would take', { timeout: 30_000 }, async (t) => {
+  const tools = await toolsWithStore(t);
+  const pipes = await openPipeListener(join(tools.incoming, '..', 'pipes.sock'));
+  t.after(() => pipes.close());
+  const never = new Promise<never>(() => undefined);
+  const content = { requestArchive: () => never, openTunnel: () => never };
+  const sleep = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
+  const bad = await rubbish(tools.incoming, 100);
+  const coming = { name: 'a'.repeat(64), sizeBytes: 1_000_000, rawBytes: 1, frames: 1 };
+  const plan = { ...EMPTY_PLAN, archive: { key: 'any', parts: [bad, coming] } };
+  await assert.rejects(transferParts({ ...tools, pipes, content, sleep, onRsyncBytes: () => undefined, patience: 1 }, plan), {
+    code: 'bad_data',
+  });
 });
