@@ -11,10 +11,12 @@ export type Mariadb = {
   readonly port: number;
   readonly password: string;
   createDatabase(name: string): void;
-  /** As root. */
+  /** As root. This process stands still meanwhile. */
   sql(text: string): void;
   /** What a query of root gives, columns between tabs. */
   ask(query: string): string;
+  /** The same for statements that servers of this process may hold up: between tries they get on with their transactions. */
+  sqlBeside(text: string): Promise<void>;
   /** SIGKILL: what was committed is on disk. */
   kill(): Promise<void>;
   /** Starts it again after `kill`, on the same port and directory. */
@@ -74,6 +76,17 @@ export async function startMariadb(args: readonly string[] = [], { netns, addres
     },
     sql,
     ask: (query) => run('mariadb', ['--no-defaults', '-uroot', `--socket=${socket}`, '-N', '-e', query]),
+    sqlBeside: async (text) => {
+      for (let attempt = 1; ; attempt += 1) {
+        try {
+          sql(`set session lock_wait_timeout = 1, innodb_lock_wait_timeout = 1; ${text}`);
+          return;
+        } catch (error) {
+          if (attempt === 20) throw error;
+          await new Promise((resolve) => setTimeout(resolve, 200));
+        }
+      }
+    },
     kill: () => end('SIGKILL'),
     start: async () => {
       server = await begin();

@@ -38,7 +38,7 @@ after(async () => {
   await meeting?.mariadb.stop();
 });
 
-const forge = (sql: string) => meeting.mariadb.sql(`use meet; ${sql}`);
+const forge = (sql: string) => meeting.mariadb.sqlBeside(`use meet; start transaction; ${sql}; commit`);
 const add = (node: Node, name: string, n: number) =>
   addTarget(node.site, { name: name as Name, macs: [parseMac(`52540000000${n}`)] }, 'test');
 
@@ -47,7 +47,7 @@ test('a command that its sender did not sign is not done, and what the sender as
   const row = [branch.site.self.id, hq.site.self.id, 1, 0, newId(), branch.site.self.id, 'target.remove']
     .map((one) => `'${one}'`)
     .join(', ');
-  forge(`insert into shared_commands (receiver, sender, seq, after, id, dest, kind, body, actor, origin, created_at, key_id, signature) values
+  await forge(`insert into shared_commands (receiver, sender, seq, after, id, dest, kind, body, actor, origin, created_at, key_id, signature) values
     (${row}, '{"targetId":"${target.id}"}', 'operator:x', '${hq.site.self.id}', 1, '${hq.site.keys.signerKeyId}', 'AAAA')`);
   const left = () => branch.site.shared?.read('a test', (db) => db('shared_commands').where({ receiver: branch.site.self.id }));
   await eventually('it is thrown away', async () => (await left())?.length === 0);
@@ -63,7 +63,7 @@ test('an object that was changed in the database is not taken, and those beside 
   const first = await put('one');
   await eventually('it is known', () => getObject(branch.site.db, first.id as never));
   // Its signature is of another body; its number and its mark say that it is news.
-  forge(`update shared_objects set body = replace(body, 'one', 'two'), revision = 2, seq = seq + 1 where id = '${first.id}';
+  await forge(`update shared_objects set body = replace(body, 'one', 'two'), revision = 2, seq = seq + 1 where id = '${first.id}';
     update shared_counters set value = value + 1 where name = 'streams';
     update shared_marks set seq = seq + 1, mark = (select value from shared_counters where name = 'streams') where origin = '${hq.site.self.id}' and stream = 'objects'`);
   await sleep(2_500);
@@ -75,7 +75,7 @@ test('an object that was changed in the database is not taken, and those beside 
 
 test('a server keeps the pin that it was first seen with, whatever its row says', async () => {
   const before = await getPeer(branch.site.db, hq.site.self.id);
-  forge(`update shared_servers a join shared_servers b on b.name = 'strict'
+  await forge(`update shared_servers a join shared_servers b on b.name = 'strict'
     set a.ca_pin = b.ca_pin, a.ca = b.ca, a.signer = replace(b.signer, b.id, a.id), a.url = 'https://192.0.2.1', a.revision = a.revision + 1 where a.name = 'hq'`);
   await sleep(4_500);
   assert.deepEqual(await getPeer(branch.site.db, hq.site.self.id), before);

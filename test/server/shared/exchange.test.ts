@@ -90,7 +90,7 @@ test('what a database has lost is told again, and nothing is doubled', async () 
   await regroupTarget(hq.site, 'till', 'cellar' as Name, 'operator:me');
   await meeting.mariadb.start();
   // As after a cluster that lost its last transactions, or a restored dump: marks and rows are those of before.
-  meeting.mariadb.sql(
+  await meeting.mariadb.sqlBeside(
     `use meet; delete from shared_events where origin = '${branch.site.self.id}' and seq > 5;
      update shared_marks set seq = 5 where origin = '${branch.site.self.id}' and stream = 'events';
      delete from shared_commands; delete from shared_done;`,
@@ -112,7 +112,7 @@ test('who comes when old events are gone from the database begins behind them', 
   await makeEvents(branch, 5);
   await eventually('all is told', () => eventsArrived(branch.site, hq.site));
   const last = Number((await branch.site.db('events').where({ origin: branch.site.self.id }).max({ seq: 'seq' }).first())?.['seq']);
-  meeting.mariadb.sql(`use meet; delete from shared_events where origin = '${branch.site.self.id}' and seq < ${last - 2}`);
+  await meeting.mariadb.sqlBeside(`use meet; delete from shared_events where origin = '${branch.site.self.id}' and seq < ${last - 2}`);
   const late = await makeNode(root, 'late', undefined, { flags: { database: meeting.database } });
   try {
     const seqs = async () => late.site.db('events').where({ origin: branch.site.self.id }).orderBy('seq').pluck('seq');
