@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
-import { after, test } from 'node:test';
+import { after, type TestContext, test } from 'node:test';
 import { waitUntil } from '../helpers/lab/wait.ts';
 import { dissect, type Remains, readEvents, readRows } from '../helpers/power/autopsy.ts';
 import { doLongWork, viewBranch } from '../helpers/power/branch-api.ts';
@@ -37,6 +37,15 @@ after(() => pair?.close());
 test(`${CUTS} power cuts of a branch lose nothing that it acknowledged (seed ${SEED})`, {
   timeout: 300_000 + CUTS * 600_000,
 }, async (t) => {
+  try {
+    await cutAgainAndAgain(t);
+  } catch (error) {
+    if (pair !== undefined) t.diagnostic(await pair.lastWords());
+    throw error;
+  }
+});
+
+async function cutAgainAndAgain(t: TestContext): Promise<void> {
   pair = await makeSitePair(root, async (folder) => {
     for (let cut = 1; cut <= CUTS; cut += 1) await writeSeededDisk(join(folder, `disk-${cut}`), IMPORT_BYTES, content);
   });
@@ -80,7 +89,7 @@ test(`${CUTS} power cuts of a branch lose nothing that it acknowledged (seed ${S
       `${totals.damaged} half-visible or damaged; ${sent.length} orders from above arrived once; ${totals.received} bytes received by runs after cuts; ` +
       `disk: ${flushes} flushes, ${flushedSectors} sectors of 4096 octets flushed, ${totals.lostSectors} lost with the power`,
   );
-});
+}
 
 /** A version of the image and a document that belongs to it. */
 async function publish({ hq }: SitePair, version: number): Promise<void> {

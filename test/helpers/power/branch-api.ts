@@ -62,6 +62,12 @@ export async function doLongWork<Result>(api: BranchApi, path: string, body?: ob
   return operation.result;
 }
 
+/** What a branch that answers logged as errors; for the words of a test that failed. */
+export async function readErrors(api: BranchApi): Promise<string> {
+  const { items } = await api.get<Items<{ readonly level: string }>>('/logs?limit=1000');
+  return items.flatMap((line) => (line.level === 'error' ? [JSON.stringify(line)] : [])).join('\n');
+}
+
 type Items<Item> = { readonly items: readonly Item[] };
 type ImageView = { readonly name: string; readonly version: string; readonly manifest: string; readonly state: string };
 type DocumentView = {

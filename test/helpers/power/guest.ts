@@ -29,6 +29,8 @@ export type Guest = {
   boot(): Promise<Machine>;
   /** Cuts the power of machine and disk at once; `survives` is asked for every sector that was not flushed. Gives how many were lost. */
   cut(survives: () => boolean): Promise<number>;
+  /** What the console said since the last start. */
+  consoleText(): Promise<string>;
   readonly disk: VolatileDisk;
   close(): Promise<void>;
 };
@@ -54,6 +56,7 @@ export async function makeGuest(options: GuestOptions): Promise<Guest> {
       await machine?.kill();
       return disk.figures.lostSectors - before;
     },
+    consoleText: async () => (await machine?.serialText()) ?? '',
     close: async () => {
       await machine?.kill();
       await server.close();

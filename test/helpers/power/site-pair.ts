@@ -9,7 +9,7 @@ import { cacheDirectory } from '../cache.ts';
 import { makeSite } from '../replication-sites.ts';
 import { startServeProcess } from '../serve-process.ts';
 import { BRANCH_PORT, buildBranchDisks, MEDIA } from './branch.ts';
-import { type BranchApi, branchApi } from './branch-api.ts';
+import { type BranchApi, branchApi, readErrors } from './branch-api.ts';
 import { makeDiskFrom, openDiskTools } from './disk.ts';
 import { type Guest, makeGuest } from './guest.ts';
 import { buildGuestKernel } from './kernel.ts';
@@ -29,6 +29,8 @@ export type SitePair = {
   readonly toolbox: Toolbox;
   /** Starts the guest and waits until its server answers; gives the seconds that took. Rejects when its file system complains. */
   boot(): Promise<number>;
+  /** What the branch says of itself: its errors, or that it does not answer; and the end of its console. */
+  lastWords(): Promise<string>;
   /** The branch enrols; once, while it runs. */
   enrol(): Promise<void>;
   close(): Promise<void>;
@@ -60,6 +62,10 @@ export async function makeSitePair(root: string, media: (folder: string) => Prom
   return {
     ...{ hq, hqDatabase: join(hqDirectory, 'db.sqlite'), branch, guest, dataDisk, toolbox },
     boot: () => boot(guest, branch),
+    lastWords: async () => {
+      const errors = await readErrors(branch).catch((error: unknown) => String(error));
+      return `errors of the branch: ${errors}\nconsole of its machine: ${(await guest.consoleText()).slice(-1500)}`;
+    },
     enrol: async () => {
       const { token } = await hq.post<{ token: string }>('/api/v1/enrol-tokens', { name: 'branch' });
       // This host, as its guest sees it.
