@@ -215,7 +215,9 @@ const frameHeader = (type: number, size: number) => {
   return header;
 };
 const sends = (octets: Buffer): Lies => ({ tunnel: (socket: Duplex) => void socket.write(octets) });
-const data = Buffer.concat([frameHeader(1, MAX_DATA_BYTES), Buffer.alloc(MAX_DATA_BYTES)]);
+/** A greeting, then lines of a message of the day without end: rsync reads on, and does not end before the tunnel has looked. */
+const GREETING = '@RSYNCD: 31.0 sha512 sha256 sha1 md5 md4\n';
+const talk = (first: string) => Buffer.concat([frameHeader(1, MAX_DATA_BYTES), Buffer.from(first.padEnd(MAX_DATA_BYTES, 'good day\n'))]);
 
 const TUNNELS: readonly HostileCase[] = [
   { name: 'a tunnel frame of unknown type', code: 'bad_packet', lies: () => sends(Buffer.from([7, 7, 7, 7, 7, 7])) },
@@ -225,7 +227,7 @@ const TUNNELS: readonly HostileCase[] = [
   {
     name: 'octets beyond the credit that was given',
     code: 'bad_packet',
-    lies: () => sends(Buffer.concat(Array.from({ length: WINDOW_BYTES / MAX_DATA_BYTES + 40 }, () => data))),
+    lies: () => sends(Buffer.concat(Array.from({ length: WINDOW_BYTES / MAX_DATA_BYTES + 40 }, (_, n) => talk(n === 0 ? GREETING : '')))),
   },
   { name: 'a switch to another protocol', code: 'version_mismatch', lies: () => ({ switchTo: 'websocket' }) },
 ];
