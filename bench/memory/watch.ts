@@ -41,13 +41,21 @@ export function watchMemory(root: number): MemoryWatch {
 
 type Member = { readonly pid: number; readonly name: string; readonly bytes: number };
 
-/** Only what is inside is read: on a busy machine a look at all of /proc would cost more than what it looks at. */
-async function membersOf(root: number): Promise<readonly Member[]> {
+/**
+ * Only what is inside is read: on a busy machine a look at all of /proc would cost more than what it looks at. A child that still
+ * runs its parent's program has been forked and not yet become another: its memory is its parent's.
+ */
+async function membersOf(root: number, parent?: string): Promise<readonly Member[]> {
   const member = await readMember(root);
-  if (member === undefined) return [];
+  if (member === undefined || member.name === parent) return [];
   // Who starts processes does it from its first thread. It may end while we look.
   const children = await readFile(`/proc/${root}/task/${root}/children`, 'latin1').catch(() => '');
-  const below = await Promise.all(children.split(' ').filter(Boolean).map(Number).map(membersOf));
+  const below = await Promise.all(
+    children
+      .split(' ')
+      .filter(Boolean)
+      .map((pid) => membersOf(Number(pid), member.name)),
+  );
   return [member, ...below.flat()];
 }
 
