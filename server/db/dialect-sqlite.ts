@@ -1,6 +1,7 @@
 import { createRequire } from 'node:module';
 import { Worker } from 'node:worker_threads';
 import type { Knex } from 'knex';
+import { AppError } from '../../core/errors.ts';
 
 /**
  * knex on node:sqlite. The file lives in a worker thread of its own, because a commit waits for the disk
@@ -20,6 +21,19 @@ type Query = { sql: string; bindings?: readonly unknown[]; method?: string; resp
 export class NodeSqliteClient extends SqliteClient {
   _driver(): object {
     return {};
+  }
+
+  /** One works at a time. Who had no turn has changed nothing and may ask again. Errors: `busy`. */
+  override async acquireConnection(): Promise<SqliteConnection> {
+    try {
+      return await super.acquireConnection();
+    } catch (error) {
+      if ((error as Error).name !== 'KnexTimeoutError') throw error;
+      throw new AppError('busy', 'the database had no time for this: what was asked before takes too long', {
+        hint: 'ask again; if it stays so, see what the server is doing: waystation logs',
+        cause: error,
+      });
+    }
   }
 
   override async acquireRawConnection(): Promise<SqliteConnection> {

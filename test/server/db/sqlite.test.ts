@@ -53,6 +53,21 @@ it('frees the lock of a migration that was killed', async () => {
   await db.destroy();
 });
 
+it('whoever waits too long for a turn is told to ask again, and has changed nothing', async () => {
+  const db = await connectDatabase({ database: 'sqlite' }, await directory());
+  // Not before it is connected: how long a thread takes to start is not what this is about.
+  (db.client as { pool: { acquireTimeoutMillis: number } }).pool.acquireTimeoutMillis = 50;
+  await db.transaction(async () => {
+    await assert.rejects(db.raw('select 1'), { name: 'AppError', code: 'busy', message: /the database/ });
+    await assert.rejects(
+      db.transaction(async () => assert.fail('it had no turn')),
+      { name: 'AppError', code: 'busy' },
+    );
+  });
+  assert.equal((await db.raw('select 1 as one'))[0].one, 1);
+  await db.destroy();
+});
+
 it('refuses a file that is not a database, with its path', async () => {
   const dir = await directory();
   const { writeFile } = await import('node:fs/promises');
