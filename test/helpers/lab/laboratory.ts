@@ -25,7 +25,7 @@ export async function openLaboratory(options: LaboratoryOptions): Promise<Labora
   const timeline = new Timeline((line) => process.stderr.write(`${line}\n`), false);
   const workDir = await mkdtemp(join(tmpdir(), 'waystation-lab-'));
   const network = process.getuid?.() === 0 ? await bridgeNetwork() : userNetwork();
-  const sites = await startSites(workDir, network, options.branchEnv);
+  const sites = await startSites(workDir, network, { branchEnv: options.branchEnv ?? {} });
   const close = async () => {
     await sites.close();
     await network.close();
