@@ -1,4 +1,4 @@
-import { mkdir, statfs } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { OnProgress } from '../../core/content-store.ts';
 import type { Envelope } from '../../core/envelope.ts';
@@ -11,6 +11,7 @@ import { requireQuota } from '../care/quota.ts';
 import { appendEvent } from '../db/events.ts';
 import { getLink, updateLinkHeld } from '../db/links.ts';
 import { inTransaction } from '../db/open.ts';
+import { freeBytes } from '../free-bytes.ts';
 import { IMAGES } from '../holdings/activation.ts';
 import { noteKept } from '../replication/new-epoch.ts';
 import { publishReplicas } from '../replication/publish.ts';
@@ -82,11 +83,6 @@ async function unpackParts(site: Site, opened: OpenedArchive, onBytes: (bytes: n
     }
     onBytes(part.sizeBytes);
   }
-}
-
-async function freeBytes(path: string): Promise<number> {
-  const { bavail, bsize } = await statfs(path);
-  return bavail * bsize;
 }
 
 type Publication = { readonly opened: OpenedArchive; readonly verified: VerifiedArchive; readonly actor: string };

@@ -1,4 +1,4 @@
-import { mkdir, statfs } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { AppError } from '../../core/errors.ts';
 import type { Id } from '../../core/ids.ts';
@@ -13,6 +13,7 @@ import { acquireLease, type Lease, releaseLease, renewLease } from '../db/leases
 import { getLink, type Link } from '../db/links.ts';
 import { adoptRun, getRun, type Run } from '../db/runs.ts';
 import { getServer } from '../db/servers.ts';
+import { freeBytes } from '../free-bytes.ts';
 import { withForecast } from '../schedule/progress.ts';
 import { watchStops } from '../schedule/stops.ts';
 import type { Site } from '../site.ts';
@@ -150,11 +151,6 @@ async function work(site: Site, { run, link, signal, waitsForSpace }: Work): Pro
     givers.close(isSound);
     await pipes.close();
   }
-}
-
-async function freeBytes(path: string): Promise<number> {
-  const { bavail, bsize } = await statfs(path);
-  return bavail * bsize;
 }
 
 /** Ends early, without an error, when the signal aborts: the caller looks at it. */

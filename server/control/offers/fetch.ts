@@ -1,4 +1,4 @@
-import { mkdir, statfs } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Json } from '../../../core/canonical-json.ts';
 import { OfferedObject } from '../../../core/control-protocol.ts';
@@ -18,6 +18,7 @@ import { type Approval, endApproval, noteApproval } from '../../db/approvals.ts'
 import { appendEvent } from '../../db/events.ts';
 import { inTransaction } from '../../db/open.ts';
 import { isImageNameTaken } from '../../db/replicas.ts';
+import { freeBytes } from '../../free-bytes.ts';
 import { IMAGES } from '../../holdings/activation.ts';
 import { relatedManifests } from '../../holdings/wanted.ts';
 import { publishReplicas } from '../../replication/publish.ts';
@@ -68,7 +69,7 @@ export async function fetchFrom(site: Site, from: ServerBelow, { start, records,
     store: site.store,
     pipes,
     incoming,
-    freeBytes: () => statfs(incoming).then(({ bavail, bsize }) => bavail * bsize),
+    freeBytes: () => freeBytes(incoming),
     reserveBytes: site.config.storeReserveBytes,
     requireQuota: (bytes) => requireQuota(site, bytes),
     onRsyncBytes: () => undefined,
