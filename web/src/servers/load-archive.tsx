@@ -1,4 +1,4 @@
-import { useEffect, useRef, useState } from 'react';
+import { useState } from 'react';
 import type { TreeServer } from '../../../core/server-tree.ts';
 import { asRefusal, type Refusal } from '../api/ask.ts';
 import { type Progress as Done, doLongWork } from '../api/follow.ts';
@@ -7,6 +7,7 @@ import { countOf, formatBytes, formatDuration } from '../format.ts';
 import { Alert } from '../kit/alert.tsx';
 import { Dialog } from '../kit/dialog.tsx';
 import { Progress } from '../kit/progress.tsx';
+import { useGone } from '../kit/use-gone.ts';
 
 type Loaded = {
   readonly taken: number;
@@ -26,11 +27,7 @@ export function LoadArchive({ server, onClose }: Props) {
   const [stage, setStage] = useState<Stage>();
   const [refusal, setRefusal] = useState<Refusal>();
   const [loaded, setLoaded] = useState<Loaded>();
-  const gone = useRef(new AbortController());
-  useEffect(() => {
-    const { current } = gone;
-    return () => current.abort();
-  }, []);
+  const gone = useGone();
 
   const load = async () => {
     if (file === undefined) return;

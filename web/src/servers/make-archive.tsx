@@ -1,4 +1,4 @@
-import { useEffect, useRef, useState } from 'react';
+import { useEffect, useState } from 'react';
 import type { TreeServer } from '../../../core/server-tree.ts';
 import { ask, asRefusal, type Refusal } from '../api/ask.ts';
 import { type Progress as Done, doLongWork } from '../api/follow.ts';
@@ -6,6 +6,7 @@ import { countOf, formatBytes, formatDuration } from '../format.ts';
 import { Alert } from '../kit/alert.tsx';
 import { Dialog } from '../kit/dialog.tsx';
 import { Progress } from '../kit/progress.tsx';
+import { useGone } from '../kit/use-gone.ts';
 
 type Made = {
   readonly download: string;
@@ -30,11 +31,7 @@ export function MakeArchive({ server, onClose }: Props) {
   const [isBusy, setBusy] = useState(false);
   const [refusal, setRefusal] = useState<Refusal>();
   const [made, setMade] = useState<Made>();
-  const gone = useRef(new AbortController());
-  useEffect(() => {
-    const { current } = gone;
-    return () => current.abort();
-  }, []);
+  const gone = useGone();
 
   const make = async () => {
     setBusy(true);
