@@ -1,9 +1,9 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
-import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
+import { freePort } from './free-port.ts';
 
 export type Mariadb = {
   /** Base of database URLs: `mysql://waystation@ADDRESS:PORT/`; append a name made with `createDatabase`. */
@@ -140,13 +140,4 @@ function run(name: string, args: readonly string[]): string {
   const { status, stdout, stderr, error } = spawnSync(program(name), args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
   if (status !== 0) throw new Error(`${name} failed: ${error?.message ?? stderr}`);
   return stdout;
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
 }

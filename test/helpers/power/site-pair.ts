@@ -1,11 +1,10 @@
-import { once } from 'node:events';
 import { mkdir, writeFile } from 'node:fs/promises';
-import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
 import { type Client, connectLocal } from '../../../cli/client.ts';
 import type { Name } from '../../../core/ids.ts';
 import type { Toolbox } from '../../../server/engine/debian/toolbox.ts';
 import { cacheDirectory } from '../cache.ts';
+import { freePort } from '../free-port.ts';
 import { makeSite } from '../replication-sites.ts';
 import { startServeProcess } from '../serve-process.ts';
 import { BRANCH_PORT, buildBranchDisks, MEDIA } from './branch.ts';
@@ -103,13 +102,4 @@ async function makeMediaDisk(toolbox: Toolbox, root: string, media: (folder: str
   await media(from);
   await makeDiskFrom(toolbox, { from, out, sizeMib: 256, readOnly: true });
   return out;
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
 }

@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict';
 import { chmod, copyFile, mkdir, writeFile } from 'node:fs/promises';
-import { connect, createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import type { ContentStore } from '../../../core/content-store.ts';
@@ -15,20 +14,10 @@ import { openPipeListener } from '../../../sync/tunnel/pipe-listener.ts';
 import { startDaemon } from '../../../sync/tunnel/rsync-process.ts';
 import { runTunnel } from '../../../sync/tunnel/tunnel.ts';
 import { gptDisk } from '../../core/content/make-disk.ts';
+import { socketPair } from '../../helpers/socket-pair.ts';
 import { importOctets, openedStore, temporaryDirectory } from '../content/fixtures.ts';
 
 const DISK_MB = 8;
-
-async function socketPair(): Promise<[Socket, Socket]> {
-  const server = createServer({ allowHalfOpen: true });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as { port: number };
-  const accepted = new Promise<Socket>((resolve) => server.once('connection', resolve));
-  const client = connect({ port, host: '127.0.0.1', allowHalfOpen: true });
-  const pair: [Socket, Socket] = [client, await accepted];
-  server.close();
-  return pair;
-}
 
 /** What happened in which order, and how many octets of all tunnels together were sent and not yet seen by the child. */
 type Seen = { readonly order: string[]; sent: number; received: number; underWay: number };

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { createHash, randomBytes } from 'node:crypto';
 import { mkdir, mkdtemp, open, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
-import { connect, createServer, type Socket } from 'node:net';
+import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Duplex, PassThrough, Readable, Writable } from 'node:stream';
@@ -11,21 +11,10 @@ import { encodeFrame, WAITING_BYTES, WINDOW_BYTES } from '../../../sync/tunnel/f
 import { openPipeListener } from '../../../sync/tunnel/pipe-listener.ts';
 import { fetchPart, startDaemon } from '../../../sync/tunnel/rsync-process.ts';
 import { runTunnel } from '../../../sync/tunnel/tunnel.ts';
+import { socketPair } from '../../helpers/socket-pair.ts';
 
 const root = await mkdtemp(join(tmpdir(), "waystation tunnel's "));
 after(() => rm(root, { recursive: true, force: true }));
-
-/** Two ends of a TCP connection on this machine. */
-async function socketPair(): Promise<[Socket, Socket]> {
-  const server = createServer({ allowHalfOpen: true });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as { port: number };
-  const accepted = new Promise<Socket>((resolve) => server.once('connection', resolve));
-  const client = connect({ port, host: '127.0.0.1', allowHalfOpen: true });
-  const pair: [Socket, Socket] = [client, await accepted];
-  server.close();
-  return pair;
-}
 
 async function makeParts(name: string, content: Buffer): Promise<{ config: string; part: string; directory: string }> {
   const base = join(root, name);
