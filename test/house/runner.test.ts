@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict';
-import { execFile } from 'node:child_process';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { closingLines, sumOutcomes } from '../runner/closing.ts';
 import { findLoss } from '../runner/count.ts';
-import type { Counts, Line } from '../runner/reporter.ts';
-import { NO_COUNTS, runGroup } from '../runner/run-group.ts';
+import type { Counts } from '../runner/reporter.ts';
+import { type FileOutcome, NO_COUNTS, runFile } from '../runner/run-file.ts';
+import { runGroup } from '../runner/run-group.ts';
 
 const counts = (some: Partial<Counts>): Counts => ({ ...NO_COUNTS, ...some });
 const outcome = (some: Partial<Counts>) => ({ name: 'pure', counts: counts(some), problems: [], ms: 5 });
@@ -45,27 +45,41 @@ test('fewer tests than committed, or a lowered count without a reason, is a loss
   assert.match(findLoss([commit(Number.NaN)], 8) ?? '', /says NaN/);
 });
 
-test('the reporter tells failures with their words, skips, outputs and counts', async () => {
-  const directory = await mkdtemp(join(tmpdir(), 'waystation-reporter-'));
-  const file = join(directory, 'sample.mjs');
+test('a file tells its failures with their words, its skips and its counts, and what it printed when something went wrong', async () => {
   const body = `import test from 'node:test';
 test('good', () => console.log('said'));
 test('bad', () => { throw new Error('words of the failure'); });
 test('left out', { ['sk' + 'ip']: 'because' }, () => {});`;
-  await writeFile(file, body);
-  const reporter = join(process.cwd(), 'test/runner/reporter.ts');
-  const { NODE_TEST_CONTEXT: _, ...env } = process.env;
-  const output = await new Promise<string>((resolve) =>
-    execFile(process.execPath, ['--test', `--test-reporter=${reporter}`, file], { env }, (_error, stdout) => resolve(stdout)),
-  );
-  const lines = output
-    .trim()
-    .split('\n')
-    .map((line) => JSON.parse(line) as Line);
-  const total = lines.find((line) => line.kind === 'total');
-  assert.deepEqual([total?.counts.passed, total?.counts.failed, total?.counts.skipped], [1, 1, 1]);
-  assert.ok(lines.some((line) => line.kind === 'failure' && line.text.includes('words of the failure')));
-  assert.ok(lines.some((line) => line.kind === 'skip' && line.name === 'left out'));
-  assert.ok(lines.some((line) => line.kind === 'output' && line.text.includes('said')));
-  await rm(directory, { recursive: true });
+  const { counts, problems } = await runSample(body);
+  assert.deepEqual([counts.passed, counts.failed, counts.skipped], [1, 1, 1]);
+  assert.ok(problems.some(({ title, text }) => title.startsWith('failure: bad') && text.includes('words of the failure')));
+  assert.ok(problems.some(({ title, text }) => title.startsWith('skip: left out') && text.includes('because')));
+  assert.ok(problems.some(({ title, text }) => title.startsWith('output of') && text.includes('said')));
 });
+
+test('whatever octets a test prints, right behind a result too, no result is lost', async () => {
+  const body = `import test from 'node:test';
+test('first', () => process.stdout.write(Buffer.from([0xff, 0x0f, 0x7f, 0xff, 0xff, 0xff])));
+test('second', () => process.stdout.write(Buffer.from([0xff, 0x0f, 0x80, 0, 0, 0, 1, 2])));
+test('third', () => console.log('2 kills: ℹ é'));`;
+  const { counts, problems } = await runSample(body);
+  assert.deepEqual([counts.passed, problems], [3, []]);
+});
+
+test('a file that something keeps open, and one that breaks off, fail by themselves', async () => {
+  const open = await runSample(`import test from 'node:test'; test('good', () => {}); setInterval(() => {}, 1000);`, 1000);
+  assert.ok(open.problems.some(({ title }) => /sample.mjs did not end in its time/.test(title)));
+  assert.ok(open.counts.failed > 0);
+  const broken = await runSample(`import test from 'node:test'; test('good', () => process.kill(process.pid, 'SIGKILL'));`);
+  assert.ok(broken.problems.some(({ title }) => /before its summary/.test(title)));
+  assert.equal(broken.counts.failed, 1);
+});
+
+async function runSample(body: string, timeoutMs = 20_000): Promise<FileOutcome> {
+  const directory = await mkdtemp(join(tmpdir(), 'waystation-sample-'));
+  const file = join(directory, 'sample.mjs');
+  await writeFile(file, body);
+  const outcome = await runFile({ timeoutMs }, file, new AbortController().signal);
+  await rm(directory, { recursive: true });
+  return outcome;
+}

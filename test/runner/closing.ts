@@ -1,5 +1,6 @@
 import type { Counts } from './reporter.ts';
-import { NO_COUNTS, type Outcome, type Problem } from './run-group.ts';
+import type { Problem } from './run-file.ts';
+import { type Outcome, sumCounts } from './run-group.ts';
 
 export type Summary = {
   readonly ok: boolean;
@@ -17,7 +18,7 @@ const SHOWN_PROBLEMS = 40;
 
 /** All groups as one. Skipped and todo tests are failures: a test that did not run proves nothing. */
 export function sumOutcomes(outcomes: readonly Outcome[], timedOut: boolean): Summary {
-  const counts = outcomes.reduce((sum, { counts: one }) => addCounts(sum, one), NO_COUNTS);
+  const counts = sumCounts(outcomes.map((outcome) => outcome.counts));
   const problems = outcomes.flatMap((outcome) => outcome.problems);
   const clean = counts.failed + counts.cancelled + counts.skipped + counts.todo === 0;
   return {
@@ -27,11 +28,6 @@ export function sumOutcomes(outcomes: readonly Outcome[], timedOut: boolean): Su
     groups: outcomes.map(({ name, counts: one, ms }) => ({ name, tests: one.tests, ms })),
     problems: timedOut ? [...problems, { title: 'the overall deadline was reached', text: '' }] : problems,
   };
-}
-
-function addCounts(a: Counts, b: Counts): Counts {
-  const keys = Object.keys(NO_COUNTS) as (keyof Counts)[];
-  return Object.fromEntries(keys.map((key) => [key, a[key] + b[key]])) as Counts;
 }
 
 /** What stands at the very end of a run: what went wrong, time per group, node's closing lines, one plain line. */

@@ -1,8 +1,9 @@
+import { relative } from 'node:path';
 import { inspect } from 'node:util';
 
 /**
- * A reporter for `node --test` that writes one JSON document per line, for the parent in main.ts: failures
- * and oddities with their words, one line per finished file, and the runner's own closing counts.
+ * A reporter for a test file that writes one JSON document per line, for run-file.ts: failures and oddities with
+ * their words, and the file's counts.
  */
 type Event = { readonly type: string; readonly data: Record<string, unknown> };
 
@@ -18,8 +19,6 @@ export type Counts = {
 
 export type Line =
   | { readonly kind: 'failure' | 'skip' | 'todo'; readonly name: string; readonly where: string; readonly text: string }
-  | { readonly kind: 'file'; readonly path: string; readonly passed: number; readonly failed: number; readonly ms: number }
-  | { readonly kind: 'output'; readonly path: string; readonly text: string }
   | { readonly kind: 'total'; readonly counts: Counts };
 
 const ERROR_LIMIT = 6_000;
@@ -31,21 +30,13 @@ export default async function* report(source: AsyncIterable<Event>): AsyncGenera
 }
 
 function* linesOf({ type, data }: Event): Generator<Line> {
-  if (type === 'test:summary') yield summaryLine(data);
-  if (type === 'test:stdout' || type === 'test:stderr') yield { kind: 'output', path: text(data['file']), text: text(data['message']) };
+  if (type === 'test:summary') yield { kind: 'total', counts: data['counts'] as Counts };
   if (type !== 'test:pass' && type !== 'test:fail') return;
   const name = text(data['name']);
-  const where = `${text(data['file'])}:${text(data['line'])}`;
+  const where = `${relative(process.cwd(), text(data['file']))}:${text(data['line'])}`;
   if (data['skip'] !== undefined) yield { kind: 'skip', name, where, text: text(data['skip']) };
   else if (data['todo'] !== undefined) yield { kind: 'todo', name, where, text: text(data['todo']) };
   else if (type === 'test:fail' && !isOnlyItsChildren(data)) yield { kind: 'failure', name, where, text: errorText(data) };
-}
-
-function summaryLine(data: Record<string, unknown>): Line {
-  const counts = data['counts'] as Counts;
-  if (typeof data['file'] !== 'string') return { kind: 'total', counts };
-  const failed = counts.failed + counts.cancelled;
-  return { kind: 'file', path: data['file'], passed: counts.passed, failed, ms: Math.round(Number(data['duration_ms'])) };
 }
 
 /** A suite or file that failed because a test in it did: that test speaks for itself. */

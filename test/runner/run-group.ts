@@ -1,10 +1,7 @@
-import { spawn } from 'node:child_process';
-import { relative } from 'node:path';
-import { createInterface } from 'node:readline';
 import type { Group } from './groups.ts';
-import type { Counts, Line } from './reporter.ts';
+import type { Counts } from './reporter.ts';
+import { type FileOutcome, NO_COUNTS, type Problem, runFile } from './run-file.ts';
 
-export type Problem = { readonly title: string; readonly text: string };
 export type Outcome = {
   readonly name: string;
   readonly counts: Counts;
@@ -12,94 +9,35 @@ export type Outcome = {
   readonly ms: number;
 };
 
-export const NO_COUNTS: Counts = { tests: 0, suites: 0, passed: 0, failed: 0, cancelled: 0, skipped: 0, todo: 0 };
-const OUTPUT_TAIL = 4_000;
-const SILENCE_SLACK_MS = 60_000;
-
-/** Runs the files of one group under `node --test`, printing a line per finished file. */
+/** Runs the files of one group, as many at a time as it says, printing a line per finished file. */
 export async function runGroup(group: Group, files: readonly string[], deadline: AbortSignal): Promise<Outcome> {
   const started = performance.now();
-  if (files.length === 0) return broken(group.name, 'no test file matches this group', started);
-  const gathered = new Gathered(group.isLoud ?? false);
-  const child = spawn(process.execPath, [...nodeArguments(group), ...files], { stdio: ['ignore', 'pipe', 'inherit'] });
-  const stop = () => void child.kill('SIGTERM');
-  deadline.addEventListener('abort', stop);
-  // --test-timeout ends a test, not a file that something keeps open after its tests: silence ends the whole group.
-  const silence = setTimeout(stop, group.timeoutMs + SILENCE_SLACK_MS);
-  for await (const line of createInterface({ input: child.stdout })) {
-    silence.refresh();
-    gathered.take(line);
-  }
-  clearTimeout(silence);
-  const code = await new Promise<number | null>((resolve) =>
-    child.exitCode !== null || child.signalCode !== null ? resolve(child.exitCode) : child.once('exit', resolve),
-  );
-  deadline.removeEventListener('abort', stop);
-  const ms = performance.now() - started;
-  if (!gathered.total) return broken(group.name, `the runner ended with ${code} before its summary`, started, gathered.problems);
-  const problems = [...gathered.problems];
-  if (code !== 0 && problems.length === 0) problems.push({ title: `${group.name}: node --test ended with ${code}`, text: '' });
-  return { name: group.name, counts: gathered.total, problems, ms };
-}
-
-function nodeArguments(group: Group): string[] {
-  return [
-    '--test',
-    `--test-concurrency=${group.concurrency}`,
-    `--test-timeout=${group.timeoutMs}`,
-    '--test-reporter=./test/runner/reporter.ts',
-    '--test-reporter-destination=stdout',
-  ];
-}
-
-function broken(name: string, why: string, started: number, seen: readonly Problem[] = []): Outcome {
-  const problems = [...seen, { title: `${name}: ${why}`, text: '' }];
-  return { name, counts: { ...NO_COUNTS, tests: 1, failed: 1 }, problems, ms: performance.now() - started };
-}
-
-class Gathered {
-  readonly problems: Problem[] = [];
-  total: Counts | undefined;
-  readonly #isLoud: boolean;
-  readonly #output = new Map<string, string>();
-
-  constructor(isLoud: boolean) {
-    this.#isLoud = isLoud;
-  }
-
-  take(raw: string): void {
-    const line = parseLine(raw);
-    if (!line) {
-      console.log(raw);
-      return;
+  const waiting = [...files];
+  const ended: FileOutcome[] = [];
+  const work = async () => {
+    for (let path = waiting.shift(); path !== undefined; path = deadline.aborted ? undefined : waiting.shift()) {
+      const outcome = await runFile(group, path, deadline);
+      console.log(lineOf(path, outcome));
+      ended.push(outcome);
     }
-    if (line.kind === 'total') this.total = line.counts;
-    else if (line.kind === 'file') this.#file(line);
-    else if (line.kind === 'output' && this.#isLoud) process.stdout.write(line.text);
-    else if (line.kind === 'output') this.#output.set(line.path, `${this.#output.get(line.path) ?? ''}${line.text}`.slice(-OUTPUT_TAIL));
-    else this.problems.push({ title: `${line.kind}: ${line.name} (${short(line.where)})`, text: line.text });
-  }
-
-  #file(line: Extract<Line, { kind: 'file' }>): void {
-    const failed = line.failed > 0;
-    console.log(
-      `${failed ? '✖' : '✔'} ${short(line.path)}  ${line.passed} passed${failed ? `, ${line.failed} FAILED` : ''}  ${(line.ms / 1000).toFixed(1)} s`,
-    );
-    const output = this.#output.get(line.path);
-    if (failed && output) this.problems.push({ title: `output of ${short(line.path)} (its end)`, text: output });
-    this.#output.delete(line.path);
-  }
+  };
+  await Promise.all(Array.from({ length: group.concurrency }, work));
+  const problems = ended.flatMap((outcome) => outcome.problems);
+  if (files.length === 0) problems.push({ title: `${group.name}: no test file matches this group`, text: '' });
+  if (waiting.length > 0) problems.push({ title: `${group.name}: ${waiting.length} files were not run`, text: waiting.join('\n') });
+  const counts = sumCounts(ended.map((outcome) => outcome.counts));
+  const isEmpty = files.length === 0;
+  return { name: group.name, counts: isEmpty ? { ...counts, tests: 1, failed: 1 } : counts, problems, ms: performance.now() - started };
 }
 
-function parseLine(raw: string): Line | undefined {
-  if (!raw.startsWith('{"kind":')) return undefined;
-  try {
-    return JSON.parse(raw) as Line;
-  } catch {
-    return undefined;
-  }
+/** All counts, each by its name. */
+export function sumCounts(all: readonly Counts[]): Counts {
+  const keys = Object.keys(NO_COUNTS) as (keyof Counts)[];
+  return all.reduce((sum, one) => Object.fromEntries(keys.map((key) => [key, sum[key] + one[key]])) as Counts, NO_COUNTS);
 }
 
-function short(path: string): string {
-  return path.startsWith('/') ? relative(process.cwd(), path) : path;
+function lineOf(path: string, { counts, problems, ms }: FileOutcome): string {
+  const failed = counts.failed + counts.cancelled;
+  const words = problems.length > 0 ? `, ${failed} FAILED` : '';
+  return `${problems.length > 0 ? '✖' : '✔'} ${path}  ${counts.passed} passed${words}  ${(ms / 1000).toFixed(1)} s`;
 }
