@@ -54,13 +54,18 @@ test('transactions that lock each other out are done again until both are throug
   const [a, b] = ['lock-a', 'lock-b'];
   await shared.write('a test', (trx) => trx('shared_counters').insert([a, b].map((name) => ({ name, value: 0 }))), 'repeat');
   let tries = 0;
+  let holders = 0;
+  const bothHold = Promise.withResolvers<void>();
   const cross = (first: string, second: string) =>
     shared.write(
       'a test',
       async (trx) => {
         tries += 1;
         await trx('shared_counters').where({ name: first }).increment('value', 1);
-        await new Promise((resolve) => setTimeout(resolve, 50));
+        holders += 1;
+        if (holders === 2) bothHold.resolve();
+        // Each has its first row before either asks for the other's; who does it again does not wait.
+        await bothHold.promise;
         await trx('shared_counters').where({ name: second }).increment('value', 1);
       },
       'repeat',
