@@ -129,14 +129,15 @@ async function waitUntilUp(sql: (text: string) => void, server: { exitCode: numb
   }
 }
 
-/** Debian keeps the server itself in /usr/sbin, which is not on every user's PATH. */
-function program(name: string): string {
+/** Where a program of MariaDB is: Debian keeps the server itself in /usr/sbin, which is not on every user's PATH. */
+export function program(name: string): string {
   const found = spawnSync('sh', ['-c', `PATH="$PATH:/usr/sbin:/usr/local/sbin" command -v ${name}`], { encoding: 'utf8' }).stdout.trim();
   if (found === '') throw new Error(`${name} is not installed (Debian: mariadb-server)`);
   return found;
 }
 
-function run(name: string, args: readonly string[]): string {
+/** What a program of MariaDB prints; throws with its words when it fails. This process stands still meanwhile. */
+export function run(name: string, args: readonly string[]): string {
   const { status, stdout, stderr, error } = spawnSync(program(name), args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
   if (status !== 0) throw new Error(`${name} failed: ${error?.message ?? stderr}`);
   return stdout;
