@@ -20,7 +20,8 @@ type Raw = {
 };
 
 const AGAIN = new Set([1213, 1205, 1020]);
-const ELSEWHERE = new Set([1047, 1053, 1290, 1836]);
+/** 1180: a node of a cluster lost the others while it committed; whether they kept it is not known. */
+const ELSEWHERE = new Set([1047, 1053, 1180, 1290, 1836]);
 const FULL = new Set([1040, 1203, 1226]);
 const LOST = new Set([1046, 1317, 1927, 2006, 2013]);
 const REFUSED = new Set([1044, 1045, 1049, 1130, 1142, 1143, 1698]);

@@ -44,11 +44,14 @@ export async function releaseSharedLease(db: Knex, { name, holder, fencing }: Le
 }
 
 /**
- * Whether the lease is still ours, its row locked until the transaction ends: nobody takes it over before what is
- * written here is there. Also past its time, as long as nobody took it.
+ * Whether the lease is still ours, its row written until the transaction ends: nobody takes it over before what is written
+ * here is there. Also past its time, as long as nobody took it; its end moves by a millisecond.
+ *
+ * A row that is only locked (`for update`), or written as it was, is no part of what a Galera node sends to the others: whoever
+ * took the lease at another node, and this transaction, would both be carried out (docs/decisions/0027).
  */
 export async function holdSharedLease(trx: Knex.Transaction, { name, holder, fencing }: Lease): Promise<boolean> {
-  return (await trx('shared_leases').where({ name, holder, fencing }).forUpdate().first('name')) !== undefined;
+  return (await trx('shared_leases').where({ name, holder, fencing }).increment('expires_at', 1)) === 1;
 }
 
 export type SharedLease = Lease & { readonly leftMs: number };

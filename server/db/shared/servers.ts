@@ -106,7 +106,10 @@ export async function wishParent(db: Knex, id: Id, { parentId, file, revision }:
   return changed === 1;
 }
 
-/** The revision of a server's row, which nobody else changes until the transaction ends; undefined when it is gone. */
+/**
+ * The revision of a server's row, which nobody else changes until the transaction ends; undefined when it is gone. In a cluster
+ * that holds for a transaction that then writes the row: another node knows of no lock.
+ */
 export async function lockSharedServer(trx: Knex.Transaction, id: Id): Promise<number | undefined> {
   const row = await trx('shared_servers').where({ id }).forUpdate().first('revision');
   return row && Number(row.revision);

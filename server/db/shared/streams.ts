@@ -10,7 +10,7 @@ export type StreamMark = { readonly origin: Id; readonly stream: SharedStream; r
 
 const COUNTER = 'streams';
 
-/** How far a stream is told, its row locked until the transaction ends; 0 for a new one. */
+/** How far a stream is told, its row locked until the transaction ends; 0 for a new one. In a cluster the lock is this node's: it is `moveStream` that counts. */
 export async function lockStream(trx: Knex.Transaction, origin: Id, stream: SharedStream): Promise<number> {
   const row = await trx('shared_marks').where({ origin, stream }).forUpdate().first('seq');
   if (row !== undefined) return Number(row.seq);
