@@ -1,5 +1,6 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
@@ -17,6 +18,8 @@ export type Mariadb = {
   ask(query: string): string;
   /** The same for statements that servers of this process may hold up: between tries they get on with their transactions. */
   sqlBeside(text: string): Promise<void>;
+  /** The last lines of what it wrote about itself: how it came back, what it found. */
+  errorLog(): string;
   /** SIGKILL: what was committed is on disk. */
   kill(): Promise<void>;
   /** Starts it again after `kill`, on the same port and directory. */
@@ -24,6 +27,10 @@ export type Mariadb = {
   /** Stops it and removes the directory. */
   stop(): Promise<void>;
 };
+
+const ERROR_LINES = 200;
+/** Of what a query gives: a row for each of 100,000 steps is 5 MB. */
+const MOST_OUTPUT_BYTES = 64_000_000;
 
 /** Where it listens: an address of a network namespace, else loopback. */
 export type MariadbPlace = { readonly netns?: string | undefined; readonly address?: string };
@@ -57,7 +64,7 @@ export async function startMariadb(args: readonly string[] = [], { netns, addres
     ];
     const child = spawn(command, words, { stdio: 'ignore' });
     const exited = once(child, 'exit');
-    await waitUntilUp(sql, child, join(dir, 'error.log'));
+    await waitUntilUp(socket, child, join(dir, 'error.log'));
     return { child, exited };
   };
   let server = await begin();
@@ -87,6 +94,7 @@ export async function startMariadb(args: readonly string[] = [], { netns, addres
         }
       }
     },
+    errorLog: () => readFileSync(join(dir, 'error.log'), 'utf8').split('\n').slice(-ERROR_LINES).join('\n'),
     kill: () => end('SIGKILL'),
     start: async () => {
       server = await begin();
@@ -116,16 +124,17 @@ function serverArguments(dir: string, address: string, port: number): string[] {
   ];
 }
 
-async function waitUntilUp(sql: (text: string) => void, server: { exitCode: number | null }, log: string): Promise<void> {
+/** Without standing still: servers of this process go on without their database meanwhile. */
+async function waitUntilUp(socket: string, server: { exitCode: number | null }, log: string): Promise<void> {
+  const client = program('mariadb');
   for (let attempt = 0; ; attempt++) {
-    try {
-      sql('select 1');
-      return;
-    } catch (error) {
-      if (server.exitCode !== null || attempt > 300)
-        throw new Error(`MariaDB did not start: ${await readFile(log, 'utf8')}`, { cause: error });
-      await new Promise((resolve) => setTimeout(resolve, 100));
-    }
+    const [code] = await once(
+      spawn(client, ['--no-defaults', '-uroot', `--socket=${socket}`, '-e', 'select 1'], { stdio: 'ignore' }),
+      'exit',
+    );
+    if (code === 0) return;
+    if (server.exitCode !== null || attempt > 300) throw new Error(`MariaDB did not start: ${await readFile(log, 'utf8')}`);
+    await new Promise((resolve) => setTimeout(resolve, 100));
   }
 }
 
@@ -138,7 +147,11 @@ export function program(name: string): string {
 
 /** What a program of MariaDB prints; throws with its words when it fails. This process stands still meanwhile. */
 export function run(name: string, args: readonly string[]): string {
-  const { status, stdout, stderr, error } = spawnSync(program(name), args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
+  const { status, stdout, stderr, error } = spawnSync(program(name), args, {
+    encoding: 'utf8',
+    stdio: ['ignore', 'pipe', 'pipe'],
+    maxBuffer: MOST_OUTPUT_BYTES,
+  });
   if (status !== 0) throw new Error(`${name} failed: ${error?.message ?? stderr}`);
   return stdout;
 }
