@@ -69,8 +69,11 @@ export async function bootTarget(server: TestServer, name = 'box'): Promise<{ ta
   return { targetId: target.id, bootId: await createBoot(server.site, target.id, 'engine') };
 }
 
+/** A test, or whoever else ends what was begun. */
+export type Afterwards = { after(end: () => void): void };
+
 /** What `runAgent` needs, with a new key and short waits. */
-export async function agentWorld(t: TestContext, server: TestServer, boot: { bootId: Id }, machine: Machine) {
+export async function agentWorld(t: Afterwards, server: TestServer, boot: { bootId: Id }, machine: Machine) {
   const identity = await makeIdentity();
   const client = openClient(server.serving.httpsUrl, server.pin, identity);
   const stop = new AbortController();

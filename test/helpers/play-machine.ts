@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
-import { mkdir, writeFile } from 'node:fs/promises';
+import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { TestContext } from 'node:test';
 import { runAgent } from '../../agent/loop.ts';
 import { importEngine } from '../../server/engine/publish.ts';
 import { importImage } from '../../server/images/import.ts';
@@ -9,7 +8,7 @@ import { callHome } from '../../server/orders/call-home.ts';
 import { getOrder } from '../../server/orders/orders.ts';
 import type { Site } from '../../server/site.ts';
 import { diskImage, MIB, machineWith, seededBytes } from '../agent/fixtures.ts';
-import { agentWorld, type TestServer } from '../agent/helpers.ts';
+import { type Afterwards, agentWorld, type TestServer } from '../agent/helpers.ts';
 import { compareDisk, writeRandomDisk } from './lab/disks.ts';
 
 /** An image `debian` of 6 MiB (its file is ROOT/debian.raw) and an engine, imported at a server. */
@@ -30,10 +29,20 @@ export async function bootScript(httpUrl: string, address: string): Promise<stri
   return response.text();
 }
 
-export type Played = { readonly server: TestServer; readonly root: string; readonly orderId: string; readonly address: string };
+export type Played = {
+  readonly server: TestServer;
+  readonly root: string;
+  readonly orderId: string;
+  readonly address: string;
+  /** What the disk must be in the end; ROOT/debian.raw unless given. */
+  readonly raw?: string;
+};
 
-/** As the machine would: boot script, agent, disk, the deployed system's call. The disk is compared with ROOT/debian.raw. */
-export async function playDeployment(t: TestContext, { server, root, orderId, address }: Played): Promise<void> {
+/** As the machine would: boot script, agent, disk, the deployed system's call. The disk is compared, and gone afterwards. */
+export async function playDeployment(
+  t: Afterwards,
+  { server, root, orderId, address, raw = join(root, 'debian.raw') }: Played,
+): Promise<void> {
   const script = await bootScript(server.serving.httpUrl, address);
   const bootId = /ws\.boot=(\S+)/.exec(script)?.[1];
   assert.ok(bootId, script);
@@ -41,7 +50,8 @@ export async function playDeployment(t: TestContext, { server, root, orderId, ad
   await writeRandomDisk(disk, 7 * MIB);
   const machine = await machineWith(disk, { nics: [{ name: 'eth0', mac: address }] });
   await runAgent(await agentWorld(t, server, { bootId: bootId as never }, machine));
-  assert.equal((await compareDisk(join(root, 'debian.raw'), disk)).differentBytes, 0);
+  assert.equal((await compareDisk(raw, disk)).differentBytes, 0);
+  await rm(disk);
   const { nonce } = await getOrder(server.site, orderId);
   assert.deepEqual(await callHome(server.site, { orderId, nonce, from: '192.0.2.7' }), { state: 'current' });
 }
