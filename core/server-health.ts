@@ -1,3 +1,5 @@
+import type { ServerState } from './server-state.ts';
+
 /** How a server is, for who looks at hundreds: `problem` somebody must see to, `warning` may become one, `notice` is worth knowing. */
 export const HEALTH_LEVELS = ['problem', 'warning', 'notice', 'unknown', 'ok'] as const;
 export type HealthLevel = (typeof HEALTH_LEVELS)[number];
@@ -7,10 +9,15 @@ export type Finding = { readonly level: HealthLevel; readonly words: string; rea
 
 /** What is known of one server. Times are epoch ms. */
 export type HealthFacts = {
-  readonly state: 'active' | 'revoked';
+  readonly state: ServerState;
   /** Null: nobody can tell (a server behind another one). */
   readonly isConnected: boolean | null;
   readonly heardAt: number | null;
+  /**
+   * Of a server that only a shared database tells of: its last sign of life there, by the database's clock. `isAway`: that
+   * database cannot be asked. Null for all others.
+   */
+  readonly beat: { readonly at: number | null; readonly ageMs: number; readonly isSilent: boolean; readonly isAway: boolean } | null;
   /** Why it cannot be reached, in words, when that is known. */
   readonly contactError: { readonly words: string; readonly since: number } | null;
   readonly alarms: readonly string[];
@@ -28,6 +35,11 @@ export type HealthFacts = {
   readonly others: readonly Finding[];
 };
 
+const ENDED: { readonly [State in Exclude<ServerState, 'active'>]: string } = {
+  revoked: 'revoked: it may do nothing here any more',
+  retired: 'retired: it has left the shared database',
+  fenced: 'fenced: another server took its place, and what it writes does not count',
+};
 /** A link that breaks for minutes is an ordinary night. */
 const SILENT_MS = 15 * 60_000;
 /** A server behind another one reports every 5 minutes (server/control/status.ts). */
@@ -37,7 +49,7 @@ const WANTED_ENDS: readonly (string | null)[] = ['disabled', 'window_closed', 'c
 
 /** The worst level and all findings, the worst first. */
 export function judgeServer(facts: HealthFacts, now: number): { readonly level: HealthLevel; readonly findings: readonly Finding[] } {
-  if (facts.state === 'revoked') return { level: 'notice', findings: [finding('notice', 'revoked: it may do nothing here any more')] };
+  if (facts.state !== 'active') return { level: 'notice', findings: [finding('notice', ENDED[facts.state])] };
   const found = [
     ...facts.alarms.map((words) => finding('problem', words)),
     ...judgeContact(facts, now),
@@ -51,7 +63,8 @@ export function judgeServer(facts: HealthFacts, now: number): { readonly level: 
   return { level: findings[0]?.level ?? 'ok', findings };
 }
 
-function judgeContact({ isConnected, heardAt, contactError }: HealthFacts, now: number): Finding[] {
+function judgeContact({ isConnected, heardAt, contactError, beat }: HealthFacts, now: number): Finding[] {
+  if (beat !== null) return judgeBeat(beat);
   if (isConnected) return [];
   if (contactError !== null) {
     const level = now - contactError.since > SILENT_MS ? 'problem' : 'warning';
@@ -61,6 +74,12 @@ function judgeContact({ isConnected, heardAt, contactError }: HealthFacts, now: 
   const silentMs = now - heardAt;
   if (isConnected === null) return silentMs > LATE_REPORT_MS ? [finding('problem', 'has not reported', heardAt)] : [];
   return [finding(silentMs > SILENT_MS ? 'problem' : 'warning', 'is not connected', heardAt)];
+}
+
+function judgeBeat({ at, ageMs, isSilent, isAway }: NonNullable<HealthFacts['beat']>): Finding[] {
+  if (isAway) return [finding('unknown', 'nobody can tell while the shared database is unreachable', at)];
+  if (at === null) return [finding('unknown', 'has not been heard of yet')];
+  return isSilent ? [finding(ageMs > SILENT_MS ? 'problem' : 'warning', 'is silent in the shared database', at)] : [];
 }
 
 function judgeRun(run: HealthFacts['run']): Finding[] {

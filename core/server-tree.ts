@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { HEALTH_LEVELS } from './server-health.ts';
 import { SERVER_ROLES } from './server-role.ts';
+import { SERVER_STATES } from './server-state.ts';
 
 const isoTime = z.iso.datetime();
 
@@ -24,11 +25,18 @@ const Run = z.object({
 export const TreeServer = z.object({
   id: z.string(),
   name: z.string(),
-  relation: z.enum(['self', 'parent', 'child', 'behind']),
-  state: z.enum(['active', 'revoked']),
+  /** `peer`: it meets this one in the shared database, and no link of ours leads to it. */
+  relation: z.enum(['self', 'parent', 'child', 'behind', 'peer']),
+  state: z.enum(SERVER_STATES),
   role: z.enum(SERVER_ROLES),
   /** In this list; null for the one at the top, and where it is not known. */
   parentId: z.string().nullable(),
+  /** Its name, also of one that is not in this list. */
+  parent: z.string().nullable(),
+  /** The one that it is to have (shared database); null: none, or nobody wishes. */
+  wishedParent: z.string().nullable(),
+  /** The file that says who its parent is ("site apply"), in words; null: operators set it. */
+  parentFile: z.string().nullable(),
   url: z.string().nullable(),
   version: z.string().nullable(),
   /** Takes content from here and is no child. */
@@ -40,6 +48,10 @@ export const TreeServer = z.object({
   /** Null: nobody can tell. */
   connected: z.boolean().nullable(),
   heardAt: isoTime.nullable(),
+  heartbeatAt: isoTime.nullable(),
+  heartbeatAgeSeconds: z.number().int().nullable(),
+  /** Not heard for a minute by the shared database, or for eleven by reports. */
+  silent: z.boolean(),
   reportedAt: isoTime.nullable(),
   syncedAt: isoTime.nullable(),
   nextRunAt: isoTime.nullable(),

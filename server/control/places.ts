@@ -1,27 +1,23 @@
 import type { ServerReport } from '../../core/control-protocol.ts';
 import type { Id } from '../../core/ids.ts';
 import { roleOf, type ServerRole } from '../../core/server-role.ts';
-import { databaseTimeAnd } from '../db/shared/clock.ts';
-import { listSharedTree } from '../db/shared/servers.ts';
+import type { ServerState } from '../../core/server-state.ts';
 import { listAncestors } from '../db/trusted-servers.ts';
-import { SILENT_MS } from '../shared/heartbeat.ts';
-import type { Shared } from '../shared/open.ts';
+import { lastRegistry, type Registry } from '../shared/last-registry.ts';
 import type { Site } from '../site.ts';
-
-/** Without a shared database a server shows itself with its reports, at least every five minutes. */
-const SILENT_BY_LINK_MS = 660_000;
+import { type Heartbeat, heartbeatOf } from './heartbeat-of.ts';
 
 /** Where a server stands among the others, told the same whether they meet in a database or by links alone. */
-export type Place = {
+export type Place = Heartbeat & {
   readonly role: ServerRole;
+  /** What it is by links, and `fenced` by the registry of a shared database. */
+  readonly state: ServerState;
   /** Name of the server above it; null: none, or not known here. */
   readonly parent: string | null;
   /** Name of the one that it is to have (shared database); null: none, or nobody wishes. */
   readonly wishedParent: string | null;
-  /** Heard last. */
-  readonly heartbeatAt: string | null;
-  readonly heartbeatAgeSeconds: number | null;
-  readonly silent: boolean;
+  /** The file that says so ("site apply"), in words: its parent is set nowhere else. */
+  readonly parentFile: string | null;
   readonly version: string | null;
 };
 
@@ -30,7 +26,7 @@ export type Placeable = {
   readonly id: string;
   readonly name: string;
   readonly relation: string;
-  readonly state: string;
+  readonly state: ServerState;
   readonly via: string | null;
   readonly seenAt: string | null;
   readonly reportedAt: string | null;
@@ -38,23 +34,25 @@ export type Placeable = {
   readonly contentOnly: boolean;
 };
 
-type Registry = Awaited<ReturnType<typeof readRegistry>>;
-
 /** Gives each server its place. Those that only the shared database knows count for the roles as well. */
 export async function findPlaces(site: Site, servers: readonly Placeable[]): Promise<Map<string, Place>> {
   const registry = site.shared === undefined ? undefined : await lastRegistry(site.shared);
   const above = await linksUpwards(site, servers, registry);
   const parents = new Set(above.values());
   const ancestors = (await listAncestors(site.db)).map(({ serverId, name }) => ({ id: serverId, name }));
-  const names = new Map<string, string>([...ancestors, ...(registry?.servers ?? []), ...servers].map(({ id, name }) => [id, name]));
+  const names = new Map<string, string>(
+    [...ancestors, ...(registry?.servers.values() ?? []), ...servers].map(({ id, name }) => [id, name]),
+  );
   const nameOf = (id: string | null | undefined) => (id ? (names.get(id) ?? id) : null);
   const place = (server: Placeable): Place => {
-    const row = registry?.servers.find(({ id }) => id === server.id);
+    const row = registry?.servers.get(server.id);
     return {
       role: roleOf({ hasParent: above.has(server.id), hasChildren: parents.has(server.id) }),
+      state: row?.state === 'fenced' && server.state === 'active' ? 'fenced' : server.state,
       parent: nameOf(above.get(server.id)),
       wishedParent: nameOf(row?.parentId),
-      ...heartbeatOf(site, server, row && registry && { at: row.heartbeatAt, now: registry.now }),
+      parentFile: row?.parentBy === 'file' ? (row.parentFile ?? 'a file') : null,
+      ...heartbeatOf(server.id, { isSelf: server.id === site.self.id, heardAt: heardAt(server), now: site.now() }, registry),
       version: server.status?.version ?? row?.version ?? null,
     };
   };
@@ -66,7 +64,7 @@ async function linksUpwards(site: Site, servers: readonly Placeable[], registry:
   const above = new Map<string, string>();
   const parent = servers.find(({ relation }) => relation === 'parent');
   const [grandparent] = await listAncestors(site.db);
-  for (const row of registry?.servers ?? []) if (row.state === 'active' && row.parentId !== null) above.set(row.id, row.parentId);
+  for (const row of registry?.servers.values() ?? []) if (row.state === 'active' && row.parentId !== null) above.set(row.id, row.parentId);
   for (const server of servers) {
     if (server.contentOnly || server.state !== 'active') continue;
     const said = parentSaid(server.status);
@@ -101,41 +99,8 @@ function parentSaid(report: ServerReport | null): string | null | undefined {
   return report?.link === undefined ? undefined : (report.link?.parentId ?? null);
 }
 
-type Beat = { readonly at: number | null; readonly now: number };
-
-function heartbeatOf(
-  site: Site,
-  { id, seenAt, reportedAt }: Placeable,
-  beat: Beat | undefined,
-): Pick<Place, 'heartbeatAt' | 'heartbeatAgeSeconds' | 'silent'> {
-  if (beat !== undefined && beat.at !== null) return view(beat.at, beat.now - beat.at, SILENT_MS);
-  const now = site.now();
-  if (id === site.self.id) return view(now, 0, SILENT_MS);
-  const heard = Math.max(...[seenAt, reportedAt].map((time) => (time === null ? Number.NEGATIVE_INFINITY : Date.parse(time))));
-  if (!Number.isFinite(heard)) return { heartbeatAt: null, heartbeatAgeSeconds: null, silent: false };
-  return view(heard, now - heard, SILENT_BY_LINK_MS);
-}
-
-function view(at: number, ageMs: number, silentMs: number): Pick<Place, 'heartbeatAt' | 'heartbeatAgeSeconds' | 'silent'> {
-  const age = Math.max(0, ageMs);
-  return { heartbeatAt: new Date(at).toISOString(), heartbeatAgeSeconds: Math.round(age / 1000), silent: age > silentMs };
-}
-
-/** What was read last stands in while the database is away; its clock goes on by ours. */
-const remembered = new WeakMap<Shared, { readonly registry: Registry; readonly at: number }>();
-
-async function lastRegistry(shared: Shared): Promise<Registry | undefined> {
-  try {
-    const registry = await shared.read('the registry of servers', readRegistry);
-    remembered.set(shared, { registry, at: performance.now() });
-    return registry;
-  } catch {
-    // That it is away is told by `state()`; a list of servers is given without it.
-    const last = remembered.get(shared);
-    return last && { ...last.registry, now: last.registry.now + (performance.now() - last.at) };
-  }
-}
-
-function readRegistry(db: Parameters<Parameters<Shared['read']>[1]>[0]) {
-  return databaseTimeAnd(db, async () => ({ servers: await listSharedTree(db) }));
+/** By links, epoch ms. */
+function heardAt({ seenAt, reportedAt }: Placeable): number | null {
+  const times = [seenAt, reportedAt].filter((time) => time !== null).map((time) => Date.parse(time));
+  return times.length === 0 ? null : Math.max(...times);
 }

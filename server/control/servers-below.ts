@@ -5,7 +5,7 @@ import { type Id, printable } from '../../core/ids.ts';
 import { listOrigins, routeTo } from '../db/origins.ts';
 import { findPeer, getPeer, listPeers, type Peer } from '../db/peers.ts';
 import { getReported, listReported } from '../db/reported.ts';
-import { findServerByName, getServer, listServers } from '../db/servers.ts';
+import { findServerByName, getServer, type KnownServer, listServers } from '../db/servers.ts';
 
 /** A server below us: our child, or one behind a child; or one that meets us in a shared database, wherever it stands. */
 export type ServerBelow = {
@@ -29,19 +29,32 @@ export async function serverName(db: Knex, id: Id): Promise<string> {
   return (await getServer(db, id))?.name ?? (await getPeer(db, id))?.name ?? (await statusOf(db, id))?.report.name ?? id;
 }
 
+/**
+ * This server and those of its links. A child that was let go because it has another parent now, or none, is not among them: it is
+ * a peer like any other. Who was revoked by an operator stays that.
+ */
+export async function listLinked(db: Knex): Promise<KnownServer[]> {
+  const servers = await listServers(db);
+  const self = servers.find(({ relation }) => relation === 'self')?.id;
+  const peers = new Map((await listPeers(db)).map((peer) => [peer.id, peer]));
+  const hasMoved = ({ id, relation, state }: KnownServer) => {
+    const peer = peers.get(id);
+    return relation === 'child' && state === 'revoked' && peer?.state === 'active' && peer.parentRevision > 0 && peer.parentId !== self;
+  };
+  return servers.filter((server) => !hasMoved(server));
+}
+
 /** Servers that reported and are no children of ours. */
 export async function listServersBehind(db: Knex): Promise<ServerBelow[]> {
-  const found: ServerBelow[] = [];
-  for (const { id, via } of await listOrigins(db)) {
-    const isBeside = via === id && (await getPeer(db, id)) !== undefined;
-    if (!isBeside && (await getServer(db, id)) === undefined) found.push({ id, via, name: await serverName(db, id) });
-  }
-  return found;
+  const linked = new Set((await listLinked(db)).map(({ id }) => id));
+  const met = new Set((await listPeers(db)).map(({ id }) => id));
+  const behind = (await listOrigins(db)).filter(({ id, via }) => !linked.has(id) && !(via === id && met.has(id)));
+  return Promise.all(behind.map(async ({ id, via }) => ({ id, via, name: await serverName(db, id) })));
 }
 
 /** Servers that meet us in the shared database, and that no link of ours leads to. */
 export async function listPeersBeside(db: Knex): Promise<Peer[]> {
-  const linked = new Set([...(await listServers(db)), ...(await listServersBehind(db))].map(({ id }) => id));
+  const linked = new Set([...(await listLinked(db)), ...(await listServersBehind(db))].map(({ id }) => id));
   return (await listPeers(db)).filter(({ id }) => !linked.has(id));
 }
 

@@ -10,9 +10,13 @@ export type Rights = {
   readonly mayLoad: boolean;
 };
 
+type Offer = { readonly rights: Rights; readonly standing: Pick<TreeServer, 'state' | 'parentFile'> };
+
 /** What is offered for a server. */
-export function actionsOf({ relation, known, summary, id }: Place, facts: TreeFacts, rights: Rights): TreeServer['can'] {
+export function actionsOf(place: Place, facts: TreeFacts, { rights, standing }: Offer): TreeServer['can'] {
+  const { relation, known, summary, id } = place;
   const can: TreeServer['can'] = [];
+  if (standing.state !== 'active' && relation !== 'self') return can;
   const isBelow = (relation === 'child' && known?.state === 'active' && !known.isContentOnly) || relation === 'behind';
   const hasLink = relation === 'self' && facts.link !== undefined;
   if (rights.mayReplicate && (hasLink || isBelow)) can.push('replicate');
@@ -21,7 +25,12 @@ export function actionsOf({ relation, known, summary, id }: Place, facts: TreeFa
   if (mayPause) can.push(isPaused ? 'resume' : 'pause');
   if (rights.mayMakeArchives && (isBelow || relation === 'self')) can.push('archive');
   if (rights.mayLoad && relation === 'self') can.push('load');
-  if (rights.mayWriteServers && facts.isMeeting && (isBelow || relation === 'self')) can.push('parent');
-  else if (rights.mayWriteServers && relation === 'self' && facts.link === undefined) can.push('join');
+  if (rights.mayWriteServers && canHaveParent(place, facts, standing)) can.push('parent');
+  else if (rights.mayWriteServers && relation === 'self' && facts.link === undefined && standing.parentFile === null) can.push('join');
   return can;
+}
+
+/** A parent is wished for servers that meet in the database, unless a file says it. */
+function canHaveParent({ relation, peer }: Place, { isMeeting }: TreeFacts, { state, parentFile }: Offer['standing']): boolean {
+  return isMeeting && state === 'active' && parentFile === null && (relation === 'self' || peer?.state === 'active');
 }

@@ -1,12 +1,16 @@
 import type { Id } from '../../core/ids.ts';
+import { listLinked } from '../control/servers-below.ts';
 import { describeSelf } from '../control/status.ts';
 import { countAllCommands } from '../db/control-queue.ts';
 import { listGrants } from '../db/egress.ts';
 import { type Link, listLinks, type Pause } from '../db/links.ts';
 import { listOperatorTokens } from '../db/operator-tokens.ts';
 import { listOrigins, type Origin } from '../db/origins.ts';
-import { type KnownServer, listServers } from '../db/servers.ts';
+import { listPeers, type Peer } from '../db/peers.ts';
+import type { KnownServer } from '../db/servers.ts';
 import { listSyncAlarms } from '../db/sync-alarms.ts';
+import { listAncestors } from '../db/trusted-servers.ts';
+import { lastRegistry, type Registry } from '../shared/last-registry.ts';
 import type { Site } from '../site.ts';
 import { type KeptSummary, listSummaries, summarise } from './summaries.ts';
 
@@ -26,6 +30,11 @@ export type TreeFacts = {
   readonly operators: ReadonlyMap<string, string>;
   /** Servers meet in a shared database: there a parent can be wished for each of them. */
   readonly isMeeting: boolean;
+  /** Whom we met there, and what its registry says of them. */
+  readonly peers: ReadonlyMap<Id, Peer>;
+  readonly registry: Registry | undefined;
+  /** The servers above our parent, the nearest first. */
+  readonly ancestors: readonly string[];
 };
 
 export async function readTreeFacts(site: Site): Promise<TreeFacts> {
@@ -34,7 +43,7 @@ export async function readTreeFacts(site: Site): Promise<TreeFacts> {
   return {
     now,
     link,
-    servers: await listServers(site.db),
+    servers: await listLinked(site.db),
     origins: new Map((await listOrigins(site.db)).map((origin) => [origin.id, origin])),
     reports: await listSummaries(site),
     self: { seq: 0, at: now, summary: summarise(await describeSelf(site)) },
@@ -42,6 +51,9 @@ export async function readTreeFacts(site: Site): Promise<TreeFacts> {
     alarms: await listSyncAlarms(site.db),
     waiting: await countAllCommands(site.db),
     isMeeting: site.shared !== undefined,
+    peers: new Map((await listPeers(site.db)).map((peer) => [peer.id, peer])),
+    registry: site.shared === undefined ? undefined : await lastRegistry(site.shared),
+    ancestors: (await listAncestors(site.db)).map(({ name }) => name),
     operators: new Map((await listOperatorTokens(site.db)).map(({ id, name }) => [id, name])),
   };
 }

@@ -1,5 +1,6 @@
 import type { Id } from '../../core/ids.ts';
 import type { TreeServer } from '../../core/server-tree.ts';
+import type { Peer } from '../db/peers.ts';
 import type { KnownServer } from '../db/servers.ts';
 import type { Site } from '../site.ts';
 import type { TreeFacts } from './facts.ts';
@@ -11,6 +12,8 @@ export type Place = {
   readonly name: string;
   readonly relation: TreeServer['relation'];
   readonly known: KnownServer | undefined;
+  /** Its row in the shared database, as it was seen last. */
+  readonly peer: Peer | undefined;
   readonly parentId: Id | null;
   readonly summary: Summary | undefined;
   readonly reportedAt: number | null;
@@ -18,56 +21,77 @@ export type Place = {
 
 /** Every server that is known, each once, in its place. */
 export function listPlaces(site: Pick<Site, 'self'>, facts: TreeFacts): Place[] {
-  const { servers, origins, reports, link } = facts;
-  const reportOf = (id: Id) => {
-    const kept = id === site.self.id ? facts.self : reports.get(id);
-    return { summary: kept?.summary, reportedAt: kept?.at ?? null };
-  };
+  const { servers, origins, peers, link } = facts;
   const known = servers
     // A server that was a parent before and is none now has no place in the tree.
     .filter(({ id, relation }) => relation !== 'parent' || id === link?.parentId)
-    .map((server): Place => ({ ...pick(server), known: server, parentId: placeOf(server, facts), ...reportOf(server.id) }));
+    .map((server): Place => ({ ...pick(server), known: server, parentId: placeOf(server, facts), ...toldOf(site, facts, server.id) }));
   const here = new Set(known.map(({ id }) => id));
-  const behind = [...origins.values()].filter(({ id }) => !here.has(id));
-  const all = new Set([...here, ...behind.map(({ id }) => id)]);
+  const isBeside = (id: Id) => peers.has(id) && (origins.get(id)?.via ?? id) === id;
+  const behind = [...origins.values()].filter(({ id }) => !here.has(id) && !isBeside(id));
+  const beside = [...peers.values()].filter(({ id }) => !here.has(id) && isBeside(id));
+  const all = new Set([...here, ...behind.map(({ id }) => id), ...beside.map(({ id }) => id)]);
   const reported = behind.map(({ id, via }): Place => {
-    const report = reportOf(id);
-    const told = report.summary?.link?.parentId as Id | undefined;
+    const told = toldOf(site, facts, id);
+    const said = told.summary?.link?.parentId as Id | undefined;
     // What it says of its parent counts when that is there too; else it stands below the child that passes its reports on.
-    const parentId = told !== undefined && told !== id && all.has(told) ? told : via;
-    return { id, name: report.summary?.name ?? id, relation: 'behind', known: undefined, parentId, ...report };
+    const parentId = said !== undefined && said !== id && all.has(said) ? said : via;
+    const name = told.summary?.name ?? told.peer?.name ?? id;
+    return { id, name, relation: 'behind', known: undefined, parentId, ...told };
   });
-  return cutCircles([...known, ...reported]);
+  const met = beside.map(({ id, name }): Place => {
+    return { id, name, relation: 'peer', known: undefined, parentId: parentOfPeer(id, facts), ...toldOf(site, facts, id) };
+  });
+  return cutCircles([...known, ...reported, ...met], site.self.id);
 }
 
 function pick({ id, name, relation }: KnownServer): Pick<Place, 'id' | 'name' | 'relation'> {
   return { id, name, relation };
 }
 
-function placeOf({ id, relation, isContentOnly }: KnownServer, { link, origins }: TreeFacts): Id | null {
-  if (relation === 'self') return link?.parentId ?? null;
-  if (relation === 'parent') return null;
-  // Who takes only content from us has its place where its reports come from, if anywhere.
-  const via = origins.get(id)?.via;
-  return isContentOnly && via !== undefined && via !== id ? via : null;
+function toldOf({ self }: Pick<Site, 'self'>, facts: TreeFacts, id: Id): Pick<Place, 'peer' | 'summary' | 'reportedAt'> {
+  const kept = id === self.id ? facts.self : facts.reports.get(id);
+  return { peer: facts.peers.get(id), summary: kept?.summary, reportedAt: kept?.at ?? null };
 }
 
-/** What servers say of their parents is their word: who stands in a circle, or below nothing, is put below this server. */
-function cutCircles(places: readonly Place[]): Place[] {
-  const self = places.find(({ relation }) => relation === 'self');
-  const byId = new Map(places.map((place) => [place.id, place]));
+function placeOf({ id, relation, isContentOnly }: KnownServer, facts: TreeFacts): Id | null {
+  const { link, origins } = facts;
+  if (relation === 'self') return link?.parentId ?? null;
+  if (relation === 'parent') return parentOfPeer(id, facts);
+  if (!isContentOnly) return null;
+  // Who takes only content from us has its place where its reports come from, if anywhere.
+  const via = origins.get(id)?.via;
+  if (via !== undefined && via !== id) return via;
+  return parentOfPeer(id, facts);
+}
+
+/** What it says of its parent itself, else what is wished for it: it is told by nobody else. Null when neither is here. */
+function parentOfPeer(id: Id, { peers, reports, servers }: TreeFacts): Id | null {
+  const parentId = wordOfParent(peers.get(id), reports.get(id)?.summary);
+  return parentId !== null && (peers.has(parentId) || servers.some((server) => server.id === parentId)) ? parentId : null;
+}
+
+function wordOfParent(peer: Peer | undefined, summary: Summary | undefined): Id | null {
+  if (peer?.state !== 'active') return null;
+  if (summary?.link !== undefined) return (summary.link?.parentId as Id | undefined) ?? null;
+  return peer.parentRevision > 0 ? peer.parentId : null;
+}
+
+/** What servers say of their parents is their word: who stands in a circle, or below nothing, is put below this server; a peer beside it. */
+function cutCircles(places: readonly Place[], self: Id): Place[] {
+  const parentIdOf = ({ relation, parentId }: Place) => (relation === 'child' ? (parentId ?? self) : parentId);
+  const byId = new Map(places.map((place) => [place.id, { ...place, parentId: parentIdOf(place) }]));
   const isSound = (place: Place): boolean => {
     const seen = new Set<Id>();
-    for (let at: Place | undefined = place; at !== undefined; at = at.parentId === null ? undefined : byId.get(at.parentId)) {
-      if (seen.has(at.id)) return false;
-      seen.add(at.id);
-      if (at.relation === 'self' || at.relation === 'child') return true;
+    let at: Place | undefined = byId.get(place.id);
+    while (at !== undefined && at.parentId !== null && !seen.has(at.parentId)) {
+      seen.add(at.parentId);
+      at = byId.get(at.parentId);
     }
-    return false;
+    return at !== undefined && !seen.has(place.id);
   };
-  return places.map((place) => {
-    if (place.relation === 'self' || place.relation === 'parent') return place;
-    if (place.relation === 'child' && place.parentId === null) return { ...place, parentId: self?.id ?? null };
-    return isSound(place) ? place : { ...place, parentId: self?.id ?? null };
+  return [...byId.values()].map((place) => {
+    if (place.relation === 'self' || isSound(place)) return place;
+    return { ...place, parentId: place.relation === 'peer' || place.relation === 'parent' ? null : self };
   });
 }

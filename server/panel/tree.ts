@@ -8,6 +8,7 @@ import { type Contact, contactOf } from './contact.ts';
 import { readTreeFacts, type TreeFacts } from './facts.ts';
 import { listPlaces, type Place } from './places.ts';
 import { sharedFindings } from './shared-findings.ts';
+import { beatOf, standingOf } from './standing.ts';
 import type { Summary } from './summaries.ts';
 import { viewRun } from './view-run.ts';
 
@@ -16,51 +17,56 @@ export async function readServerTree(site: Site, rights: Rights): Promise<Server
   const facts = await readTreeFacts(site);
   const places = listPlaces(site, facts);
   const parents = new Set(places.map(({ parentId }) => parentId));
-  const items = places.map((place) => viewPlace(site, place, { facts, rights, hasChildren: parents.has(place.id) }));
+  const names = new Map(places.map(({ id, name }) => [id, name]));
+  const parentOf = ({ parentId, relation }: Place) =>
+    parentId === null ? ((relation === 'parent' ? facts.ancestors[0] : undefined) ?? null) : (names.get(parentId) ?? parentId);
+  const view = (place: Place) => ({ facts, rights, hasChildren: parents.has(place.id), parent: parentOf(place) });
+  const items = places.map((place) => viewPlace(site, place, view(place)));
   return { at: isoTime(facts.now) ?? '', self: site.self.id, items };
 }
 
-type View = { readonly facts: TreeFacts; readonly rights: Rights; readonly hasChildren: boolean };
+type View = { readonly facts: TreeFacts; readonly rights: Rights; readonly hasChildren: boolean; readonly parent: string | null };
 
-function viewPlace(site: Site, place: Place, view: View): TreeServer {
-  const { facts } = view;
+function viewPlace(site: Site, place: Place, { facts, rights, hasChildren, parent }: View): TreeServer {
   const { known, summary, relation } = place;
   const contact = relation === 'self' ? SELF : (contactOf(site, place.id, relation === 'parent' ? 'parent' : 'child') ?? NEVER);
-  const isConnected = relation === 'behind' ? null : contact.isConnected;
+  const isConnected = relation === 'behind' || relation === 'peer' ? null : contact.isConnected;
   const heardAt = newest(contact.heardAt, known?.seenAt ?? null, place.reportedAt);
-  const pause = pauseOf(place, facts);
-  const state = known?.state ?? 'active';
-  const isQuiet = known?.isContentOnly === true && summary === undefined;
-  const health = judgeServer(
-    {
-      state,
-      isConnected: isQuiet ? true : isConnected,
-      heardAt,
-      contactError: contact.failure === null ? null : { words: contact.failure.words, since: contact.failure.since },
-      alarms: alarmsOf(place, facts),
-      isUnreadable: place.reportedAt !== null && summary === undefined,
-      run:
-        summary?.run == null
-          ? null
-          : { state: summary.run.state, code: summary.run.code ?? null, error: summary.run.error, endedAt: parse(summary.run.endedAt) },
-      paused: pause,
-      images: summary?.images ?? null,
-      others: relation === 'self' ? sharedFindings(site) : [],
-    },
-    facts.now,
-  );
+  const { release, ...standing } = standingOf(site, place, { facts, heardAt });
+  const paused = pauseOf(place, facts);
+  const heard = { isConnected, heardAt, beat: beatOf(site, place, standing), failure: contact.failure };
+  const health = judgeServer({ state: standing.state, ...healthFacts(site, place, { facts, heard }), paused }, facts.now);
   return {
-    ...{ id: place.id, name: place.name, relation, state, parentId: place.parentId },
-    role: roleOf({ hasParent: place.parentId !== null || summary?.link != null, hasChildren: view.hasChildren }),
-    ...{ url: known?.url ?? null, version: summary?.version ?? null, contentOnly: known?.isContentOnly ?? false },
+    ...{ id: place.id, name: place.name, relation, ...standing, parentId: place.parentId, parent },
+    role: roleOf({ hasParent: parent !== null || summary?.link != null, hasChildren }),
+    ...{ url: known?.url ?? place.peer?.url ?? null, version: summary?.version ?? release, contentOnly: known?.isContentOnly ?? false },
     health: { level: health.level, findings: health.findings.map((one) => ({ ...one, since: isoTime(one.since) })) },
     ...{ connected: isConnected, heardAt: relation === 'self' ? null : isoTime(heardAt), reportedAt: isoTime(place.reportedAt) },
     syncedAt: summary?.link?.lastRunAt ?? isoTime(known?.syncedAt ?? null),
-    ...{ nextRunAt: summary?.link?.nextRunAt ?? null, schedule: summary?.link?.schedule ?? null, paused: pause !== null },
+    ...{ nextRunAt: summary?.link?.nextRunAt ?? null, schedule: summary?.link?.schedule ?? null, paused: paused !== null },
     run: summary?.run == null ? null : viewRun(summary.run),
     images: summary === undefined ? null : countsOf(summary),
     ...{ disk: summary?.disk ?? null, waiting: facts.waiting.get(place.id) ?? 0 },
-    can: actionsOf(place, facts, view.rights),
+    can: actionsOf(place, facts, { rights, standing }),
+  };
+}
+
+type Heard = Pick<HealthFacts, 'isConnected' | 'heardAt' | 'beat'> & Pick<Contact, 'failure'>;
+
+function healthFacts(site: Site, place: Place, { facts, heard }: { readonly facts: TreeFacts; readonly heard: Heard }) {
+  const { known, summary, relation } = place;
+  const isQuiet = known?.isContentOnly === true && summary === undefined;
+  const { failure, ...contact } = heard;
+  const run = summary?.run;
+  return {
+    ...contact,
+    isConnected: isQuiet ? true : heard.isConnected,
+    contactError: failure === null ? null : { words: failure.words, since: failure.since },
+    alarms: alarmsOf(place, facts),
+    isUnreadable: place.reportedAt !== null && summary === undefined,
+    run: run == null ? null : { state: run.state, code: run.code ?? null, error: run.error, endedAt: parse(run.endedAt) },
+    images: summary?.images ?? null,
+    others: relation === 'self' ? sharedFindings(site) : [],
   };
 }
 

@@ -9,6 +9,7 @@ const well: HealthFacts = {
   state: 'active',
   isConnected: true,
   heardAt: NOW,
+  beat: null,
   contactError: null,
   alarms: [],
   isUnreadable: false,
@@ -41,6 +42,17 @@ test('a server behind another one is judged by its reports', () => {
   assert.equal(judge({ isConnected: null, heardAt: null }).level, 'unknown');
 });
 
+test('a server that only the shared database tells of is judged by its heartbeats there, and by nothing while that is away', () => {
+  const at = NOW - 5 * MINUTE_MS;
+  const beat = { at, ageMs: 5 * MINUTE_MS, isSilent: true, isAway: false };
+  const away = { isConnected: null, heardAt: NOW - 31 * MINUTE_MS };
+  assert.deepEqual(judge({ ...away, beat: { ...beat, isSilent: false } }).level, 'ok');
+  assert.deepEqual(judge({ ...away, beat }).findings, [{ level: 'warning', words: 'is silent in the shared database', since: at }]);
+  assert.equal(judge({ ...away, beat: { ...beat, ageMs: 16 * MINUTE_MS } }).level, 'problem');
+  assert.equal(judge({ ...away, beat: { ...beat, isAway: true } }).level, 'unknown');
+  assert.equal(judge({ ...away, beat: { ...beat, at: null } }).findings[0]?.words, 'has not been heard of yet');
+});
+
 test('a run that failed is a problem, one that was stopped on purpose a notice, one that broke off or waits a warning, each with its words', () => {
   const ended = { code: null, error: 'disk full', endedAt: NOW };
   assert.deepEqual(judge({ run: { ...ended, state: 'failed' } }).findings, [
@@ -59,14 +71,17 @@ test('images that are missing are a notice, and none while a run brings them; im
   assert.deepEqual([failing.level, failing.findings[0]?.words], ['warning', '2 images have problems: a@1: damaged']);
 });
 
-test('the worst comes first and decides; who is revoked is no outage', () => {
+test('the worst comes first and decides; who is revoked, has left, or was replaced is no outage', () => {
   const paused = { by: 'anna', since: NOW, where: 'here' };
   assert.deepEqual(levelsOf({ paused, isConnected: false, heardAt: NOW, alarms: ['b has never synced'] }), [
     'problem',
     'warning',
     'notice',
   ]);
-  assert.equal(judge({ state: 'revoked', alarms: ['x'], isConnected: false }).level, 'notice');
+  for (const state of ['revoked', 'retired', 'fenced'] as const) {
+    const { level, findings } = judge({ state, alarms: ['x'], isConnected: false });
+    assert.deepEqual([level, findings.length, findings[0]?.words.startsWith(`${state}: `)], ['notice', 1, true]);
+  }
 });
 
 test('roles are computed from the links', () => {

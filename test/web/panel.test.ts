@@ -187,36 +187,6 @@ test('the unwell come first, are counted, and are found by kind and by name; the
   await page.getByRole('button', { name: 'Close details' }).press('Enter');
 });
 
-test('a parent is assigned where the server offers it, and to nobody below', async () => {
-  const { page } = panel.tab;
-  const offer = (body: string) => body.replace(/"can":\["replicate"/, '"can":["parent","replicate"');
-  await page.route('**/api/v1/tree', async (route) => {
-    const answer = await route.fetch();
-    await route.fulfill({ response: answer, body: offer(await answer.text()) });
-  });
-  const wishes: unknown[] = [];
-  await page.route('**/api/v1/servers/*/parent', async (route) => {
-    wishes.push(route.request().postDataJSON());
-    const isFirst = wishes.length === 1;
-    const problem = { code: 'wrong_state', detail: 'a file says it', hint: 'change the file' };
-    await route.fulfill({ status: isFirst ? 409 : 200, contentType: 'application/json', body: JSON.stringify(isFirst ? problem : {}) });
-  });
-  await panel.open('branch');
-  await page.getByRole('button', { name: 'Assign a parent' }).click();
-  const dialog = page.getByRole('dialog');
-  assert.deepEqual(await dialog.getByRole('option').allTextContents(), ['none', 'hq']);
-  await dialog.getByLabel('Parent').selectOption('none');
-  await dialog.getByRole('button', { name: 'Assign' }).click();
-  await dialog.getByText('a file says it').waitFor();
-  await panel.tab.checkAccess();
-  await dialog.getByLabel('Parent').selectOption('hq');
-  await dialog.getByRole('button', { name: 'Assign' }).click();
-  await page.getByText('branch is to be a child of hq.').waitFor();
-  assert.deepEqual(wishes, [{ parent: null }, { parent: 'hq' }]);
-  await page.unrouteAll({ behavior: 'wait' });
-  await page.getByRole('button', { name: 'Close details' }).click();
-});
-
 test('it is whole in the dark and on a telephone', async () => {
   const { page } = panel.tab;
   await page.emulateMedia({ colorScheme: 'dark' });

@@ -3,10 +3,12 @@ import { ServerReport } from '../../../core/control-protocol.ts';
 import { AppError } from '../../../core/errors.ts';
 import type { Id } from '../../../core/ids.ts';
 import { SERVER_ROLES } from '../../../core/server-role.ts';
+import { SERVER_STATES } from '../../../core/server-state.ts';
 import { setPolicy } from '../../control/place.ts';
 import { findPlaces } from '../../control/places.ts';
 import {
   findServerBelow,
+  listLinked,
   listPeersBeside,
   listServersBehind,
   type ServerBelow,
@@ -18,10 +20,9 @@ import { describeSelf } from '../../control/status.ts';
 import { countCommands } from '../../db/control-queue.ts';
 import { getOrigin } from '../../db/origins.ts';
 import type { Peer } from '../../db/peers.ts';
-import { findServerByName, getServer, type KnownServer, listServers } from '../../db/servers.ts';
+import { findServerByName, getServer, type KnownServer } from '../../db/servers.ts';
 import { raiseEpoch } from '../../epoch.ts';
 import { giveRing } from '../../holdings/rings.ts';
-
 import { revokeServer } from '../../servers.ts';
 import { setParent } from '../../shared/parents.ts';
 import { SharedView, viewShared } from '../../shared/view.ts';
@@ -35,7 +36,7 @@ const Server = z.object({
   name: z.string(),
   /** `peer`: it meets this one in the shared database, and no link of ours leads to it. */
   relation: z.enum(['self', 'parent', 'child', 'behind', 'peer']),
-  state: z.enum(['active', 'revoked', 'retired', 'fenced']),
+  state: z.enum(SERVER_STATES),
   url: z.string().nullable(),
   fingerprint: z.string().nullable(),
   createdAt: z.iso.datetime(),
@@ -59,6 +60,8 @@ const PlacedServer = Server.extend({
   role: z.enum(SERVER_ROLES),
   parent: z.string().nullable(),
   wishedParent: z.string().nullable(),
+  /** The file that says who its parent is ("site apply"), in words; null: operators set it. */
+  parentFile: z.string().nullable(),
   heartbeatAt: z.iso.datetime().nullable(),
   heartbeatAgeSeconds: z.number().int().nullable(),
   /** Not heard for a minute by the shared database, or for eleven by reports. */
@@ -132,7 +135,7 @@ async function viewPeer(site: Site, { id, name, state, url, caPin, firstAt }: Pe
 }
 
 async function viewKnown(site: Site): Promise<KnownView[]> {
-  const known = (await listServers(site.db)).map((server) => viewWithStatus(site, server));
+  const known = (await listLinked(site.db)).map((server) => viewWithStatus(site, server));
   const behind = (await listServersBehind(site.db)).map((server) => viewBehind(site, server));
   const peers = (await listPeersBeside(site.db)).map((peer) => viewPeer(site, peer));
   return Promise.all([...known, ...behind, ...peers]);

@@ -1,11 +1,13 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import type { Json } from '../../../core/canonical-json.ts';
-import { type Id, newId } from '../../../core/ids.ts';
+import { type Id, type Name, newId } from '../../../core/ids.ts';
 import { putOrigin } from '../../../server/db/origins.ts';
+import { type Peer, putPeer } from '../../../server/db/peers.ts';
 import { putReported } from '../../../server/db/reported.ts';
 import { contactOf, noteAnswer, noteConnection, noteFailure } from '../../../server/panel/contact.ts';
 import { readServerTree } from '../../../server/panel/tree.ts';
+import { revokeServer } from '../../../server/servers.ts';
 import type { Shared } from '../../../server/shared/open.ts';
 import type { SharedState } from '../../../server/shared/state.ts';
 import { joinChild } from '../api/callers.ts';
@@ -154,7 +156,57 @@ test('what is offered is what who asks may do and what makes sense there', async
   assert.deepEqual(can['hq'], ['archive', 'load', 'join']);
   assert.deepEqual(can['relay'], ['replicate', 'pause', 'archive']);
   assert.deepEqual(can['kiosk'], ['replicate', 'archive']);
+  await meet('relay', null);
+  assert.deepEqual(
+    (await meetingTree()).filter(({ can }) => can.includes('parent')).map(({ name }) => name),
+    ['hq', 'relay'],
+    'where servers meet, those get a parent that do',
+  );
+});
+
+const meetingTree = async () => {
   const shared = { where: 'database', state: () => ({ state: 'unknown' }) } as Shared;
-  const meeting = (await readServerTree({ ...hq.site, shared }, ALL)).items.filter(({ can }) => can.includes('parent'));
-  assert.deepEqual(meeting.map(({ name }) => name).slice(0, 2), ['hq', 'relay'], 'where servers meet, a parent is assigned');
+  return (await readServerTree({ ...hq.site, shared }, ALL)).items;
+};
+
+/** A server that was met in the database, as its row there wishes. */
+async function meet(name: string, parent: string | null, state: Peer['state'] = 'active'): Promise<Id> {
+  const all = await meetingTree();
+  const idOf = (wanted: string | null) => all.find((one) => one.name === wanted)?.id as Id | undefined;
+  const id = idOf(name) ?? newId();
+  const { caPin, signer } = hq.site.keys;
+  const wish = { parentId: idOf(parent) ?? null, parentRevision: parent === null ? 0 : 1, parentBy: null, revision: 1 };
+  await putPeer(hq.site.db, { id, name: name as Name, state, url: null, caPin, signer, ...wish }, hq.site.now());
+  return id;
+}
+
+test('servers that only the registry tells of stand where it wishes them: at the top without a wish, in no circle', async () => {
+  await meet('beside', null);
+  await meet('below-it', 'beside');
+  await meet('below-us', 'hq');
+  await meet('gone', 'hq', 'retired');
+  await meet('ring-1', null);
+  await meet('ring-2', 'ring-1');
+  await meet('ring-1', 'ring-2');
+  const places = Object.fromEntries((await meetingTree()).map(({ name, relation, parent, role }) => [name, [relation, parent, role]]));
+  const pick = ['beside', 'below-it', 'below-us', 'gone', 'ring-1', 'ring-2'].map((name) => [name, ...(places[name] ?? [])]);
+  assert.deepEqual(pick, [
+    ['beside', 'peer', null, 'master'],
+    ['below-it', 'peer', 'beside', 'slave'],
+    ['below-us', 'peer', 'hq', 'slave'],
+    ['gone', 'peer', null, 'alone'],
+    ['ring-1', 'peer', null, 'alone'],
+    ['ring-2', 'peer', null, 'alone'],
+  ]);
+});
+
+test('a child that the registry has below another now stands there, and one that was revoked by an operator stays revoked', async () => {
+  const moved = await joinChild(hq.site, 'moved');
+  const thrown = await joinChild(hq.site, 'thrown-out');
+  for (const name of ['moved', 'thrown-out']) await meet(name, 'relay');
+  await meet('thrown-out', 'hq');
+  for (const { id } of [moved, thrown]) await revokeServer(hq.site, id, 'test');
+  const places = Object.fromEntries((await meetingTree()).map(({ name, relation, parent, state }) => [name, [relation, parent, state]]));
+  assert.deepEqual(places['moved'], ['peer', 'relay', 'active']);
+  assert.deepEqual(places['thrown-out'], ['child', 'hq', 'revoked']);
 });

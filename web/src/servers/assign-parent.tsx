@@ -13,9 +13,8 @@ type Props = {
 
 /** Where servers meet in one database, one of them says under whom another stands; the two then come together by themselves. */
 export function AssignParent({ server, tree, onDone, onClose }: Props) {
-  const candidates = tree.items.filter(
-    (one) => one.id !== server.id && one.state === 'active' && !one.contentOnly && !isBelow(one, server, tree),
-  );
+  // As they were when the dialog opened: what somebody chooses from does not change under the hand, and what became wrong is refused in words.
+  const [candidates] = useState(() => tree.items.filter((one) => isCandidate(one, server, tree)));
   const [parentId, setParentId] = useState(server.parentId ?? '');
   const [isBusy, setBusy] = useState(false);
   const [refusal, setRefusal] = useState<Refusal>();
@@ -24,7 +23,7 @@ export function AssignParent({ server, tree, onDone, onClose }: Props) {
     setRefusal(undefined);
     const parent = candidates.find(({ id }) => id === parentId);
     try {
-      await ask(`/api/v1/servers/${encodeURIComponent(server.id)}/parent`, { method: 'PUT', json: { parent: parent?.name ?? null } });
+      await ask(`/api/v1/servers/${encodeURIComponent(server.id)}/parent`, { method: 'PUT', json: { parent: parent?.id ?? null } });
       onDone(parent === undefined ? `${server.name} is to have no parent.` : `${server.name} is to be a child of ${parent.name}.`);
     } catch (error) {
       setRefusal(asRefusal(error));
@@ -56,6 +55,10 @@ export function AssignParent({ server, tree, onDone, onClose }: Props) {
       </div>
     </Dialog>
   );
+}
+
+function isCandidate(one: TreeServer, server: TreeServer, tree: ServerTree): boolean {
+  return one.id !== server.id && one.state === 'active' && !one.contentOnly && !isBelow(one, server, tree);
 }
 
 function isBelow(one: TreeServer, other: TreeServer, tree: ServerTree): boolean {

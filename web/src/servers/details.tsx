@@ -7,7 +7,7 @@ import { Time } from '../kit/time.tsx';
 import { Actions } from './actions.tsx';
 import { Images } from './images.tsx';
 import { Connection, Run } from './server-row.tsx';
-import { HealthLabel, roleWords } from './words.tsx';
+import { HealthLabel, parentWords, roleWords } from './words.tsx';
 
 type Props = {
   readonly server: TreeServer;
@@ -61,14 +61,13 @@ export function Details({ server, tree, select, refresh, onSignedOut }: Props) {
 }
 
 function Facts({ server, tree }: Pick<Props, 'server' | 'tree'>) {
-  const parent = tree.items.find(({ id }) => id === server.parentId);
   const now = tree.at;
   return (
     <dl className="ws-facts">
       <dt>Role</dt>
       <dd>{roleWords(server)}</dd>
       <dt>Parent</dt>
-      <dd>{parent?.name ?? 'none known'}</dd>
+      <dd>{parentWords(server)}</dd>
       <dt>Connection</dt>
       <dd>
         <Connection server={server} now={now} />

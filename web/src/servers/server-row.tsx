@@ -107,10 +107,12 @@ function State({ server, now }: Part) {
 export function Connection({ server, now }: Part) {
   if (server.relation === 'self') return <span className="ws-quiet">here</span>;
   if (server.connected === true) return <>connected</>;
-  if (server.heardAt === null) return <>never heard of</>;
+  // Who no link leads to is heard by the shared database.
+  const heardAt = server.relation === 'peer' ? server.heartbeatAt : server.heardAt;
+  if (heardAt === null) return <>never heard of</>;
   return (
     <>
-      heard <Time at={server.heardAt} now={now} />
+      heard <Time at={heardAt} now={now} />
     </>
   );
 }

@@ -33,6 +33,12 @@ export function roleWords({ role, contentOnly }: Pick<TreeServer, 'role' | 'cont
   return contentOnly ? 'takes content only' : ROLES[role];
 }
 
+/** `hq`, `none`, `hq, to be relay`, `hq, as tree.yaml of server hq says` */
+export function parentWords({ parent, wishedParent, parentFile }: TreeServer): string {
+  const wish = wishedParent === null || wishedParent === parent ? '' : `, to be ${wishedParent}`;
+  return `${parent ?? 'none'}${wish}${parentFile === null ? '' : `, as ${parentFile} says`}`;
+}
+
 type Run = NonNullable<TreeServer['run']>;
 
 const STAGES: { readonly [state: string]: string } = {
