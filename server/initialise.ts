@@ -81,9 +81,14 @@ async function claimAndFill(dataDir: string, plan: Plan): Promise<Initialised> {
   try {
     return await fill(dataDir, plan);
   } catch (error) {
-    if (firstCreated !== undefined) await rm(firstCreated, { recursive: true, force: true });
+    if (firstCreated !== undefined && !(await isOthers(dataDir, error))) await rm(firstCreated, { recursive: true, force: true });
     throw isDiskFull(error) ? diskFull(dataDir, error) : error;
   }
+}
+
+/** Another init works there, or has been quicker: what is in the directory is not ours to take away. */
+async function isOthers(dataDir: string, error: unknown): Promise<boolean> {
+  return (error as { code?: string }).code === 'directory_in_use' || (await findServerId(dataDir)) !== undefined;
 }
 
 type Settings = { readonly config: Config; readonly written: ConfigFlags; readonly isDefaultSource: boolean };
@@ -102,9 +107,7 @@ async function chooseSettings(dataDir: string, flags: ConfigFlags, env: NodeJS.P
 
 /** Makes the directory if need be and returns the topmost one that was made. Refuses one that holds anything. */
 async function claimDirectory(dataDir: string): Promise<string | undefined> {
-  if ((await findServerId(dataDir)) !== undefined) {
-    throw new AppError('name_taken', `there is a server in ${dataDir} already`, { hint: 'name another directory with --data' });
-  }
+  await refuseServer(dataDir);
   const created = await makeDirectory(dataDir);
   const foreign = (await readdir(dataDir)).find((name) => !HARMLESS.has(name));
   if (foreign === undefined) {
@@ -112,6 +115,11 @@ async function claimDirectory(dataDir: string): Promise<string | undefined> {
     return created;
   }
   throw new AppError('config', `${dataDir} is not empty (it holds "${foreign}")`, { hint: 'name an empty or new directory with --data' });
+}
+
+async function refuseServer(dataDir: string): Promise<void> {
+  if ((await findServerId(dataDir)) === undefined) return;
+  throw new AppError('name_taken', `there is a server in ${dataDir} already`, { hint: 'name another directory with --data' });
 }
 
 async function makeDirectory(dataDir: string): Promise<string | undefined> {
@@ -132,6 +140,15 @@ async function fill(dataDir: string, plan: Plan): Promise<Initialised> {
   if (space.bavail * space.bsize < NEEDED_BYTES) throw diskFull(dataDir);
   const lock = await takeLock(dataDir);
   try {
+    await refuseServer(dataDir);
+    return await fillLocked(dataDir, plan, before);
+  } finally {
+    lock.release();
+  }
+}
+
+async function fillLocked(dataDir: string, plan: Plan, before: ReadonlySet<string>): Promise<Initialised> {
+  try {
     const staging = join(dataDir, STAGING);
     await rm(staging, { recursive: true, force: true });
     await mkdir(staging, { mode: 0o700 });
@@ -148,8 +165,6 @@ async function fill(dataDir: string, plan: Plan): Promise<Initialised> {
   } catch (error) {
     await removeNew(dataDir, before);
     throw error;
-  } finally {
-    lock.release();
   }
 }
 

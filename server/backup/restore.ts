@@ -22,7 +22,7 @@ import { extractMember, extractPacks, findWhole } from './content.ts';
 import { loadDatabase, refuseNewerSchema } from './load.ts';
 import { type OpenedBackup, openBackup } from './open-file.ts';
 import { type Rewound, rewind } from './rewind.ts';
-import { beginStaging, claimForRestore, listed, publishStaging, removeStaging } from './staging.ts';
+import { beginStaging, listed, makeForRestore, publishStaging, refuseOccupied, removeStaging } from './staging.ts';
 
 export type RestoreWish = {
   readonly from: string;
@@ -59,18 +59,27 @@ export async function restoreBackup(wish: RestoreWish, onProgress: OnProgress = 
   const dataDir = dataDirectory(wish.dataDir);
   const opened = await openBackup(resolve(wish.from));
   refuseNewerSchema(opened);
-  const created = await claimForRestore(dataDir);
+  await refuseOccupied(dataDir);
+  const created = await makeForRestore(dataDir);
+  const lock = await takeLock(dataDir);
   try {
-    const lock = await takeLock(dataDir);
-    try {
-      await requireRoom(opened, dataDir);
-      return await fill({ ...wish, dataDir, now: wish.now ?? Date.now }, opened, meter(opened, onProgress));
-    } finally {
-      lock.release();
-    }
+    // Somebody else may have made a server here before the lock was ours.
+    await refuseOccupied(dataDir);
+    return await underLock({ ...wish, dataDir, now: wish.now ?? Date.now }, { opened, created, count: meter(opened, onProgress) });
+  } finally {
+    lock.release();
+  }
+}
+
+type Claimed = { readonly opened: OpenedBackup; readonly created: string | undefined; readonly count: Meter };
+
+async function underLock(plan: Plan, { opened, created, count }: Claimed): Promise<Restored> {
+  try {
+    await requireRoom(opened, plan.dataDir);
+    return await fill(plan, opened, count);
   } catch (error) {
-    await removeStaging(dataDir, created);
-    throw isDiskFull(error) ? noRoom(dataDir, error) : error;
+    await removeStaging(plan.dataDir, created);
+    throw isDiskFull(error) ? noRoom(plan.dataDir, error) : error;
   }
 }
 

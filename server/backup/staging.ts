@@ -15,26 +15,32 @@ const HARMLESS = new Set(['lost+found', 'datasources.d', 'lock', 'run', RESTORE_
 /** What an interrupted restore may have moved into place already. */
 const MOVED = new Set(['keys', 'store', 'log', 'waystation.yaml', 'db.sqlite', 'db.sqlite-wal', 'db.sqlite-shm']);
 
-/** Makes the directory if need be; gives the topmost one that was made. Throws `name_taken` and `config` for one that is not empty. */
-export async function claimForRestore(dataDir: string): Promise<string | undefined> {
+/** Throws `name_taken` and `config` for a directory that is no place for a restore. To be asked before anything is made there, and again under its lock. */
+export async function refuseOccupied(dataDir: string): Promise<void> {
   if ((await findServerId(dataDir)) !== undefined) {
     throw new AppError('name_taken', `there is a server in ${dataDir} already: a restore never replaces one`, {
       hint: 'name an empty or new directory with --data',
     });
   }
-  const created = await mkdir(dataDir, { recursive: true, mode: 0o700 }).catch((cause) => {
-    throw new AppError('config', `cannot make ${dataDir}: ${(cause as NodeJS.ErrnoException).code}`, {
-      hint: 'run as a user that may, or name another directory with --data',
-      cause,
-    });
-  });
-  const names = await readdir(dataDir);
+  const names = await listed(dataDir);
   const isGoneOnWith = names.includes(RESTORE_STAGING);
   const foreign = names.find((name) => !HARMLESS.has(name) && !(isGoneOnWith && MOVED.has(name)));
   if (foreign !== undefined)
     throw new AppError('config', `${dataDir} is not empty (it holds "${foreign}")`, { hint: 'name an empty or new directory with --data' });
-  await chmod(dataDir, 0o700);
-  return created;
+}
+
+/** Makes the directory if need be, for its owner alone; gives the topmost one that was made. Throws `config`. */
+export async function makeForRestore(dataDir: string): Promise<string | undefined> {
+  try {
+    const created = await mkdir(dataDir, { recursive: true, mode: 0o700 });
+    await chmod(dataDir, 0o700);
+    return created;
+  } catch (cause) {
+    throw new AppError('config', `cannot make ${dataDir}: ${(cause as NodeJS.ErrnoException).code}`, {
+      hint: 'run as a user that may, or name another directory with --data',
+      cause,
+    });
+  }
 }
 
 /** An empty DIR/.restore, and nothing else of an earlier restore. */
@@ -65,7 +71,7 @@ async function moveSources(from: string, to: string): Promise<void> {
   for (const name of names) if (!there.includes(name)) await rename(join(from, name), join(to, name));
 }
 
-/** Takes away what a restore that failed has made. */
+/** Takes away what a restore that failed has made. The caller holds the lock of the directory: else it is another one's work. */
 export async function removeStaging(dataDir: string, created: string | undefined): Promise<void> {
   if (created !== undefined) return rm(created, { recursive: true, force: true });
   for (const name of await listed(dataDir)) if (MOVED.has(name)) await rm(join(dataDir, name), { recursive: true, force: true });
@@ -77,7 +83,7 @@ export async function listed(directory: string): Promise<string[]> {
   try {
     return await readdir(directory);
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
+    if (['ENOENT', 'ENOTDIR'].includes((error as NodeJS.ErrnoException).code ?? '')) return [];
     throw error;
   }
 }

@@ -292,6 +292,22 @@ test('a directory that is not empty, a damaged file, another file and a later on
   assert.equal((await runCli(['server', 'backup', 'verify', at('nowhere.wsb')])).code, 66);
 });
 
+test('of two restores into one directory one is told that it is in use, and the other one makes its server', async () => {
+  await mkdir(at('both'));
+  let second: Promise<string> | undefined;
+  const begun = () => {
+    second ??= restore('whole.wsb', 'both').then(
+      () => 'done',
+      (error: { code: string }) => error.code,
+    );
+  };
+  await restoreBackup({ from: at('whole.wsb'), dataDir: at('both'), env: CLEAN_ENV }, begun);
+  assert.equal(await second, 'directory_in_use');
+  const site = await reopenSite(root, 'both');
+  assert.equal((await findImageVersion(site.db, 'debian', '1'))?.state, 'published');
+  await site.close();
+});
+
 test('a backup never replaces a file, and gets a name of its own in a directory', async () => {
   await writeFile(at('taken.wsb'), 'mine');
   await assert.rejects(backup('whole', 'taken.wsb'), { code: 'name_taken' });
