@@ -1,6 +1,6 @@
 import { raiseControlMarks } from './db/control-queue.ts';
 import { appendEvent } from './db/events.ts';
-import { getCatalogueNumbers, setEpoch } from './db/objects.ts';
+import { getCatalogueNumbers, raiseGeneration, setEpoch } from './db/objects.ts';
 import { inTransaction } from './db/open.ts';
 import type { Site } from './site.ts';
 
@@ -18,9 +18,10 @@ export async function raiseEpoch(site: Pick<Site, 'db' | 'self' | 'now' | 'wake'
     const next = Math.max(epoch + 1, Math.floor(at / 1000));
     await setEpoch(trx, next);
     await raiseControlMarks(trx, next);
+    const raised = await raiseGeneration(trx, next);
     const event = { origin: site.self.id, at, actor, subject: site.self.id };
     await appendEvent(trx, { ...event, kind: 'catalogue.epoch-raised', data: { from: epoch, epoch: next, generation } });
-    return { epoch: next, generation };
+    return { epoch: next, generation: raised };
   });
   site.wake.notify('events');
   return numbers;

@@ -1,14 +1,19 @@
 import type { Knex } from 'knex';
 import type { Command } from '../../core/control-protocol.ts';
 import type { Id } from '../../core/ids.ts';
-import { firstNumberOf } from './objects.ts';
+import { firstNumberOf, getCatalogueNumbers } from './objects.ts';
 
 type Direction = 'down' | 'applied';
 
-/** Appends a command to a child's queue, under the child's next number: one without gaps, in the order of the commits. */
+/**
+ * Appends a command to a child's queue, under the child's next number, in the order of the commits. Also the first number for a child is one of
+ * this epoch: a server that was set back does not know whom it had asked something before.
+ */
 export async function appendCommand(trx: Knex, childId: Id, command: Omit<Command, 'seq'>): Promise<number> {
-  const seq = (await lockControlMark(trx, childId, 'down')) + 1;
-  await moveControlMark(trx, childId, 'down', { from: seq - 1, to: seq });
+  const last = await lockControlMark(trx, childId, 'down');
+  const { epoch } = await getCatalogueNumbers(trx);
+  const seq = Math.max(last, firstNumberOf(epoch)) + 1;
+  await moveControlMark(trx, childId, 'down', { from: last, to: seq });
   const { id, dest, origin, kind, body, actor, createdAt } = command;
   const row = {
     child_id: childId,
@@ -107,8 +112,7 @@ export async function moveControlMark(trx: Knex, peerId: Id, direction: Directio
 export async function raiseControlMarks(trx: Knex, epoch: number): Promise<void> {
   const seq = firstNumberOf(epoch);
   const children: Id[] = await trx('servers').where({ relation: 'child' }).pluck('id');
-  for (const childId of children) {
-    const last = await lockControlMark(trx, childId, 'down');
-    if (last < seq) await moveControlMark(trx, childId, 'down', { from: last, to: seq });
-  }
+  for (const childId of children) await lockControlMark(trx, childId, 'down');
+  // Also the queues of servers that meet us in a shared database.
+  await trx('control_marks').where({ direction: 'down' }).where('seq', '<', seq).update({ seq });
 }

@@ -46,6 +46,20 @@ export async function takeGeneration(trx: Knex.Transaction): Promise<number> {
   return next;
 }
 
+/**
+ * Lets the generations go on above all that were given before the epoch. Children read the catalogue anew, but a shared database has the objects of a
+ * server under their numbers, and who reads there reads on from the last one.
+ */
+export async function raiseGeneration(trx: Knex.Transaction, epoch: number): Promise<number> {
+  const generation = Math.max((await getCatalogueNumbers(trx)).generation, firstNumberOf(epoch));
+  await trx('settings')
+    .insert({ key: GENERATION, value: String(generation) })
+    .onConflict('key')
+    .merge();
+  await markGeneration(trx, generation);
+  return generation;
+}
+
 /** A child that holds an older generation than these is not asked for its mark. */
 const KEPT_MARKS = 100_000;
 
