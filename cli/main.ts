@@ -14,6 +14,7 @@ const COMMANDS: { readonly [noun: string]: () => Promise<CommandModule> } = {
   migrate: () => import('./commands/migrate.ts'),
   logs: () => import('./commands/logs.ts'),
   server: () => import('./commands/server.ts'),
+  token: () => import('./commands/token.ts'),
   site: () => import('./commands/site.ts'),
   image: () => import('./commands/image.ts'),
   document: () => import('./commands/document.ts'),

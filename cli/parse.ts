@@ -15,6 +15,18 @@ export function oneOf<Word extends string>(...words: readonly Word[]): (text: st
   };
 }
 
+/** An option's value as seconds: `90`, `90s`, `30m`, `24h`, `7d`, from one second to so many days. */
+export function duration(mostDays: number): (text: string) => number {
+  return (text) => {
+    const match = /^(\d{1,9})([smhd]?)$/.exec(text);
+    const unit = { '': 1, s: 1, m: 60, h: 3600, d: 86_400 }[match?.[2] ?? ''] ?? 1;
+    const value = Number(match?.[1] ?? 0) * unit;
+    if (value < 1 || value > mostDays * 86_400)
+      throw new InvalidArgumentError(`It must be a time like 30m, 24h or 7d, at most ${mostDays}d.`);
+    return value;
+  };
+}
+
 /** An option's value as Mbit/s (10^6 bits); `off` is null. */
 export function megabits(text: string): number | null {
   if (text === 'off') return null;

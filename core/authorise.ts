@@ -11,7 +11,8 @@ export type Identity =
   /** The holder of a self-made key that said hello for a boot id of this target. */
   | { readonly kind: 'agent'; readonly targetId: Id; readonly keyId: string };
 
-export type OperatorRole = 'administrator' | 'operator' | 'viewer';
+export const OPERATOR_ROLES = ['administrator', 'operator', 'viewer'] as const;
+export type OperatorRole = (typeof OPERATOR_ROLES)[number];
 
 /** What may be asked. Every route, upgrade and agent call names exactly one. */
 export const ACTIONS = [
@@ -35,6 +36,8 @@ export const ACTIONS = [
   'server.read',
   'server.write',
   'token.create',
+  'operator-token.read',
+  'operator-token.write',
   'image.read',
   'image.write',
   'document.read',
@@ -95,6 +98,8 @@ const ADMINISTRATOR: readonly Action[] = [
   ...OPERATOR,
   'server.write',
   'token.create',
+  'operator-token.read',
+  'operator-token.write',
   'image.write',
   'document.write',
   'link.write',

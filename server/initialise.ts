@@ -1,10 +1,10 @@
-import { createHash, randomBytes } from 'node:crypto';
 import { chmod, mkdir, readdir, rename, rm, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Knex } from 'knex';
 import { stringify } from 'yaml';
 import { AppError } from '../core/errors.ts';
-import { type Digest, digestFromBytes, type Id, type Name, newId, parseName } from '../core/ids.ts';
+import { type Digest, type Id, type Name, newId, parseName } from '../core/ids.ts';
+import { hashToken, newTokenText } from './api/token.ts';
 import { readEnvironment } from './config/environment.ts';
 import { buildConfig, CONFIG_FILE, type Config, type ConfigFlags, type DatabaseSetting } from './config.ts';
 import { dataDirectory } from './data-directory.ts';
@@ -180,7 +180,7 @@ async function build(staging: string, plan: Plan): Promise<{ made: Initialised; 
     join(staging, CONFIG_FILE),
     `# Settings of this server; what is not here has its default.\n${stringify(plan.written)}`,
   );
-  const token = `wst_${randomBytes(32).toString('base64url')}`;
+  const token = newTokenText();
   const db = await connectTo({ kind: 'sqlite' }, staging);
   try {
     await migrateDatabase(db);
@@ -199,8 +199,14 @@ async function writeFirstRows(trx: Knex.Transaction, { keys, name, token, now }:
   const id = keys.serverId;
   await createSelf(trx, { keys, name, now });
   const tokenId = newId(now);
-  const hash = digestFromBytes(createHash('sha256').update(token).digest());
-  await createOperatorToken(trx, { id: tokenId, name: 'first', hash, role: 'administrator', createdAt: now, expiresAt: null });
+  await createOperatorToken(trx, {
+    id: tokenId,
+    name: 'first',
+    hash: hashToken(token),
+    role: 'administrator',
+    createdAt: now,
+    expiresAt: null,
+  });
   await appendEvent(trx, { origin: id, at: now, actor: 'local-admin', kind: 'server.initialised', subject: id, data: { name } });
   await appendEvent(trx, {
     origin: id,

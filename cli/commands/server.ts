@@ -1,4 +1,4 @@
-import { type Command, InvalidArgumentError } from 'commander';
+import type { Command } from 'commander';
 import type { Json } from '../../core/canonical-json.ts';
 import { AppError } from '../../core/errors.ts';
 import { type ServerView, showServer, viewServers } from '../../server/api/routes/servers.ts';
@@ -12,6 +12,7 @@ import { joinParent } from '../../server/trust/join.ts';
 import type { Client } from '../client.ts';
 import type { Frame } from '../frame.ts';
 import { details, formatBytes, table } from '../output.ts';
+import { duration } from '../parse.ts';
 import { registerBackup } from './server-backup.ts';
 import { registerDatabase } from './server-database.ts';
 import { registerEgress } from './server-egress.ts';
@@ -41,7 +42,7 @@ export function register(program: Command, frame: Frame): void {
     .command('token')
     .description('make a one-time token with which another server enrols here')
     .option('--name <name>', 'the only name it may be used for')
-    .option('--ttl <time>', 'how long it is valid: 30m, 24h, 7d (default 24h, at most 30d)', seconds)
+    .option('--ttl <time>', 'how long it is valid: 30m, 24h, 7d (default 24h, at most 30d)', duration(30))
     .action((options: { name?: string; ttl?: number }) => token(frame, options));
   server
     .command('join <url>')
@@ -266,13 +267,4 @@ function statusLines({ status, reportedAt }: ServerView): (readonly [string, str
     ...Object.entries(settings).map(([key, { value, from }]) => [key, `${value} (${from})`] as const),
     ...alarms.map((words) => ['ALARM', words] as const),
   ];
-}
-
-/** `90`, `90s`, `30m`, `24h`, `7d` as seconds. */
-function seconds(text: string): number {
-  const match = /^(\d{1,7})([smhd]?)$/.exec(text);
-  const unit = { '': 1, s: 1, m: 60, h: 3600, d: 86_400 }[match?.[2] ?? ''] ?? 1;
-  const value = Number(match?.[1] ?? 0) * unit;
-  if (value < 1 || value > 30 * 86_400) throw new InvalidArgumentError('It must be a time like 30m, 24h or 7d, at most 30d.');
-  return value;
 }

@@ -10,7 +10,7 @@ import { findOperatorToken } from '../db/operator-tokens.ts';
 import { findChildByKey } from '../db/servers.ts';
 import type { Site } from '../site.ts';
 import { findByCookie, hasCookie, requireOwnPage, requireSession } from './session.ts';
-import { hashToken, requireToken } from './token.ts';
+import { hashToken, noteUse, requireToken } from './token.ts';
 
 const CLIENT_AUTH = '1.3.6.1.5.5.7.3.2';
 
@@ -57,7 +57,11 @@ export async function identify(request: IncomingMessage, options: IdentifyOption
 async function identifyOperator(header: string, site: Site): Promise<Known> {
   const text = /^Bearer (wst_[A-Za-z0-9_-]{16,256})$/i.exec(header)?.[1];
   const found = text === undefined ? undefined : await findOperatorToken(site.db, hashToken(text));
-  return asRefusal(async () => operator(requireToken(found, site.now())));
+  return asRefusal(async () => {
+    const token = requireToken(found, site.now());
+    await noteUse(site, token);
+    return operator(token);
+  });
 }
 
 /** A browser that signed in (session.ts). What it sends is its operator's wish only when a page of ours asked for it. */
@@ -65,6 +69,7 @@ async function identifyBrowser(request: IncomingMessage, site: Site): Promise<Kn
   return asRefusal(async () => {
     const { token } = requireSession(await findByCookie(site, request.headers), site.now());
     requireOwnPage(request.method, request.headers);
+    await noteUse(site, token);
     return operator(token);
   });
 }

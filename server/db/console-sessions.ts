@@ -12,6 +12,7 @@ export type ConsoleSession = {
     readonly role: OperatorRole;
     readonly expiresAt: number | null;
     readonly revokedAt: number | null;
+    readonly lastUsedAt: number | null;
   };
 };
 
@@ -51,16 +52,23 @@ export async function findConsoleSession(db: Knex, hash: Digest): Promise<Consol
       role: 'operator_tokens.role',
       token_expires_at: 'operator_tokens.expires_at',
       token_revoked_at: 'operator_tokens.revoked_at',
+      last_used_at: 'operator_tokens.last_used_at',
     });
   if (row === undefined) return undefined;
   const { token_id: id, name, role } = row;
-  const token = { id, name, role, expiresAt: numberOrNull(row.token_expires_at), revokedAt: numberOrNull(row.token_revoked_at) };
+  const times = { revokedAt: numberOrNull(row.token_revoked_at), lastUsedAt: numberOrNull(row.last_used_at) };
+  const token = { id, name, role, expiresAt: numberOrNull(row.token_expires_at), ...times };
   return { id: row.id, expiresAt: Number(row.expires_at), token };
 }
 
 /** Returns false when it was gone already. */
 export async function deleteConsoleSession(db: Knex, id: Id): Promise<boolean> {
   return (await db('console_sessions').where({ id }).delete()) === 1;
+}
+
+/** Ends the sessions of a token; gives how many there were. */
+export async function deleteConsoleSessionsOf(db: Knex, tokenId: Id): Promise<number> {
+  return db('console_sessions').where({ token_id: tokenId }).delete();
 }
 
 function numberOrNull(value: unknown): number | null {

@@ -11,9 +11,11 @@ export type OperatorToken = {
   readonly createdAt: number;
   readonly expiresAt: number | null;
   readonly revokedAt: number | null;
+  /** To the minute; null: never. */
+  readonly lastUsedAt: number | null;
 };
 
-export async function createOperatorToken(db: Knex, token: Omit<OperatorToken, 'revokedAt'>): Promise<void> {
+export async function createOperatorToken(db: Knex, token: Omit<OperatorToken, 'revokedAt' | 'lastUsedAt'>): Promise<void> {
   await db('operator_tokens').insert({
     id: token.id,
     name: token.name,
@@ -40,6 +42,11 @@ export async function revokeOperatorToken(db: Knex, id: Id, now: number): Promis
   return (await db('operator_tokens').where({ id, revoked_at: null }).update({ revoked_at: now })) === 1;
 }
 
+/** Notes when a token was used. */
+export async function noteTokenUse(db: Knex, id: Id, now: number): Promise<void> {
+  await db('operator_tokens').where({ id }).update({ last_used_at: now });
+}
+
 function fromRow(row: Record<string, unknown>): OperatorToken {
   return {
     id: row.id as Id,
@@ -49,6 +56,7 @@ function fromRow(row: Record<string, unknown>): OperatorToken {
     createdAt: Number(row.created_at),
     expiresAt: numberOrNull(row.expires_at),
     revokedAt: numberOrNull(row.revoked_at),
+    lastUsedAt: numberOrNull(row.last_used_at),
   };
 }
 

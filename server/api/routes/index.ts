@@ -21,6 +21,7 @@ import { LOG_ROUTES } from './logs.ts';
 import { OFFER_ROUTES } from './offers.ts';
 import { openApiRoute } from './openapi.ts';
 import { OPERATION_ROUTES } from './operations.ts';
+import { OPERATOR_TOKEN_ROUTES } from './operator-tokens.ts';
 import { ORDER_ROUTES } from './orders.ts';
 import { SCOPE_ROUTES } from './scope.ts';
 import { SERVER_ROUTES } from './servers.ts';
@@ -43,6 +44,7 @@ export function allRoutes(metrics: Metrics): readonly Route[] {
     ...SERVER_ROUTES,
     ...TREE_ROUTES,
     ...TOKEN_ROUTES,
+    ...OPERATOR_TOKEN_ROUTES,
     ...IMAGE_ROUTES,
     ...ARCHIVE_ROUTES,
     ...BACKUP_ROUTES,

@@ -106,6 +106,19 @@ async function startBoth(): Promise<void> {
     database: await captureLoopback([mariadb.port], join(root, 'db.pcap')),
   };
   await useOperatorTokens(atHq, atBranch);
+  await passTokenOn(atHq.fingerprint);
+}
+
+/** One that was made later: printed once where it was asked for, used by a program of its own, and revoked. */
+async function passTokenOn(fingerprint: string): Promise<void> {
+  const file = join(root, 'later.token');
+  await at(hq, 'token', 'create', 'later', '--role', 'administrator', '--file', file);
+  const token = (await readFile(file, 'utf8')).trim();
+  canaries.push(textCanary('operator token that was made later', token));
+  const options = { env: { ...env, WAYSTATION_CA_PIN: fingerprint } };
+  const used = await waystation(['--url', hq.addresses.httpsUrl, '--token-file', file, 'token', 'list'], options);
+  assert.equal(used.code, 0, used.stderr);
+  printed.push(used.stdout, used.stderr, JSON.stringify(await at(hq, 'token', 'revoke', 'later', '--yes')));
 }
 
 async function useOperatorTokens(...sites: { token: string; fingerprint: string }[]): Promise<void> {
