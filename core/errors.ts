@@ -15,6 +15,7 @@ export const EXIT_CODES = {
   ambiguous: 65,
   does_not_fit: 65,
   wrong_state: 65,
+  fenced: 65,
   not_found: 66,
   unreachable: 69,
   not_running: 69,

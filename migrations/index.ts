@@ -9,6 +9,7 @@ import * as catalogueMarks from './0007-catalogue-marks.ts';
 import * as offers from './0008-offers.ts';
 import * as consoleSessions from './0011-console-sessions.ts';
 import * as peers from './0012-peers.ts';
+import * as succession from './0013-succession.ts';
 import * as tokenUse from './0015-token-use.ts';
 
 export type Migration = { readonly name: string; readonly up: (db: Knex) => Promise<void> };
@@ -25,5 +26,6 @@ export const MIGRATIONS: readonly Migration[] = [
   { name: '0008-offers', up: offers.up },
   { name: '0011-console-sessions', up: consoleSessions.up },
   { name: '0012-peers', up: peers.up },
+  { name: '0013-succession', up: succession.up },
   { name: '0015-token-use', up: tokenUse.up },
 ];

@@ -12,6 +12,7 @@ import { getSigner, saveSigner } from './db/signers.ts';
 import { refuseCopy } from './owner.ts';
 import { describeTier } from './replication/tier.ts';
 import type { Site } from './site.ts';
+import { refuseFenced } from './succession/fence.ts';
 import { vouchFor } from './trust/endorse.ts';
 import { catalogueBytes, objectsDigest, signerHint } from './trust/signatures.ts';
 
@@ -21,13 +22,14 @@ export type ObjectDraft = { readonly kind: ObjectKind; readonly id?: Id; readonl
 /**
  * Signs, numbers and stores an object of our own in the caller's transaction: revision above the
  * last (`nextRevision`), generation of our catalogue one more than the last. Children see it at their next run.
- * Throws `not_permitted` for an object that another server made.
+ * Throws `not_permitted` for an object that another server made, `fenced` when another has our place.
  */
 export async function publishObject(
   site: Pick<Site, 'self' | 'keys' | 'now'>,
   trx: Knex.Transaction,
   draft: ObjectDraft,
 ): Promise<Envelope> {
+  await refuseFenced(trx);
   const held = draft.id === undefined ? undefined : await getObject(trx, draft.id);
   if (held !== undefined) await refuseCopy({ db: trx, self: site.self }, `object ${held.id}`, held.origin);
   const unsigned = {

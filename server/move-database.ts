@@ -111,7 +111,7 @@ function emptyPlace(shared: Shared): Shared {
 async function leave(site: Site, setting: DatabaseSetting, { dataDir, env, isForced, signal }: Move): Promise<string[]> {
   const connection = await resolveDatabase(setting, { dataDir, env });
   if (connection.kind !== 'mysql') return [];
-  const shared = openShared(connection, site.now);
+  const shared = openShared(connection, site.now, site.self.id);
   try {
     if (!isAllTold(await tellAll(site, shared, signal))) throw new AppError('mismatch', 'not all was told to the database that is left');
     await shared.write('leaving', (trx) => setSharedState(trx, site.self.id, { from: 'active', to: 'retired' }), 'repeat');

@@ -45,7 +45,7 @@ export async function openSite(options: OpenSiteOptions): Promise<Site> {
     const connection = await resolveDatabase(config.database, { dataDir, env: options.env ?? process.env });
     const db = await openOwnDatabase(dataDir, connection);
     opened.push(() => db.destroy());
-    const shared = connection.kind === 'mysql' ? openShared(connection, now) : undefined;
+    const shared = connection.kind === 'mysql' ? openShared(connection, now, serverId) : undefined;
     if (shared !== undefined) opened.push(() => shared.close());
     const keys = await openKeys(dataDir, serverId);
     const self = await readSelf(db, serverId);

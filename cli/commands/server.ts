@@ -16,6 +16,7 @@ import { duration } from '../parse.ts';
 import { registerBackup } from './server-backup.ts';
 import { registerDatabase } from './server-database.ts';
 import { registerEgress } from './server-egress.ts';
+import { registerPromote } from './server-promote.ts';
 import { registerReplicate } from './server-replicate.ts';
 import { registerSources } from './server-source.ts';
 
@@ -46,12 +47,15 @@ export function register(program: Command, frame: Frame): void {
     .action((options: { name?: string; ttl?: number }) => token(frame, options));
   server
     .command('join <url>')
-    .description('become the child of the server at this HTTPS address (again: refresh keys and address)')
+    .description(
+      'become the child of the server at this HTTPS address, in the place of the parent before (again: refresh keys and address)',
+    )
     .option('--enrol-file <file>', 'the token that "server token" printed there, - for standard input (or WAYSTATION_ENROL_TOKEN)')
     .addHelpText('after', EXITS)
     .action((url: string, options: { enrolFile?: string }) => join(frame, url, options));
   registerEpoch(server, frame);
   registerParent(server, frame);
+  registerPromote(server, frame);
   server
     .command('ring <server> <ring>')
     .description('the ring in which a child sees new versions: 0 for the pilots, none for "as this server"')
@@ -240,6 +244,7 @@ function printServer(frame: Frame, server: ServerView): void {
       ['parent', parentOf(server)],
       ['relation', relationOf(server)],
       ['state', server.silent ? `${server.state}, SILENT` : server.state],
+      ...(server.successor === null ? [] : ([['place taken', `by ${server.successor}, ${server.succeededAt}`]] as const)),
       ['url', server.url],
       ['fingerprint', server.fingerprint],
       ['seen', server.seenAt],

@@ -3,6 +3,7 @@ import type { Id } from '../../core/ids.ts';
 import { getServer, touchServer } from '../db/servers.ts';
 import { noteConnection } from '../panel/contact.ts';
 import type { Site } from '../site.ts';
+import { readFence } from '../succession/fence.ts';
 
 /** How often the row is looked at although nobody called: another process may have revoked the server. */
 const RECHECK_MS = 30_000;
@@ -37,6 +38,9 @@ async function closeWhenRevoked(site: Site, serverId: Id, socket: Socket): Promi
       const woken = site.wake.wait(serverTopic(serverId), RECHECK_MS, gone.signal);
       if ((await getServer(site.db, serverId))?.state !== 'active') {
         site.log.info('connection of a revoked server closed', { server: serverId });
+        socket.destroy();
+      } else if ((await readFence(site.db)) !== undefined) {
+        site.log.info('connection of a server closed: this one is fenced', { server: serverId });
         socket.destroy();
       }
       await woken;

@@ -27,6 +27,7 @@ const STATUS: { readonly [Code in ErrorCode]: number } = {
   ambiguous: 400,
   does_not_fit: 409,
   wrong_state: 409,
+  fenced: 409,
   not_found: 404,
   unreachable: 503,
   not_running: 503,

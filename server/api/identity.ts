@@ -9,6 +9,7 @@ import { spkiDigest } from '../../core/pin.ts';
 import { findOperatorToken } from '../db/operator-tokens.ts';
 import { findChildByKey } from '../db/servers.ts';
 import type { Site } from '../site.ts';
+import { refuseReturning } from '../succession/fence.ts';
 import { findByCookie, hasCookie, requireOwnPage, requireSession } from './session.ts';
 import { hashToken, noteUse, requireToken } from './token.ts';
 
@@ -94,6 +95,11 @@ async function identifyServer(certificate: X509Certificate, clientKeyId: Digest,
   if (server.state === 'revoked') {
     return { ...refuse('revoked', `server ${server.name} was revoked here`, 'enrol again with a new token'), clientKeyId };
   }
+  const fence = await asRefusal(async () => {
+    await refuseReturning(options.site.db);
+    return ANONYMOUS;
+  });
+  if (fence.refusal !== undefined) return { ...fence, clientKeyId };
   const now = options.site.now();
   if (!options.ignoreDates && (now < Date.parse(certificate.validFrom) || now > Date.parse(certificate.validTo))) {
     return {

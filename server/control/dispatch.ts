@@ -6,6 +6,7 @@ import { type Id, newId } from '../../core/ids.ts';
 import { appendCommand, countCommands } from '../db/control-queue.ts';
 import { inTransaction } from '../db/open.ts';
 import type { Site } from '../site.ts';
+import { refuseFenced } from '../succession/fence.ts';
 import type { ServerBelow } from './servers-below.ts';
 
 /** What may wait for one child that does not answer. */
@@ -23,7 +24,7 @@ export type Order<Kind extends CommandKind> = { readonly kind: Kind; readonly bo
 
 /**
  * Puts a command for a server below into the queue of the child by which it is reached, in one transaction with `also`
- * (what is kept of it here), and wakes the child's poll. Errors: `busy` when too much waits for that child.
+ * (what is kept of it here), and wakes the child's poll. Errors: `busy` when too much waits for that child, `fenced`.
  */
 export async function dispatch<Kind extends CommandKind>(
   site: Site,
@@ -52,6 +53,7 @@ export async function dispatchWithin<Kind extends CommandKind>(
 
 /** Appends to a child's queue, in the caller's transaction. */
 export async function enqueue(trx: Knex.Transaction, childId: Id, command: Omit<Command, 'seq'>): Promise<void> {
+  await refuseFenced(trx);
   if ((await countCommands(trx, childId)) >= MOST_WAITING) {
     throw new AppError('busy', `${MOST_WAITING} commands wait for server ${childId} already`, {
       hint: 'see when it was last heard of: server list',

@@ -6,6 +6,7 @@ import { appendEvent } from '../db/events.ts';
 import { markChanged } from '../db/outbox.ts';
 import { getServer } from '../db/servers.ts';
 import { deleteSetting, getSetting, setSetting } from '../db/settings.ts';
+import { succeeds } from '../db/successions.ts';
 import type { Site } from '../site.ts';
 
 /** What can be set while a server runs, also from above, and the values it may have. The configuration file gives the default. */
@@ -51,8 +52,8 @@ export async function putPolicy(
 ): Promise<void> {
   const { key, value } = checkPolicy(setting);
   const kept = await readKept(trx, key);
-  if (owner === site.self.id && kept !== undefined && kept.owner !== site.self.id)
-    throw managed(key, (await getServer(trx, kept.owner))?.name ?? kept.owner);
+  const isOurs = kept === undefined || kept.owner === site.self.id || (await succeeds(trx, site.self.id, kept.owner));
+  if (owner === site.self.id && !isOurs) throw managed(key, (await getServer(trx, kept.owner))?.name ?? kept.owner);
   if (value === null) await deleteSetting(trx, settingOf(key));
   else await setSetting(trx, settingOf(key), JSON.stringify({ value, owner } satisfies Kept));
   const data = { key, value, owner };

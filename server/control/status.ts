@@ -9,6 +9,7 @@ import { listHoldings } from '../holdings/list.ts';
 import type { HoldingView } from '../holdings/view.ts';
 import { nextLinkStart } from '../schedule/next-start.ts';
 import type { Site } from '../site.ts';
+import { fenceWords, readFence } from '../succession/fence.ts';
 import { listPolicies } from './policies.ts';
 
 /** How often it is looked whether there is something new to say of this server, and after how long it is said anyway. */
@@ -23,6 +24,7 @@ export async function describeSelf(site: Site): Promise<ServerReport> {
   const { bavail, blocks, bsize } = await statfs(site.dataDir);
   const images = await listHoldings(site, { isMeasured: false });
   const now = site.now();
+  const fence = await readFence(site.db);
   return {
     id: site.self.id,
     name: site.self.name,
@@ -35,6 +37,7 @@ export async function describeSelf(site: Site): Promise<ServerReport> {
     link: await describeLink(site, now),
     settings: await listPolicies(site),
     alarms: [
+      ...(fence === undefined ? [] : [fenceWords(fence)]),
       ...(bavail * bsize < site.config.storeReserveBytes ? ['less free space than storeReserveBytes: runs and imports are refused'] : []),
       ...(await listAlarmWords(site)),
     ],

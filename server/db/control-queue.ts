@@ -50,6 +50,11 @@ export async function dropCommands(db: Knex, childId: Id, upTo: number): Promise
   await db('control_queue').where({ child_id: childId }).where('seq', '<=', upTo).delete();
 }
 
+/** Takes one command back. */
+export async function removeCommand(trx: Knex, childId: Id, seq: number): Promise<void> {
+  await trx('control_queue').where({ child_id: childId, seq }).delete();
+}
+
 /** Who has commands waiting here. */
 export async function listWaitingPeers(db: Knex): Promise<Id[]> {
   return db('control_queue').distinct('child_id').orderBy('child_id').pluck('child_id');

@@ -202,3 +202,8 @@ function toImage(row: Row & { body: string }): Image {
     error: row.error === null ? null : (JSON.parse(row.error) as ImageError),
   };
 }
+
+/** Another server owns an image's object now. */
+export async function setImageOrigin(trx: Knex, id: Id, origin: Id): Promise<void> {
+  await trx('images').where({ id }).update({ origin });
+}

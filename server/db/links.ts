@@ -178,6 +178,11 @@ export async function updateLinkForecast(db: Knex, id: Id, forecast: Lacking | n
     .update({ forecast: forecast === null ? null : JSON.stringify(forecast) });
 }
 
+/** What is held of parents' catalogues counts no more: they are asked for whole. */
+export async function forgetHeld(trx: Knex): Promise<void> {
+  await trx('links').update({ held_epoch: 0, held_generation: 0, held_mark: null });
+}
+
 /**
  * Records how far the parent's catalogue is complete here. Part of the transaction that publishes. A number that was held
  * is never given up: an archive file may have been loaded while the run was on its way.

@@ -145,6 +145,11 @@ export async function listObjectsMade(
   return rows.map((row) => ({ envelope: toEnvelope(row), seq: Number(row.generation) }));
 }
 
+/** How many objects of a server are here, tombstones included. */
+export async function countObjectsMade(db: Knex, origin: Id): Promise<number> {
+  return Number((await db('objects').where({ origin }).count({ count: 'id' }).first())?.['count'] ?? 0);
+}
+
 /** Every object numbered above `after` and up to `upTo`, tombstones included, in the order of their numbers. */
 export async function listObjectsBetween(db: Knex, after: number, upTo: number): Promise<Envelope[]> {
   const rows = await db<ObjectRow>('objects')

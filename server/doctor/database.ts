@@ -3,7 +3,8 @@ import { type Connection, resolveDatabase } from '../datasource.ts';
 import { splitHost } from '../db/dialect-mysql.ts';
 import { openOwnDatabase } from '../db/own.ts';
 import { complaintsAbout, examineShared } from '../shared/examine.ts';
-import { type Finding, failWith, ok, warn } from './finding.ts';
+import { type Fence, fencedError, fenceWords, readFence } from '../succession/fence.ts';
+import { type Finding, fail, failWith, ok, warn } from './finding.ts';
 
 const LOOPBACK = /^(localhost|127(\.\d+){3}|::1)$/i;
 type Mysql = Connection & { kind: 'mysql' };
@@ -21,16 +22,23 @@ export async function checkDatabase(
     return [failWith('database', error)];
   }
   const own = await checkOwn(dataDir, connection);
-  return connection.kind === 'mysql' ? [own, ...(await checkShared(connection)), ...checkPrivacy(connection)] : [own];
+  return connection.kind === 'mysql' ? [...own, ...(await checkShared(connection)), ...checkPrivacy(connection)] : own;
 }
 
-async function checkOwn(dataDir: string, connection: Connection): Promise<Finding> {
+async function checkOwn(dataDir: string, connection: Connection): Promise<readonly Finding[]> {
   try {
-    await (await openOwnDatabase(dataDir, connection)).destroy();
-    return ok('database', 'db.sqlite, schema is current');
+    const db = await openOwnDatabase(dataDir, connection);
+    const fence = await readFence(db).finally(() => db.destroy());
+    return [ok('database', 'db.sqlite, schema is current'), ...(fence === undefined ? [] : [checkFence(fence)])];
   } catch (error) {
-    return failWith('database', error);
+    return [failWith('database', error)];
   }
+}
+
+function checkFence(fence: Fence): Finding {
+  const what = 'place of this server';
+  if (fence.phase === 'returning') return warn(what, fenceWords(fence), 'waystation sync run');
+  return fail(what, fenceWords(fence), fencedError(fence).hint ?? '');
 }
 
 /** A shared database that is away is a warning: this server works without it. */

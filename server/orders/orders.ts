@@ -5,6 +5,7 @@ import { type Id, printable } from '../../core/ids.ts';
 import { insertDeployJob } from '../db/jobs.ts';
 import { findActiveOrder, findOrder, insertOrder, nextOrderId, type Order, selectOrders } from '../db/orders.ts';
 import type { Site } from '../site.ts';
+import { refuseFenced } from '../succession/fence.ts';
 import { getTarget, type Target } from '../targets.ts';
 import { advanceOrder, inOrderTransaction } from './advance.ts';
 import { type DeployImage, findDeployImage } from './find-image.ts';
@@ -22,9 +23,10 @@ export type OrderRequest = {
  * reference is resolved here, once.
  *
  * Errors: `not_found` (target, image), `bad_data` (not a disk image), `does_not_fit` (architecture, firmware),
- * `wrong_state` (the target has an order that has not ended).
+ * `wrong_state` (the target has an order that has not ended), `fenced`.
  */
 export async function createOrder(site: Site, request: OrderRequest): Promise<Order> {
+  await refuseFenced(site.db);
   const target = await getTarget(site, request.targetRef);
   const image = await findDeployImage(site.db, request.imageRef);
   refuseMisfit(target, image);

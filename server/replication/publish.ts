@@ -10,6 +10,7 @@ import { getReplica, isImageNameTaken, listKnownImages, putReplica, raiseReplica
 import { admitImage } from '../holdings/activation.ts';
 import { notToBeHad } from '../holdings/failure.ts';
 import type { Site } from '../site.ts';
+import { noteTaken, replaces } from './replaced.ts';
 import { noteShadowed } from './shadowed.ts';
 
 /** What publishing a set of objects came to, for the run's event. `raised` were known before and are held now. */
@@ -31,7 +32,7 @@ type Batch = {
 
 /**
  * Makes replicated objects visible, in the caller's transaction: tombstones first, so that a name given up is free; then
- * images whose content is complete, and those that are known only. An object of our own is never touched, an older
+ * images whose content is complete, and those that are known only. An object of our own is touched by nobody but who took our place, an older
  * revision never replaces a newer one, and both stay silent: they are what a parent that is behind sends. Children of
  * ours see objects, and what we hold of them, under the next generation of our catalogue.
  */
@@ -60,9 +61,13 @@ export async function publishReplicas(site: Site, trx: Knex.Transaction, objects
 }
 
 async function isNewHere(site: Site, trx: Knex.Transaction, object: Envelope): Promise<boolean> {
+  if (object.origin === site.self.id) return false;
   const held = await getObject(trx, object.id);
-  if (object.origin === site.self.id || held?.origin === site.self.id) return false;
-  return held === undefined || (held.origin === object.origin && held.revision < object.revision);
+  if (held === undefined) return true;
+  const isSame = held.origin === object.origin;
+  if (isSame ? held.revision >= object.revision : !(await replaces(site, trx, object, held))) return false;
+  await noteTaken(site, trx, object, held);
+  return true;
 }
 
 /** A name that is taken here keeps its owner: the newcomer stays `incoming` under a version that says where it is from. */

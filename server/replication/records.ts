@@ -11,6 +11,7 @@ import { IMAGES } from '../holdings/activation.ts';
 import { noteFailure } from '../holdings/failure.ts';
 import { relatedManifests, wantedManifests } from '../holdings/wanted.ts';
 import type { Site } from '../site.ts';
+import { endReturn } from '../succession/fence.ts';
 import { noteKept } from './new-epoch.ts';
 import { publishReplicas } from './publish.ts';
 import { CATALOGUE } from './wait-for-news.ts';
@@ -88,6 +89,7 @@ export function openRecords(
     await noteKept(site, trx, link, catalogue);
     const published = await publishReplicas(site, trx, catalogue.objects, { storedBytes, isComplete, isAbsent, at });
     const { epoch, generation, mark } = catalogue;
+    if (!plan?.away && run.trigger !== 'repair') await endReturn(site, trx);
     // A run that did not hear of the parent proves nothing of today.
     await updateLinkHeld(trx, link.id, { epoch, generation, mark, at: plan?.away ? link.lastRunAt : at });
     return { generation: catalogue.generation, ...published };

@@ -5,6 +5,7 @@ import { getServer } from '../db/servers.ts';
 import { type SharedServer, setEnrolment } from '../db/shared/servers.ts';
 import { revokeServer } from '../servers.ts';
 import type { Site } from '../site.ts';
+import { readFence } from '../succession/fence.ts';
 import { admitChild } from '../trust/enrol.ts';
 import { verifySigner } from '../trust/signatures.ts';
 import { type AskedEnrolment, answerBytes, type Enrolment, readEnrolment, requestBytes, requireWritten } from './enrolment.ts';
@@ -14,12 +15,13 @@ const WHAT = 'answering a server that is to be a child of this one';
 
 /** The parent's side: looks at rows that changed. Who asks to be our child is admitted or refused in words; who has left us is none any more. */
 export async function answerWishes(site: Site, shared: Shared, changed: readonly SharedServer[]): Promise<void> {
+  const isFenced = (await readFence(site.db))?.phase === 'fenced';
   for (const server of changed) {
     if (server.id === site.self.id) continue;
     const enrolment = readEnrolment(server.enrol);
     if (enrolment === undefined || enrolment.wish !== server.parentRevision || enrolment.parentId !== server.parentId) continue;
     if (server.parentId !== site.self.id) await forgetChild(site, server, enrolment);
-    else if (isAsked(enrolment)) await answer(site, shared, { server, asked: enrolment });
+    else if (!isFenced && isAsked(enrolment)) await answer(site, shared, { server, asked: enrolment });
   }
 }
 

@@ -3,12 +3,15 @@ import { keepTelling } from '../control/keep-telling.ts';
 import { keepTrying } from '../control/keep-trying.ts';
 import { CATALOGUE } from '../replication/wait-for-news.ts';
 import type { Site } from '../site.ts';
+import { readFence } from '../succession/fence.ts';
 import { answerWishes } from './answer-wishes.ts';
 import { sendCommands, takeCommands, tellAllDone } from './commands.ts';
+import { followSuccessions } from './follow-successions.ts';
 import { followWish, nothingPending } from './follow-wish.ts';
 import { type Heard, hearNews } from './hear.ts';
 import type { Shared } from './open.ts';
 import { followRegistry, nothingSeen, type Seen } from './registry.ts';
+import { settleCommands } from './settle-commands.ts';
 import { ASK_AGAIN_MS, sharedListener, tellObjects, tellSigners } from './tell.ts';
 
 /** How often it is looked whether others have something for us: two statements that find nothing. */
@@ -45,8 +48,11 @@ async function keepTellingObjects(site: Site, shared: Shared, signal: AbortSigna
   await keepTrying(site, { what: 'our catalogue to the shared database', signal }, async () => {
     const believed = told.take();
     const woken = site.wake.wait(CATALOGUE, OBJECTS_EVERY_MS, signal);
-    if (believed === undefined) await tellSigners(site, shared);
-    told.keep(await tellObjects(site, shared, believed));
+    // Until a server that was fenced holds what its parent has, its objects may be of before.
+    if ((await readFence(site.db)) === undefined) {
+      if (believed === undefined) await tellSigners(site, shared);
+      told.keep(await tellObjects(site, shared, believed));
+    }
     await woken;
   });
 }
@@ -76,6 +82,7 @@ async function keepMeeting(site: Site, shared: Shared, signal: AbortSignal): Pro
     const believed: Seen = seen;
     seen = { ...nothingSeen(), refused: believed.refused };
     await answerWishes(site, shared, await followRegistry(site, shared, believed));
+    await followSuccessions(site, shared);
     await followWish(site, shared, pending);
     seen = believed;
     await site.wake.wait('meeting', REGISTRY_EVERY_MS, signal);
@@ -88,12 +95,18 @@ async function keepListening(site: Site, shared: Shared, signal: AbortSignal): P
   await keepTrying(site, { what: 'the other servers of the shared database', signal }, async () => {
     const believed = heard.take();
     const woken = site.wake.wait(COMMANDS, LOOK_EVERY_MS, signal);
-    if (believed === undefined) await tellAllDone(site, shared);
     const looked = believed ?? { mark: 0 };
-    await sendCommands(site, shared);
-    await takeCommands(site, shared);
+    const fence = await readFence(site.db);
+    if (fence?.phase === 'fenced') await settleCommands(site, fence, shared);
+    else await exchangeCommands(site, shared, believed === undefined);
     await hearNews(site, shared, looked, () => followRegistry(site, shared, seen));
     heard.keep(looked);
     await woken;
   });
+}
+
+async function exchangeCommands(site: Site, shared: Shared, isDoubted: boolean): Promise<void> {
+  if (isDoubted) await tellAllDone(site, shared);
+  await sendCommands(site, shared);
+  await takeCommands(site, shared);
 }

@@ -43,7 +43,8 @@ export async function keepDuty(site: LeaseSite, shared: Shared, { name, work, si
       if (lease !== undefined) await work(lease);
     } catch (error) {
       const { code, message } = describeError(error);
-      if (code === 'run_in_progress') lease = undefined;
+      // Another has the lease, or our place.
+      if (code === 'run_in_progress' || code === 'fenced') lease = undefined;
       // An outage is told once, where it is noticed.
       else if (shared.state().state === 'connected') site.log.warn(`${name} did not work out; it is done again`, { code, error: message });
     }

@@ -1,9 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Knex } from 'knex';
 import { AppError } from '../../core/errors.ts';
+import type { Id } from '../../core/ids.ts';
 import type { Connection } from '../datasource.ts';
 import { localAddressOf, openSharedDatabase } from '../db/open.ts';
 import { migrateShared, missingInShared } from '../db/shared/migrate.ts';
+import { readSharedState } from '../db/shared/servers.ts';
 import { classify, type Failure, isInDoubt } from './failure.ts';
 import { createContact, type SharedState } from './state.ts';
 
@@ -42,8 +44,11 @@ export type OnDoubt<Result> = 'repeat' | ((db: Knex) => Promise<Result | undefin
 const MOST_AGAIN = 20;
 const MOST_LOST = 3;
 
-/** Opens without connecting. The caller closes. */
-export function openShared(connection: Connection & { kind: 'mysql' }, now: () => number): Shared {
+/**
+ * Opens without connecting. The caller closes. What is written is written as server `self`, when one is given: then nothing is, with
+ * `fenced`, from when another took its place, whatever it was about to do.
+ */
+export function openShared(connection: Connection & { kind: 'mysql' }, now: () => number, self?: Id): Shared {
   const db = openSharedDatabase(connection);
   const where = `database "${connection.name}" at ${connection.hosts.join(', ')}`;
   const contact = createContact(now);
@@ -85,7 +90,12 @@ export function openShared(connection: Connection & { kind: 'mysql' }, now: () =
     prepare: () => attempt('the schema of the shared database', () => migrateShared(db), noSchema),
     read: (what, work) => attempt(what, () => work(db)),
     write: async (what, work, onDoubt) => {
-      const once = () => transact(db, work, { where, onDoubt: onDoubt === 'repeat' ? undefined : () => attempt(what, () => onDoubt(db)) });
+      const guarded = async (trx: Knex.Transaction) => {
+        if (self !== undefined) await refuseFencedServer(trx, self);
+        return work(trx);
+      };
+      const once = () =>
+        transact(db, guarded, { where, onDoubt: onDoubt === 'repeat' ? undefined : () => attempt(what, () => onDoubt(db)) });
       return attempt(what, once);
     },
     close: () => db.destroy(),
@@ -93,6 +103,13 @@ export function openShared(connection: Connection & { kind: 'mysql' }, now: () =
 }
 
 async function noSchema(): Promise<void> {}
+
+async function refuseFencedServer(trx: Knex.Transaction, self: Id): Promise<void> {
+  if ((await readSharedState(trx, self)) !== 'fenced') return;
+  throw new AppError('fenced', 'this server is fenced in the shared database: another server took its place', {
+    hint: 'it boots its machines and works on alone; see waystation server list at another server',
+  });
+}
 
 type Doubt<Result> = { readonly where: string; readonly onDoubt: (() => Promise<Result | undefined>) | undefined };
 

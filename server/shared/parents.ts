@@ -1,9 +1,9 @@
 import type { Knex } from 'knex';
 import { AppError } from '../../core/errors.ts';
-import { type Id, printable } from '../../core/ids.ts';
+import { type Id, type Name, printable } from '../../core/ids.ts';
 import { appendEvent } from '../db/events.ts';
 import { takeNumbers } from '../db/shared/counters.ts';
-import { listSharedTree, lockSharedServer, wishParent } from '../db/shared/servers.ts';
+import { listSharedTree, lockSharedServer, setSharedState, wishParent } from '../db/shared/servers.ts';
 import type { Site } from '../site.ts';
 import { aboveItself } from '../trust/endorse.ts';
 import type { Shared } from './open.ts';
@@ -42,12 +42,18 @@ export async function setParent(
 async function wish(trx: Knex.Transaction, reference: string, parentRef: string | null): Promise<ParentSet & { readonly id: Id }> {
   await lockTree(trx);
   const tree = await listSharedTree(trx);
-  const server = present(tree, reference);
   const parent = parentRef === null ? undefined : present(tree, parentRef);
+  const back =
+    parent === undefined
+      ? undefined
+      : tree.find(({ name, id, state }) => state === 'fenced' && [name, id].includes(reference as Name & Id));
+  const server = back ?? present(tree, reference);
   if (server.parentBy === 'file') throw managedByFile(server);
   if (parent !== undefined) refuseCircle(tree, server, parent);
   const told = { id: server.id, server: server.name, parent: parent?.name ?? null };
-  const isWished = server.parentRevision > 0 && server.parentId === (parent?.id ?? null);
+  // A server that was fenced comes back as somebody's child, and no other way.
+  if (back !== undefined) await setSharedState(trx, back.id, { from: 'fenced', to: 'active' });
+  const isWished = back === undefined && server.parentRevision > 0 && server.parentId === (parent?.id ?? null);
   if (isWished) return { ...told, revision: server.parentRevision, changed: false };
   const { id } = server;
   // The server itself may write its enrolment between our look and now.
@@ -63,12 +69,14 @@ export async function lockTree(trx: Knex.Transaction): Promise<void> {
 }
 
 /** The active server of this name or id. Throws `not_found`, `wrong_state`. */
-export function present(tree: readonly TreeServer[], reference: string): TreeServer {
+export function present<Server extends Pick<TreeServer, 'id' | 'name' | 'state'>>(tree: readonly Server[], reference: string): Server {
   const found = tree.find(({ name, id }) => name === reference || id === reference);
   if (found === undefined)
     throw new AppError('not_found', `no server "${printable(reference)}" meets others in the database`, { hint: 'waystation server list' });
   if (found.state === 'active') return found;
-  throw new AppError('wrong_state', `server ${found.name} is ${found.state}`, { hint: 'choose one that is active' });
+  const hint =
+    found.state === 'fenced' ? `it comes back as a child: server parent set ${found.name} --parent SERVER` : 'choose one that is active';
+  throw new AppError('wrong_state', `server ${found.name} is ${found.state}`, { hint });
 }
 
 function refuseCircle(tree: readonly TreeServer[], server: TreeServer, parent: TreeServer): void {

@@ -29,7 +29,7 @@ export function registrationOf(
 }
 
 /**
- * Writes this server's row, or makes it. Errors: `name_taken` (another server has the name), `wrong_state` (fenced: another
+ * Writes this server's row, or makes it. Errors: `name_taken` (another server has the name), `fenced` (another
  * took our place), and those of `Shared`.
  */
 export async function register(shared: Shared, registration: Registration): Promise<void> {
@@ -42,7 +42,7 @@ async function putRegistration(trx: Knex.Transaction, registration: Registration
   if (holder !== undefined && holder.id !== id) await takeName(trx, holder);
   if (await updateRegistration(trx, registration)) return;
   if ((await getSharedServer(trx, id)) !== undefined) {
-    throw new AppError('wrong_state', `server ${name} is fenced in the shared database: another server took its place`, {
+    throw new AppError('fenced', `server ${name} is fenced in the shared database: another server took its place`, {
       hint: 'it works on alone; see waystation server list at another server',
     });
   }

@@ -4,8 +4,9 @@ import type { Id } from '../../core/ids.ts';
 import { EnvelopeSchema } from '../../core/sync-protocol.ts';
 import { parseImageBody } from '../../sync/replicate/image-body.ts';
 import { inTransaction } from '../db/open.ts';
-import { getPeer, setHeldObjects } from '../db/peers.ts';
+import { getPeer, type Peer, setHeldObjects } from '../db/peers.ts';
 import { listSharedObjects, listSharedSigners } from '../db/shared/objects.ts';
+import { getSuccession } from '../db/successions.ts';
 import { IMAGES } from '../holdings/activation.ts';
 import { publishReplicas } from '../replication/publish.ts';
 import { CATALOGUE } from '../replication/wait-for-news.ts';
@@ -24,9 +25,11 @@ const OBJECTS_AT_ONCE = 500;
 export async function takeObjects(site: Site, shared: Shared, origin: Id): Promise<void> {
   const peer = await getPeer(site.db, origin);
   if (peer === undefined) return;
+  const mostSeq = await countsUpTo(site, peer);
   let brought: Brought | undefined;
   for (let after = peer.heldObjects; ; ) {
-    const page = await shared.read(WHAT, (db) => listSharedObjects(db, origin, { after, limit: OBJECTS_AT_ONCE }));
+    const told = await shared.read(WHAT, (db) => listSharedObjects(db, origin, { after, limit: OBJECTS_AT_ONCE }));
+    const page = told.filter(({ seq }) => seq <= mostSeq);
     const last = page.at(-1)?.seq;
     if (last === undefined) return;
     brought ??= { signers: await shared.read(WHAT, (db) => listSharedSigners(db, origin)) };
@@ -44,6 +47,11 @@ export async function takeObjects(site: Site, shared: Shared, origin: Id): Promi
     site.wake.notify(IMAGES);
     site.wake.notify(CATALOGUE);
   }
+}
+
+/** What a fenced server told as long as it had its place counts; nothing beyond. */
+async function countsUpTo(site: Site, { id, state }: Peer): Promise<number> {
+  return state === 'fenced' ? ((await getSuccession(site.db, id))?.objects ?? 0) : Number.MAX_SAFE_INTEGER;
 }
 
 async function verifyAll(site: Site, from: { origin: Id; brought: Brought }, envelopes: readonly Envelope[]): Promise<Envelope[]> {

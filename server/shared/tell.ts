@@ -12,6 +12,7 @@ import { putSharedEvents, putSharedStates, putSharedWords } from '../db/shared/r
 import { getStream, lockStream, moveStream } from '../db/shared/streams.ts';
 import { listSigners } from '../db/signers.ts';
 import type { Site } from '../site.ts';
+import { readFence } from '../succession/fence.ts';
 import type { Shared } from './open.ts';
 
 const WHAT = 'telling the other servers';
@@ -38,6 +39,8 @@ export function sharedListener(site: Site, shared: Shared): Listener {
 }
 
 async function toldStreams(site: Site): Promise<Mark[]> {
+  // What happens at a fenced server waits, as in an outage.
+  if ((await readFence(site.db))?.phase === 'fenced') return [];
   const below: Mark[] = [];
   for (const mark of await passedMarks(site)) if ((await getPeer(site.db, mark.origin)) === undefined) below.push(mark);
   return [...(await ownMarks(site)), ...below];

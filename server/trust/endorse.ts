@@ -41,10 +41,16 @@ export async function vouchFor(site: Site, origins: Iterable<Id>): Promise<Vouch
   return { endorsements: [...endorsements.values()], signers: signers.filter((signer) => signer !== undefined) };
 }
 
-/** Also of a revoked child: what we took from it while it was one stays, and must be believed below. */
+/**
+ * Also of a revoked child, and of a parent that was left: what we took from it while it was one stays, and must be believed below. It
+ * helps those only who know that server by nothing else.
+ */
 async function endorsementOf(site: Site, origin: Id): Promise<Endorsement | undefined> {
   const known = await getServer(site.db, origin);
-  if (known?.relation !== 'child' || known.caPin === null) return (await getTrustedServer(site.db, origin))?.endorsement ?? undefined;
-  const said = { endorser: site.self.id, serverId: known.id, name: known.name, caPin: known.caPin };
+  const trusted = known?.relation === 'child' ? undefined : await getTrustedServer(site.db, origin);
+  if (trusted?.endorsement) return trusted.endorsement;
+  const met = trusted?.source === 'endorsed' ? trusted : known?.relation === 'child' ? known : undefined;
+  if (met === undefined || met.caPin === null) return undefined;
+  const said = { endorser: site.self.id, serverId: met.id, name: met.name, caPin: met.caPin };
   return { ...said, keyId: site.keys.signerKeyId, signature: site.keys.sign(endorsementBytes(said)) };
 }

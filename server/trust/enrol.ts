@@ -14,6 +14,7 @@ import { createServer, findServerByName, getServer, type KnownServer, updateServ
 import { saveSigner } from '../db/signers.ts';
 import { aboveUs } from '../replication/tier.ts';
 import type { Site } from '../site.ts';
+import { refuseReturning } from '../succession/fence.ts';
 import { aboveItself, listLineage, refuseCycle } from './endorse.ts';
 import { verifySigner } from './signatures.ts';
 
@@ -24,7 +25,7 @@ type Request = z.infer<typeof EnrolRequest>;
  * any number of redeems at the same time exactly one gets a certificate.
  *
  * Errors: `version_mismatch`, `token_wrong`, `token_expired` (also: used), `name_taken`, `bad_data` (request), `bad_signature` (signer),
- * `wrong_state` (the child is above us).
+ * `wrong_state` (the child is above us), `fenced`.
  */
 export async function enrolChild(site: Site, request: Request): Promise<z.infer<typeof EnrolAnswer>> {
   if (request.protocol !== SYNC_PROTOCOL) throw otherProtocol(request.protocol);
@@ -44,6 +45,7 @@ type Permit = (trx: Knex.Transaction, child: KnownServer) => Promise<() => Promi
 /** The enrolment of a child whose right to it `permit` looks at. Errors: as `enrolChild`, and those of `permit`. */
 export async function admitChild(site: Site, request: Omit<Request, 'token'>, permit: Permit): Promise<z.infer<typeof EnrolAnswer>> {
   if (request.protocol !== SYNC_PROTOCOL) throw otherProtocol(request.protocol);
+  await refuseReturning(site.db);
   const child = readChild(site, request);
   const ancestors = await listLineage(site);
   // Content may come from anywhere, also from below: only who is told what exists must not stand above who tells.

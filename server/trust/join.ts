@@ -12,10 +12,12 @@ import { acquireLease } from '../db/leases.ts';
 import { createLink, type Link, moveLink } from '../db/links.ts';
 import { inTransaction } from '../db/open.ts';
 import { restartRuns } from '../db/runs.ts';
-import { createServer, findServerByName, getServer, type KnownServer, updateServer } from '../db/servers.ts';
+import { createServer, findServerByName, getServer, type KnownServer, listServers, updateServer } from '../db/servers.ts';
 import { saveSigner } from '../db/signers.ts';
-import { replaceAncestors } from '../db/trusted-servers.ts';
+import { getTrustedServer, replaceAncestors } from '../db/trusted-servers.ts';
 import type { Site } from '../site.ts';
+import { believeSuccession } from '../succession/believe.ts';
+import { beginReturn, enterFence } from '../succession/fence.ts';
 import { createRequest } from './certificates.ts';
 import { refuseCycle } from './endorse.ts';
 import { otherProtocol } from './enrol.ts';
@@ -29,7 +31,8 @@ export type Joined = { readonly parent: KnownServer; readonly link: Link };
 
 /**
  * The child's side of an enrolment. The token says whom to trust: the TLS connection is pinned to its CA before the
- * token is shown. Joining the same parent again refreshes certificate, URL and keys and keeps what was replicated.
+ * token is shown. Joining the same parent again refreshes certificate, URL and keys and keeps what was replicated; joining another one moves
+ * the link there: a server has one parent. What the token says of a place that the new parent took is believed: it is its operator's word.
  *
  * Errors: `token_wrong`, `token_expired`, `name_taken`, `unreachable`, `denied` (another server answers), `usage` (URL, ourselves),
  * `bad_signature` (the answer is not what the token speaks of), `wrong_state` (we would be above ourselves).
@@ -38,7 +41,14 @@ export async function joinParent(
   site: Site,
   join: { readonly url: string; readonly token: string; readonly actor: string },
 ): Promise<Joined> {
-  return becomeChild(site, await redeemAt(site, join), join.actor);
+  const redeemed = await redeemAt(site, join);
+  const parents = (await listServers(site.db)).filter(({ relation }) => relation === 'parent').map(({ id }) => id);
+  return becomeChild(
+    site,
+    redeemed,
+    join.actor,
+    parents.filter((id) => id !== redeemed.answer.serverId),
+  );
 }
 
 /**
@@ -66,6 +76,8 @@ export async function becomeChild(
     for (const id of former) await replaceParent(site, trx, id, parentId);
     const link = await createLink(trx, { parentId, origin: site.self.id });
     await applyLinkWish(site, trx, link);
+    for (const predecessor of token.succeeds ?? []) await believeToken(site, trx, { predecessor, successor: parent });
+    await beginReturn(trx);
     const event = { kind: 'server.joined', subject: parentId, data: { name: parent.name, url, again: known !== undefined } };
     await appendEvent(trx, { origin: site.self.id, at: site.now(), actor, ...event });
     return { parent, link };
@@ -74,6 +86,17 @@ export async function becomeChild(
   site.wake.notify('parents');
   site.log.info('joined a parent', { server: parentId, name: joined.parent.name, url });
   return joined;
+}
+
+type Told = { readonly predecessor: Id; readonly successor: KnownServer };
+
+async function believeToken(site: Site, trx: Knex.Transaction, { predecessor, successor }: Told): Promise<void> {
+  const at = site.now();
+  const isSelf = predecessor === site.self.id;
+  const name = isSelf ? site.self.name : ((await getServer(trx, predecessor)) ?? (await getTrustedServer(trx, predecessor)))?.name;
+  const names = { predecessorName: name ?? predecessor, successorName: successor.name };
+  await believeSuccession(site, trx, { predecessor, successor: successor.id, ...names, ground: 'token', at, objects: null });
+  if (isSelf) await enterFence(site, trx, { id: successor.id, name: successor.name, at });
 }
 
 /** The unfinished run of the link begins anew: whoever works on it loses its lease. */
@@ -88,7 +111,7 @@ async function replaceParent(site: Site, trx: Knex.Transaction, former: Id, pare
 /** What enrolling somewhere gave; nothing is kept yet. `certificateKeyId` is that of the certificate we got. */
 export type Redeemed = {
   readonly url: string;
-  readonly token: Pick<EnrolToken, 'caPin'>;
+  readonly token: Pick<EnrolToken, 'caPin'> & Partial<Pick<EnrolToken, 'succeeds'>>;
   readonly answer: z.infer<typeof EnrolAnswer>;
   readonly keyPem: string;
   readonly certificateKeyId: Digest;

@@ -23,6 +23,7 @@ import { openApiRoute } from './openapi.ts';
 import { OPERATION_ROUTES } from './operations.ts';
 import { OPERATOR_TOKEN_ROUTES } from './operator-tokens.ts';
 import { ORDER_ROUTES } from './orders.ts';
+import { PROMOTION_ROUTES } from './promotion.ts';
 import { SCOPE_ROUTES } from './scope.ts';
 import { SERVER_ROUTES } from './servers.ts';
 import { SESSION_ROUTES } from './session.ts';
@@ -42,6 +43,7 @@ export function allRoutes(metrics: Metrics): readonly Route[] {
     ...SESSION_ROUTES,
     ...ENROL_ROUTES,
     ...SERVER_ROUTES,
+    ...PROMOTION_ROUTES,
     ...TREE_ROUTES,
     ...TOKEN_ROUTES,
     ...OPERATOR_TOKEN_ROUTES,

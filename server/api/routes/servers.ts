@@ -21,12 +21,14 @@ import { countCommands } from '../../db/control-queue.ts';
 import { getOrigin } from '../../db/origins.ts';
 import type { Peer } from '../../db/peers.ts';
 import { findServerByName, getServer, type KnownServer } from '../../db/servers.ts';
+import { listSuccessions, type Succession } from '../../db/successions.ts';
 import { raiseEpoch } from '../../epoch.ts';
 import { giveRing } from '../../holdings/rings.ts';
 import { revokeServer } from '../../servers.ts';
 import { setParent } from '../../shared/parents.ts';
 import { SharedView, viewShared } from '../../shared/view.ts';
 import type { Site } from '../../site.ts';
+import { readFence } from '../../succession/fence.ts';
 import { joinParent } from '../../trust/join.ts';
 import { actorOf } from '../actor.ts';
 import { type Route, route } from '../route.ts';
@@ -67,6 +69,9 @@ const PlacedServer = Server.extend({
   /** Not heard for a minute by the shared database, or for eleven by reports. */
   silent: z.boolean(),
   version: z.string().nullable(),
+  /** Of a fenced server: who took its place, and when. */
+  successor: z.string().nullable(),
+  succeededAt: z.iso.datetime().nullable(),
   /** Of this server itself: how it stands with the shared database. */
   shared: SharedView.nullable(),
 });
@@ -95,7 +100,10 @@ const Numbers = z.object({ epoch: z.number().int(), generation: z.number().int()
 
 /** A server with what it told of itself, when it is below this one. */
 async function viewWithStatus(site: Site, server: KnownServer): Promise<KnownView> {
-  if (server.relation === 'self') return { ...viewServer(server), status: await describeSelf(site) };
+  if (server.relation === 'self') {
+    const state = (await readFence(site.db))?.phase === 'fenced' ? 'fenced' : server.state;
+    return { ...viewServer(server), state, status: await describeSelf(site) };
+  }
   const waiting = server.relation === 'child' ? await countCommands(site.db, server.id) : 0;
   return { ...viewServer(server), ...viewStatus(await statusOf(site.db, server.id)), waiting };
 }
@@ -145,10 +153,17 @@ async function viewKnown(site: Site): Promise<KnownView[]> {
 export async function viewServers(site: Site): Promise<ServerView[]> {
   const known = await viewKnown(site);
   const places = await findPlaces(site, known);
+  const successions = await listSuccessions(site.db);
   return known.flatMap((server) => {
     const place = places.get(server.id);
-    return place === undefined ? [] : [{ ...server, ...place, shared: server.relation === 'self' ? viewShared(site) : null }];
+    const shared = server.relation === 'self' ? viewShared(site) : null;
+    return place === undefined ? [] : [{ ...server, ...place, ...successorOf(server, successions), shared }];
   });
+}
+
+function successorOf({ id, state }: KnownView, successions: readonly Succession[]): Pick<ServerView, 'successor' | 'succeededAt'> {
+  const found = state === 'fenced' ? successions.find(({ predecessor }) => predecessor === id) : undefined;
+  return { successor: found?.successorName ?? null, succeededAt: found === undefined ? null : new Date(found.at).toISOString() };
 }
 
 /** One of them, by name or id. Errors: `not_found`, `ambiguous`. */

@@ -8,6 +8,7 @@ import { getImage, listImages } from '../../db/images.ts';
 import { getLinkToParent } from '../../db/links.ts';
 import { getObject } from '../../db/objects.ts';
 import { getOffer, listOffers } from '../../db/offers.ts';
+import { listSuccessions } from '../../db/successions.ts';
 import { offerArchive, takeArchive } from '../../replication/archive-shelf.ts';
 import { serveUpwards } from '../../replication/serve-tunnel.ts';
 import type { Site } from '../../site.ts';
@@ -40,13 +41,17 @@ export async function addVouchers(site: Site, answer: Json): Promise<Json> {
 
 /**
  * The archive of offered images for a server above, or how far its building is; also of images that it made itself, or another server above
- * us: what it lost it gets back. Throws `not_permitted` for any other.
+ * us, or one whose place such a server took: what it lost it gets back. Throws `not_permitted` for any other.
  */
 export async function answerArchive(site: Site, query: Json, parentId: Id): Promise<Json> {
   const request = ArchiveRequest.parse(query);
   const offered = await Promise.all((await listOffers(site.db)).map(({ imageId }) => getImage(site.db, imageId)));
   const above: readonly Id[] = [parentId, ...((await getLinkToParent(site.db, parentId))?.ancestors ?? [])];
-  const theirs = (await listImages(site.db)).filter(({ origin, state }) => state === 'published' && above.includes(origin));
+  const before = (await listSuccessions(site.db))
+    .filter(({ successor }) => above.includes(successor))
+    .map(({ predecessor }) => predecessor);
+  const makers = [...above, ...before];
+  const theirs = (await listImages(site.db)).filter(({ origin, state }) => state === 'published' && makers.includes(origin));
   const foreign = request.want.find((manifest) => ![...offered, ...theirs].some((image) => image?.manifest === manifest));
   if (foreign !== undefined || request.wantChunks?.length)
     throw new AppError('not_permitted', `${foreign ?? 'a single chunk'} is not offered`);

@@ -4,18 +4,36 @@ import type { Envelope } from '../../../core/envelope.ts';
 import type { Digest, Id } from '../../../core/ids.ts';
 import { SignerRecord } from '../../../core/sync-protocol.ts';
 import { chunks, type Page } from './reports.ts';
+import { listSharedSuccessions, type SharedSuccession } from './successions.ts';
 
 /** A signed object under the number that its origin gave to its last change. */
 export type Numbered = { readonly envelope: Envelope; readonly seq: number };
 
-/** Tells objects of one origin, each in place of an older revision of itself. An id that is another origin's is left alone. */
+/**
+ * Tells objects of one origin, each in place of an older revision of itself. An id that is another origin's is left alone, unless that one's
+ * place was taken by this one.
+ */
 export async function putSharedObjects(trx: Knex.Transaction, origin: Id, objects: readonly Numbered[]): Promise<void> {
   for (const some of chunks(objects)) {
     const ids = some.map(({ envelope }) => envelope.id);
-    const foreign: Id[] = await trx('shared_objects').whereIn('id', ids).whereNot({ origin }).pluck('id');
+    const others: { id: Id; origin: Id }[] = await trx('shared_objects').whereIn('id', ids).whereNot({ origin }).select('id', 'origin');
+    const taken = others.length === 0 ? new Set<Id>() : placesTaken(origin, await listSharedSuccessions(trx));
+    const foreign = others.filter((one) => !taken.has(one.origin)).map(({ id }) => id);
     const rows = some.filter(({ envelope }) => !foreign.includes(envelope.id)).map(toRow);
     if (rows.length > 0) await trx('shared_objects').insert(rows).onConflict('id').merge();
   }
+}
+
+/** The servers whose place this one took, and those whose place they had taken. */
+function placesTaken(origin: Id, all: readonly SharedSuccession[]): Set<Id> {
+  const taken = new Set<Id>();
+  const open = [origin];
+  for (let at = open.pop(); at !== undefined; at = open.pop()) {
+    const before = all.filter(({ successor, predecessor }) => successor === at && !taken.has(predecessor));
+    for (const { predecessor } of before) taken.add(predecessor);
+    open.push(...before.map(({ predecessor }) => predecessor));
+  }
+  return taken;
 }
 
 /** Objects of one origin, tombstones included, changed after number `after`, in the order of the changes: one statement. */

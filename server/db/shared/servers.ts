@@ -72,6 +72,11 @@ export async function getSharedServer(db: Knex, id: Id): Promise<SharedServer | 
   return row && fromRow(row);
 }
 
+/** What a server is there; undefined when it never registered. */
+export async function readSharedState(db: Knex, id: Id): Promise<SharedServerState | undefined> {
+  return (await db('shared_servers').where({ id }).first('state'))?.state;
+}
+
 export async function findSharedServer(db: Knex, name: string): Promise<SharedServer | undefined> {
   const row = await db('shared_servers').where({ name }).first();
   return row && fromRow(row);

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { digestOf, signedBytes } from '../../../core/envelope.ts';
 import { type Name, newId, parseMac } from '../../../core/ids.ts';
 import { regroupTarget } from '../../../server/control/place.ts';
 import { showTarget } from '../../../server/control/things-below.ts';
@@ -9,8 +10,12 @@ import { listEvents } from '../../../server/db/events.ts';
 import { getObject } from '../../../server/db/objects.ts';
 import { getPeer } from '../../../server/db/peers.ts';
 import { listServers } from '../../../server/db/servers.ts';
+import { getSetting } from '../../../server/db/settings.ts';
+import { lockStream, moveStream } from '../../../server/db/shared/streams.ts';
+import { listSuccessions } from '../../../server/db/successions.ts';
 import { setDocument } from '../../../server/documents.ts';
 import { setParent } from '../../../server/shared/parents.ts';
+import { readFence } from '../../../server/succession/fence.ts';
 import { addTarget } from '../../../server/targets.ts';
 import { eventually, makeNode, type Node } from '../../helpers/control-sites.ts';
 import { type Meeting, startMeeting } from '../../helpers/meeting.ts';
@@ -90,4 +95,43 @@ test('a server that believes in nobody from the database alone takes neither par
   await sleep(4_500);
   assert.equal((await listServers(strict.site.db)).length, 1);
   assert.equal((await showTarget(strict.site, 'safe')).group, null);
+});
+
+test("a server that signs another one's object as its own, in the database as well, is not believed by whom it concerns", async () => {
+  const put = (value: string) => setDocument(hq.site, { type: 'parameter', name: 'mirror', actor: 'test' }, { value });
+  const made = await put('ours');
+  const told = () => branch.site.shared?.read('a test', (db) => db('shared_objects').where({ id: made.id }).first('seq'));
+  await eventually('it is told', async () => (await told()) !== undefined);
+  const body = { type: 'parameter', name: 'mirror', content: { value: 'theirs' } };
+  const unsigned = { kind: 'document', id: made.id, origin: branch.site.self.id, revision: 99, digest: digestOf(body) } as const;
+  const keyId = branch.site.keys.signerKeyId;
+  const signature = branch.site.keys.sign(signedBytes({ ...unsigned, keyId }));
+  const before = (await getSetting(hq.site.db, `doubted.${branch.site.self.id}`)) ?? null;
+  await branch.site.shared?.write(
+    'a test',
+    async (trx) => {
+      const held = await lockStream(trx, branch.site.self.id, 'objects');
+      const row = { origin: unsigned.origin, revision: 99, body: JSON.stringify(body), digest: unsigned.digest, key_id: keyId, signature };
+      await trx('shared_objects')
+        .where({ id: made.id })
+        .update({ ...row, seq: held + 1 });
+      await moveStream(trx, { origin: branch.site.self.id, stream: 'objects', seq: held + 1 }, held);
+    },
+    'repeat',
+  );
+  await eventually('hq has seen it', async () => (await getSetting(hq.site.db, `doubted.${branch.site.self.id}`)) !== undefined);
+  assert.equal(before, null);
+  assert.deepEqual(
+    [(await getObject(hq.site.db, made.id))?.origin, (await getObject(hq.site.db, made.id))?.revision],
+    [hq.site.self.id, 1],
+  );
+});
+
+test('who was promoted by the database alone is not believed by a server that believes in nobody from there, nor is that one fenced', async () => {
+  await forge(`insert into shared_successions (predecessor, successor, at, actor, asked_at, objects)
+    values ('${strict.site.self.id}', '${branch.site.self.id}', 1, 'x', '${branch.site.self.id}', 0)`);
+  await eventually('others believe it', async () => (await listSuccessions(hq.site.db)).length === 1);
+  await sleep(2_500);
+  assert.deepEqual(await listSuccessions(strict.site.db), []);
+  assert.equal(await readFence(strict.site.db), undefined);
 });
