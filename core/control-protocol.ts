@@ -168,6 +168,8 @@ export const ServerReport = z.looseObject({
       mustStop: z.string().max(32).nullable().optional(),
       late: z.string().max(16).optional(),
       capMbit: z.number().nullable().optional(),
+      /** A run starts whenever the parent has published. */
+      afterParent: z.boolean().optional(),
     })
     .nullable()
     .optional(),
@@ -273,6 +275,8 @@ export const Pulled = z.object({
   protocol: z.number().int(),
   /** Of the parent's catalogue. When it changes, the parent was set back: how far it has our reports is asked anew. */
   epoch: z.number().int().optional(),
+  /** Whether the parent gives who asks no content (`server pause`); one of an older release does not say it. */
+  paused: z.boolean().optional(),
   commands: z.array(Command).max(200),
   requests: z.array(ControlRequest).max(50),
 });

@@ -1,5 +1,6 @@
 import { AppError } from '../core/errors.ts';
 import { MAX_CAP_BPS, MIN_CAP_BPS } from '../core/schedule/caps.ts';
+import { controlTopic } from './control/dispatch.ts';
 import { type Grant, getGrant, getTotalEgress, listGrants, setTotalEgress, updateGrantPause, updatePriority } from './db/egress.ts';
 import { appendEvent } from './db/events.ts';
 import { inTransaction } from './db/open.ts';
@@ -66,6 +67,7 @@ async function changePause(site: Site, { which, actor, pause }: PauseChange): Pr
       if (isChanged) await appendEvent(trx, { ...stamp(site, actor), kind, subject: id });
     }
   });
+  for (const { id } of children) site.wake.notify(controlTopic(id));
   return told(site);
 }
 

@@ -4,6 +4,7 @@ import { AppError, describeError } from '../../core/errors.ts';
 import type { Id } from '../../core/ids.ts';
 import { getControlMark } from '../db/control-queue.ts';
 import { reachOf } from '../db/origins.ts';
+import { noteParentPause, parentPauseOf } from '../schedule/parent-pause.ts';
 import type { Site } from '../site.ts';
 import { applyCommand } from './apply.ts';
 import { askBelow } from './ask.ts';
@@ -18,7 +19,9 @@ import { serverName } from './servers-below.ts';
  */
 export async function pullOnce(site: Site, channel: ParentChannel, parentId: Id, signal: AbortSignal): Promise<number | undefined> {
   const after = await getControlMark(site.db, parentId, 'applied');
-  const query = { protocol: String(CONTROL_PROTOCOL), after: String(after) };
+  // Until it has said something: not paused. One that does not know the question leaves it alone.
+  const paused = parentPauseOf(site, parentId)?.isPaused ?? false;
+  const query = { protocol: String(CONTROL_PROTOCOL), after: String(after), paused: String(paused) };
   const pulled = Pulled.safeParse(await channel.get('pull', query, signal));
   if (!pulled.success)
     throw new AppError('version_mismatch', "the parent's commands are not ones that we can read", {
@@ -26,6 +29,7 @@ export async function pullOnce(site: Site, channel: ParentChannel, parentId: Id,
     });
   for (const request of pulled.data.requests) void answer(site, { channel, parentId, request }, signal);
   for (const command of pulled.data.commands) await applyCommand(site, parentId, command);
+  if (pulled.data.paused !== undefined) noteParentPause(site, parentId, pulled.data.paused);
   return pulled.data.epoch;
 }
 

@@ -1,6 +1,7 @@
 import { CONTROL_PROTOCOL, type Pulled } from '../../core/control-protocol.ts';
 import type { Id } from '../../core/ids.ts';
 import { dropCommands, getControlMark, listCommands, lockControlMark, renumberCommands } from '../db/control-queue.ts';
+import { getGrant } from '../db/egress.ts';
 import { getCatalogueNumbers } from '../db/objects.ts';
 import { inTransaction } from '../db/open.ts';
 import { touchServer } from '../db/servers.ts';
@@ -14,11 +15,13 @@ const LONG_POLL_MS = 25_000;
 const LOOK_AGAIN_MS = 10_000;
 const MOST_COMMANDS = 100;
 
+type Poll = { readonly after: number; readonly paused: boolean | undefined };
+
 /**
- * The parent's side of a child's poll. `after` is the last command that the child has done: those up to it are forgotten.
- * Answers as soon as there is something, or empty-handed after 25 s.
+ * The parent's side of a child's poll. `after` is the last command that the child has done: those up to it are forgotten; `paused`
+ * is what it believes of our pause, if it does. Answers as soon as there is something, or empty-handed after 25 s.
  */
-export async function answerPull(site: Site, childId: Id, after: number, signal: AbortSignal): Promise<Pulled> {
+export async function answerPull(site: Site, childId: Id, { after, paused }: Poll, signal: AbortSignal): Promise<Pulled> {
   await touchServer(site.db, childId, site.now());
   await acknowledge(site, childId, after);
   const { epoch } = await getCatalogueNumbers(site.db);
@@ -30,9 +33,11 @@ export async function answerPull(site: Site, childId: Id, after: number, signal:
     const woken = site.wake.wait(controlTopic(childId), Math.min(remaining, LOOK_AGAIN_MS), AbortSignal.any([signal, answered.signal]));
     const commands = await listCommands(site.db, childId, after, MOST_COMMANDS);
     const requests = signal.aborted ? [] : takeRequests(site, childId);
-    if (commands.length > 0 || requests.length > 0 || remaining === 0 || signal.aborted) {
+    const isPaused = (await getGrant(site.db, childId))?.paused != null;
+    const isNews = commands.length > 0 || requests.length > 0 || (paused !== undefined && paused !== isPaused);
+    if (isNews || remaining === 0 || signal.aborted) {
       answered.abort();
-      return { protocol: CONTROL_PROTOCOL, epoch, commands, requests };
+      return { protocol: CONTROL_PROTOCOL, epoch, paused: isPaused, commands, requests };
     }
     await woken;
   }

@@ -5,12 +5,14 @@ import { inTransaction } from '../db/open.ts';
 import { findUnfinishedRun, insertRun, listRuns, nextRunId } from '../db/runs.ts';
 import type { Site } from '../site.ts';
 import { openCron, zoneOf } from './cron.ts';
+import { parentPauseOf } from './parent-pause.ts';
 import { SCHEDULES } from './topic.ts';
 
 /** The longest sleep: clocks are set, machines sleep, and wake-ups may be lost. */
 const LOOK_AGAIN_MS = 30_000;
-/** How long a parent that has paused us is left alone. */
+/** How long a parent that has paused us is left alone, unless it says that it does no more (an older release does not). */
 const REST_MS = 15 * 60_000;
+const MOST_IN_A_REST = 10;
 /** A clock that is set back by no more than this was put right; by more, it had been wrong. */
 const CLOCK_STEP_MS = 10 * 60_000;
 
@@ -59,19 +61,33 @@ const NOTHING: Look = { started: false, until: null };
 type Debt = { readonly owed: Link['owed']; readonly restUntil: number | null };
 
 /**
- * What the link's last run leaves behind. One that the parent paused in its window is owed, and tried again after a rest (a
- * person's run is the person's to repeat). One that its window ended is gone on with when the schedule says so: a run that
+ * What the link's last run leaves behind. One that the parent paused in its window is owed, and tried again as soon as the parent
+ * says that it paused us no more, else after a rest (a person's run is the person's to repeat). One that its window ended is gone on with when the schedule says so: a run that
  * was due meanwhile does not chain to it in the minute in which runs must stop. A run that ended after `now` ended by a
  * wrong clock: nobody rests until then.
  */
-async function debtOf(trx: Site['db'], link: Link, now: number): Promise<Debt> {
+async function debtOf(site: Site, trx: Site['db'], link: Link): Promise<Debt> {
+  const now = site.now();
   const [last] = await listRuns(trx, { linkId: link.id, limit: 1 });
   const { owed } = link;
   if (last === undefined || last.endedAt === null) return { owed, restUntil: null };
   if (last.error?.code === 'window_closed' && owed?.why === 'running') return { owed: null, restUntil: null };
   const isParents = last.error?.code === 'disabled' && last.inWindow && link.paused === null && (owed === null || owed.why === 'parent');
   if (!isParents) return { owed, restUntil: null };
-  return { owed: owed ?? { since: last.startedAt, why: 'parent' }, restUntil: last.endedAt > now ? null : last.endedAt + REST_MS };
+  const isResumed = last.endedAt > now || (await isLetOn(site, trx, { link, endedAt: last.endedAt }));
+  return { owed: owed ?? { since: last.startedAt, why: 'parent' }, restUntil: isResumed ? null : last.endedAt + REST_MS };
+}
+
+/** Since that run ended the parent said that it has not paused us. One that says so and pauses us again and again is believed a few times in one rest. */
+async function isLetOn(
+  site: Site,
+  trx: Site['db'],
+  { link, endedAt }: { readonly link: Link; readonly endedAt: number },
+): Promise<boolean> {
+  const told = parentPauseOf(site, link.parentId);
+  if (told === undefined || told.isPaused || told.at < endedAt) return false;
+  const oldest = (await listRuns(trx, { linkId: link.id, limit: MOST_IN_A_REST })).at(MOST_IN_A_REST - 1);
+  return oldest === undefined || oldest.startedAt < endedAt - REST_MS;
 }
 
 /** One transaction: the run is in the queue and the next time is set, or neither. */
@@ -79,7 +95,7 @@ async function lookAtLink(site: Site, trx: Site['db'], id: Link['id']): Promise<
   const link = await getLink(trx, id);
   if (link === undefined) return NOTHING;
   const now = site.now();
-  const { owed, restUntil } = await debtOf(trx, link, now);
+  const { owed, restUntil } = await debtOf(site, trx, link);
   if (link.schedule === null && owed === null && link.owed === null) return NOTHING;
   const unfinished = await findUnfinishedRun(trx, id);
   const isPaused = link.paused !== null;

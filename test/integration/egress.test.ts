@@ -3,6 +3,7 @@ import { EventEmitter } from 'node:events';
 import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
 import { after, before, test } from 'node:test';
+import { startControl } from '../../server/control/start.ts';
 import { listRuns, type Run } from '../../server/db/runs.ts';
 import { getServer, updateServer } from '../../server/db/servers.ts';
 import { pauseChildren, resumeChildren, setEgress, setPriority, showEgress } from '../../server/egress.ts';
@@ -173,6 +174,38 @@ test('a parent that pauses a child ends its run within seconds, in words; it is 
     assert.ok(proxy.bytes.down - start < 6 * MB + 1_400_000, `${proxy.bytes.down - start} bytes on the link`);
   } finally {
     await replication.close();
+    await resumeChildren(hq, 'all', 'operator:anna');
+  }
+});
+
+test('a child that its parent resumes goes on at once: it is told, and need not rest', async () => {
+  const { site, proxy } = child(0);
+  await setCaps(site, await onlyLink(site), { bps: null, office: null });
+  await setEgress(hq, 8 * MB, 'test');
+  await publish(6 * MB);
+  await setSchedule(site, await onlyLink(site), { schedule: '0 3 1 1 *', timezone: 'UTC' });
+  const control = startControl(site);
+  const start = proxy.bytes.down;
+  const running = runOnce(site, { trigger: 'schedule', inWindow: true });
+  await arrived(proxy, start + 2 * MB);
+  await pauseChildren(hq, 'all', 'operator:anna');
+  assert.equal((await running).error?.code, 'disabled');
+  await setEgress(hq, null, 'test');
+  const replication = startReplication(site);
+  try {
+    await waitFor(async () => (await onlyLink(site)).owed?.why === 'parent');
+    // It was told of the pause; nothing begins while that lasts.
+    await sleep(1500);
+    assert.equal((await listRuns(site.db, { limit: 1 }))[0]?.id, (await running).id);
+    const resumedAt = performance.now();
+    await resumeChildren(hq, { reference: 'berlin' }, 'operator:anna');
+    const begun = await waitFor(async () => (await listRuns(site.db, { limit: 1 })).find(({ trigger }) => trigger === 'resume'));
+    assert.ok(performance.now() - resumedAt < 5000, 'it began at once');
+    const done = await waitFor(async () => (await listRuns(site.db, { limit: 1 })).find(({ state }) => state === 'done'));
+    assert.equal(done.id, begun.id);
+  } finally {
+    await replication.close();
+    await control.close();
     await resumeChildren(hq, 'all', 'operator:anna');
   }
 });

@@ -28,11 +28,15 @@ export const CONTROL_ROUTES: readonly Route[] = [
     listener: 'api',
     action: 'control.pull',
     summary: 'What this server wants done by a child or behind it; waits up to 25 s',
-    input: z.object({ protocol: z.coerce.number().int(), after: z.coerce.number().int().nonnegative() }),
+    input: z.object({
+      protocol: z.coerce.number().int(),
+      after: z.coerce.number().int().nonnegative(),
+      paused: z.enum(['true', 'false']).optional(),
+    }),
     output: Pulled,
-    handle: async (context, { protocol, after }) => {
+    handle: async (context, { protocol, after, paused }) => {
       checkProtocol(protocol);
-      return answerPull(context.site, callerOf(context), after, context.signal);
+      return answerPull(context.site, callerOf(context), { after, paused: paused && paused === 'true' }, context.signal);
     },
   }),
   route({
