@@ -56,6 +56,8 @@ export const TreeServer = z.object({
   syncedAt: isoTime.nullable(),
   nextRunAt: isoTime.nullable(),
   schedule: z.string().nullable(),
+  /** A run starts whenever the parent has published. */
+  afterParent: z.boolean(),
   paused: z.boolean(),
   run: Run.nullable(),
   images: z.object({ wanted: z.number(), held: z.number(), failing: z.number(), missingBytes: z.number() }).nullable(),

@@ -2,7 +2,9 @@ import type { Command } from 'commander';
 import type { Json } from '../../core/canonical-json.ts';
 import { AppError } from '../../core/errors.ts';
 import { type ServerView, showServer, viewServers } from '../../server/api/routes/servers.ts';
+import { listLinks } from '../../server/db/links.ts';
 import { type CatalogueNumbers, raiseEpoch } from '../../server/epoch.ts';
+import { unscheduledWords } from '../../server/schedule/unscheduled.ts';
 import { revokeServer } from '../../server/servers.ts';
 import type { ParentSet } from '../../server/shared/parents.ts';
 import { sharedWords } from '../../server/shared/view.ts';
@@ -202,6 +204,12 @@ async function join(frame: Frame, url: string, options: { enrolFile?: string }):
       site: async (site) => showServer(site, (await joinParent(site, { url, token: text, actor: 'local-admin' })).parent.id),
     }),
   );
+  const unscheduled = await work(frame, {
+    client: async (client) =>
+      (await client.get<{ items: { unscheduled: string | null }[] }>('/api/v1/links')).items[0]?.unscheduled ?? null,
+    site: async (site) => (await listLinks(site.db)).map((link) => unscheduledWords(link))[0] ?? null,
+  });
+  if (unscheduled !== null) frame.say(`It is a child now: ${unscheduled}`);
 }
 
 async function setRing(frame: Frame, reference: string, text: string): Promise<void> {

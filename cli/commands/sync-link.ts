@@ -113,7 +113,7 @@ export async function findLink(client: Client): Promise<LinkView | null> {
 export function linkText(link: LinkView): string {
   return details([
     ['parent', link.parent],
-    ['schedule', link.schedule === null ? 'off' : `${link.schedule} (${link.timezone})`],
+    ['schedule', scheduleText(link)],
     ['windows', windowText(link)],
     ['cap', capText(link)],
     ...(link.paused === null ? [] : ([['paused', `by ${link.paused.by} since ${link.paused.since}`]] as const)),
@@ -122,6 +122,12 @@ export function linkText(link: LinkView): string {
     ...(link.plan === null ? [] : ([['plan', `${formatBytes(link.plan.bytes)} to fetch: ${link.plan.words}`]] as const)),
     ['generation', link.heldGeneration],
   ]);
+}
+
+function scheduleText({ schedule, timezone, afterParent, unscheduled }: LinkView): string {
+  const cron = schedule === null ? 'off' : `${schedule} (${timezone})`;
+  if (unscheduled !== null) return `off: ${unscheduled}`;
+  return afterParent ? `${cron}, and after the parent` : cron;
 }
 
 const OBSTACLES: { readonly [Why in Obstacle]: string } = {

@@ -8,6 +8,7 @@ import { listAlarmWords } from '../holdings/alarms.ts';
 import { listHoldings } from '../holdings/list.ts';
 import type { HoldingView } from '../holdings/view.ts';
 import { nextLinkStart } from '../schedule/next-start.ts';
+import { SCHEDULES } from '../schedule/topic.ts';
 import type { Site } from '../site.ts';
 import { fenceWords, readFence } from '../succession/fence.ts';
 import { listPolicies } from './policies.ts';
@@ -77,10 +78,11 @@ async function describeRun(site: Site): Promise<ServerReport['run']> {
 async function describeLink(site: Site, now: number): Promise<NonNullable<ServerReport['link']> | null> {
   const [link] = await listLinks(site.db);
   if (link === undefined) return null;
-  const { parentId, schedule, lastRunAt, paused } = link;
+  const { parentId, schedule, lastRunAt, paused, afterParent } = link;
   return {
     parentId,
     schedule,
+    afterParent,
     nextRunAt: isoTime(nextLinkStart(link, now)),
     lastRunAt: isoTime(lastRunAt),
     paused: paused === null ? null : { by: paused.by, since: new Date(paused.at).toISOString() },
@@ -97,7 +99,10 @@ export async function watchSelf(site: Site, signal: AbortSignal): Promise<void> 
   let said = '';
   let saidAt = Number.NEGATIVE_INFINITY;
   while (!signal.aborted) {
-    const woken = site.wake.wait('runs', LOOK_EVERY_MS, signal);
+    const over = new AbortController();
+    const until = AbortSignal.any([signal, over.signal]);
+    // A run, a pause, another schedule: who looks from afar sees it at once.
+    const woken = Promise.race(['runs', SCHEDULES].map((topic) => site.wake.wait(topic, LOOK_EVERY_MS, until)));
     try {
       const { at: _at, startedAt: _startedAt, disk, ...facts } = await describeSelf(site);
       const news = JSON.stringify([facts, Math.round(disk.freeBytes / 1e9)]);
@@ -111,6 +116,7 @@ export async function watchSelf(site: Site, signal: AbortSignal): Promise<void> 
       site.log.warn('the report of this server could not be made', { error: String(error) });
     }
     await woken;
+    over.abort();
     await site.wake.wait('breath', BREATH_MS, signal);
   }
 }

@@ -1,7 +1,10 @@
+import type { Knex } from 'knex';
 import type { Config } from '../config.ts';
 import { type Connection, resolveDatabase } from '../datasource.ts';
 import { splitHost } from '../db/dialect-mysql.ts';
+import { listLinks } from '../db/links.ts';
 import { openOwnDatabase } from '../db/own.ts';
+import { unscheduledWords } from '../schedule/unscheduled.ts';
 import { complaintsAbout, examineShared } from '../shared/examine.ts';
 import { type Fence, fencedError, fenceWords, readFence } from '../succession/fence.ts';
 import { type Finding, fail, failWith, ok, warn } from './finding.ts';
@@ -28,8 +31,16 @@ export async function checkDatabase(
 async function checkOwn(dataDir: string, connection: Connection): Promise<readonly Finding[]> {
   try {
     const db = await openOwnDatabase(dataDir, connection);
-    const fence = await readFence(db).finally(() => db.destroy());
-    return [ok('database', 'db.sqlite, schema is current'), ...(fence === undefined ? [] : [checkFence(fence)])];
+    try {
+      const fence = await readFence(db);
+      return [
+        ok('database', 'db.sqlite, schema is current'),
+        ...(fence === undefined ? [] : [checkFence(fence)]),
+        ...(await checkLinks(db)),
+      ];
+    } finally {
+      await db.destroy();
+    }
   } catch (error) {
     return [failWith('database', error)];
   }
@@ -39,6 +50,18 @@ function checkFence(fence: Fence): Finding {
   const what = 'place of this server';
   if (fence.phase === 'returning') return warn(what, fenceWords(fence), 'waystation sync run');
   return fail(what, fenceWords(fence), fencedError(fence).hint ?? '');
+}
+
+/** A child that nobody gave a schedule has what it was last told to fetch, and nobody notices. */
+async function checkLinks(db: Knex): Promise<Finding[]> {
+  const name = 'replication';
+  return (await listLinks(db)).map((link) => {
+    const words = unscheduledWords(link);
+    if (words === null)
+      return ok(name, link.schedule === null ? 'runs start after the parent' : `runs start at ${link.schedule} (${link.timezone})`);
+    const [message = '', hint = ''] = words.split('; ');
+    return warn(name, message, hint);
+  });
 }
 
 /** A shared database that is away is a warning: this server works without it. */

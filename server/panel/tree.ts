@@ -1,7 +1,8 @@
-import { type HealthFacts, judgeServer } from '../../core/server-health.ts';
+import { type Finding, type HealthFacts, judgeServer } from '../../core/server-health.ts';
 import { roleOf } from '../../core/server-role.ts';
 import type { ServerTree, TreeServer } from '../../core/server-tree.ts';
 import { alarmWords } from '../holdings/alarms.ts';
+import { unscheduledWords } from '../schedule/unscheduled.ts';
 import type { Site } from '../site.ts';
 import { actionsOf, type Rights } from './actions.ts';
 import { type Contact, contactOf } from './contact.ts';
@@ -43,7 +44,12 @@ function viewPlace(site: Site, place: Place, { facts, rights, hasChildren, paren
     health: { level: health.level, findings: health.findings.map((one) => ({ ...one, since: isoTime(one.since) })) },
     ...{ connected: isConnected, heardAt: relation === 'self' ? null : isoTime(heardAt), reportedAt: isoTime(place.reportedAt) },
     syncedAt: summary?.link?.lastRunAt ?? isoTime(known?.syncedAt ?? null),
-    ...{ nextRunAt: summary?.link?.nextRunAt ?? null, schedule: summary?.link?.schedule ?? null, paused: paused !== null },
+    ...{
+      nextRunAt: summary?.link?.nextRunAt ?? null,
+      schedule: summary?.link?.schedule ?? null,
+      afterParent: summary?.link?.afterParent ?? false,
+      paused: paused !== null,
+    },
     run: summary?.run == null ? null : viewRun(summary.run),
     images: summary === undefined ? null : countsOf(summary),
     ...{ disk: summary?.disk ?? null, waiting: facts.waiting.get(place.id) ?? 0 },
@@ -66,8 +72,15 @@ function healthFacts(site: Site, place: Place, { facts, heard }: { readonly fact
     isUnreadable: place.reportedAt !== null && summary === undefined,
     run: run == null ? null : { state: run.state, code: run.code ?? null, error: run.error, endedAt: parse(run.endedAt) },
     images: summary?.images ?? null,
-    others: relation === 'self' ? sharedFindings(site) : [],
+    others: [...(relation === 'self' ? sharedFindings(site) : []), ...scheduleFindings(place)],
   };
+}
+
+/** A server of a release that does not say whether it follows its parent is not spoken of. */
+function scheduleFindings({ name, summary }: Place): Finding[] {
+  const { schedule = null, afterParent } = summary?.link ?? {};
+  const words = afterParent === undefined ? null : unscheduledWords({ schedule, afterParent }, name);
+  return words === null ? [] : [{ level: 'notice', words, since: null }];
 }
 
 const SELF: Contact = { isConnected: true, heardAt: null, failure: null };

@@ -6,6 +6,7 @@ import type { RunHead } from '../db/runs.ts';
 import { zoneOf } from '../schedule/cron.ts';
 import type { LinkForecast } from '../schedule/forecast.ts';
 import { nextLinkStart } from '../schedule/next-start.ts';
+import { unscheduledWords } from '../schedule/unscheduled.ts';
 
 /** A run as others script against it; times ISO 8601, bytes of the TLS sockets of all its attempts. */
 export type RunView = {
@@ -44,6 +45,10 @@ export type LinkView = {
   readonly paused: { readonly by: string; readonly since: string } | null;
   /** A run that was due and could not start: it follows as soon as it may. */
   readonly owed: { readonly since: string; readonly why: Obstacle } | null;
+  /** A run starts whenever the parent has published. */
+  readonly afterParent: boolean;
+  /** In words, when nothing starts by itself, with the command that changes it. */
+  readonly unscheduled: string | null;
   /** Null without a schedule, and while paused. */
   readonly nextRunAt: string | null;
   readonly heldGeneration: number;
@@ -105,6 +110,8 @@ export function viewLink(link: Link, { parentName, now, plan }: LinkContext): Li
     officeCapMbit: toMbit(caps.office?.bps ?? null),
     paused: paused === null ? null : { by: paused.by, since: isoTime(paused.at) },
     owed: owed === null ? null : { since: isoTime(owed.since), why: owed.why },
+    afterParent: link.afterParent,
+    unscheduled: unscheduledWords(link),
     nextRunAt: orNull(nextLinkStart(link, now)),
     heldGeneration: link.heldGeneration,
     lastRunAt: orNull(link.lastRunAt),

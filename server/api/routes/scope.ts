@@ -4,6 +4,7 @@ import { updateLinkAfterParent } from '../../db/links.ts';
 import { planScope, type ScopePlan, setScope } from '../../holdings/scope.ts';
 import { LINKS } from '../../replication/follow-parent.ts';
 import { onlyLink } from '../../replication.ts';
+import { SCHEDULES } from '../../schedule/topic.ts';
 import { actorOf } from '../actor.ts';
 import { type Route, route } from '../route.ts';
 
@@ -48,7 +49,7 @@ export const SCOPE_ROUTES: readonly Route[] = [
     input: z.strictObject({ afterParent: z.boolean() }),
     handle: async ({ site }, { afterParent }) => {
       await updateLinkAfterParent(site.db, (await onlyLink(site)).id, afterParent);
-      site.wake.notify(LINKS);
+      for (const topic of [LINKS, SCHEDULES]) site.wake.notify(topic);
       return { afterParent };
     },
   }),

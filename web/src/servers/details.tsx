@@ -7,7 +7,7 @@ import { Time } from '../kit/time.tsx';
 import { Actions } from './actions.tsx';
 import { Images } from './images.tsx';
 import { Connection, Run } from './server-row.tsx';
-import { HealthLabel, parentWords, roleWords } from './words.tsx';
+import { HealthLabel, nextRunWords, parentWords, roleWords } from './words.tsx';
 
 type Props = {
   readonly server: TreeServer;
@@ -87,7 +87,7 @@ function Facts({ server, tree }: Pick<Props, 'server' | 'tree'>) {
       {server.parentId !== null && server.version !== null && (
         <>
           <dt>Next run</dt>
-          <dd>{server.nextRunAt === null ? 'on command only, or paused' : <Time at={server.nextRunAt} now={now} />}</dd>
+          <dd>{server.nextRunAt === null ? nextRunWords(server) : <Time at={server.nextRunAt} now={now} />}</dd>
         </>
       )}
       {server.disk !== null && (

@@ -39,6 +39,13 @@ export function parentWords({ parent, wishedParent, parentFile }: TreeServer): s
   return `${parent ?? 'none'}${wish}${parentFile === null ? '' : `, as ${parentFile} says`}`;
 }
 
+/** Why no time is known for the next run. */
+export function nextRunWords({ paused, schedule, afterParent }: TreeServer): string {
+  if (paused) return 'none while it is paused';
+  if (afterParent) return 'when its parent has published';
+  return schedule === null ? 'on command only: no schedule is set' : 'its schedule never meets its window';
+}
+
 type Run = NonNullable<TreeServer['run']>;
 
 const STAGES: { readonly [state: string]: string } = {
