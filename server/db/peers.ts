@@ -44,6 +44,10 @@ export async function listPeers(db: Knex): Promise<Peer[]> {
   return (await db('peers').orderBy(['name', 'id'])).map(fromRow);
 }
 
+export async function countPeers(db: Knex): Promise<number> {
+  return Number((await db('peers').count({ count: 'id' }).first())?.['count'] ?? 0);
+}
+
 /** The active one of this name or id. */
 export async function findPeer(db: Knex, reference: string): Promise<Peer | undefined> {
   const row = await db('peers')

@@ -1,7 +1,7 @@
 import type { Knex } from 'knex';
 import type { ReportBatch } from '../../core/control-protocol.ts';
 import { describeError } from '../../core/errors.ts';
-import type { Id } from '../../core/ids.ts';
+import { type Id, isId } from '../../core/ids.ts';
 import { storeBatch } from '../control/receive.ts';
 import { listControlMarks } from '../db/control-queue.ts';
 import { inTransaction } from '../db/open.ts';
@@ -21,7 +21,9 @@ const WHAT = 'hearing of the other servers';
 export type Heard = { mark: number };
 
 const STREAMS_AT_ONCE = 500;
-const ITEMS_AT_ONCE = 500;
+const ITEMS_AT_ONCE = 200;
+/** Servers whose reports are kept here: more than meet anywhere. Who made up more of them is told no further. */
+const MOST_ORIGINS = 5_000;
 
 /**
  * Brings here what other servers told the shared database since the last look: their objects, and what they report as far as
@@ -37,17 +39,28 @@ export async function hearNews(site: Site, shared: Shared, heard: Heard, meet: (
     if (moved.some(({ origin }) => origin !== site.self.id && !met.has(origin))) await meet();
     const needs = await needsReports(site);
     const known = new Map((await listMarks(site.db)).map(({ origin, stream, seq }) => [`${origin} ${stream}`, seq]));
-    for (const told of moved) await hearStream(site, shared, { told, needs, known });
+    const origins = new Set([...known.keys()].map((key) => key.slice(0, 36)));
+    for (const told of moved) await hearStream(site, shared, { told, needs, known, origins });
     heard.mark = last.mark;
   }
 }
 
-type Look = { readonly told: StreamMark; readonly needs: (origin: Id) => boolean; readonly known: ReadonlyMap<string, number> };
+type Look = {
+  readonly told: StreamMark;
+  readonly needs: (origin: Id) => boolean;
+  readonly known: ReadonlyMap<string, number>;
+  /** Whose reports are known here. */
+  readonly origins: Set<string>;
+};
 
-async function hearStream(site: Site, shared: Shared, { told, needs, known }: Look): Promise<void> {
+async function hearStream(site: Site, shared: Shared, { told, needs, known, origins }: Look): Promise<void> {
   const { origin, stream, seq } = told;
-  if (origin === site.self.id) return;
+  if (origin === site.self.id || !isId(origin)) return;
   if (stream === 'objects') return takeObjects(site, shared, origin);
+  // What only a later release tells is not for us.
+  if (stream !== 'events' && stream !== 'states') return;
+  if (!origins.has(origin) && origins.size >= MOST_ORIGINS) return;
+  origins.add(origin);
   const from = known.get(`${origin} ${stream}`) ?? 0;
   if (seq <= from || !needs(origin)) return;
   try {
@@ -104,8 +117,15 @@ async function readBatch(
   page: Page,
 ): Promise<ReportBatch> {
   const { after } = page;
-  if (stream === 'events') return { origin, stream, after, items: await listSharedEvents(db, origin, page) };
+  if (stream === 'events') return { origin, stream, after, items: withoutGap(await listSharedEvents(db, origin, page)) };
   return { origin, stream, after, items: await listSharedStates(db, origin, page) };
+}
+
+/** Events up to the first number that is missing: one that was lost there, or cannot be read, is passed over by itself. */
+function withoutGap<Item extends { readonly seq: number }>(items: Item[]): Item[] {
+  const first = items[0]?.seq ?? 0;
+  const gap = items.findIndex(({ seq }, n) => seq !== first + n);
+  return gap === -1 ? items : items.slice(0, gap);
 }
 
 /**

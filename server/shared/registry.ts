@@ -1,8 +1,8 @@
-import { isName } from '../../core/ids.ts';
+import { type Id, isId, isName } from '../../core/ids.ts';
 import { SignerRecord } from '../../core/sync-protocol.ts';
 import { appendEvent } from '../db/events.ts';
 import { inTransaction } from '../db/open.ts';
-import { getPeer, listPeers, putPeer, type SeenPeer, setPeerState } from '../db/peers.ts';
+import { countPeers, getPeer, listPeers, putPeer, type SeenPeer, setPeerState } from '../db/peers.ts';
 import { getSharedServer, listSharedTree, type SharedServer } from '../db/shared/servers.ts';
 import type { Site } from '../site.ts';
 import { verifySigner } from '../trust/signatures.ts';
@@ -34,6 +34,8 @@ export async function followRegistry(site: Site, shared: Shared, seen: Seen): Pr
     seen.rows.set(id, row);
   }
   const there = new Set(tree.map(({ id }) => id));
+  // Who registers again is looked at again, also when its row says the same as before.
+  for (const id of seen.rows.keys()) if (!there.has(id as Id)) seen.rows.delete(id);
   for (const { id, state } of await listPeers(site.db))
     if (!there.has(id) && state !== 'retired') await setPeerState(site.db, id, 'retired');
   return changed;
@@ -53,19 +55,29 @@ async function keep(site: Site, seen: Seen, server: SharedServer): Promise<boole
 /** What a row says, when its signing key is vouched for by the CA that it shows. */
 function readPeer(server: SharedServer): SeenPeer | undefined {
   const signer = SignerRecord.safeParse(server.signer).data;
-  if (signer?.serverId !== server.id || !(isName(server.name) || server.name === server.id)) return undefined;
+  if (!isId(server.id) || signer?.serverId !== server.id || !(isName(server.name) || server.name === server.id)) return undefined;
   try {
     verifySigner(signer, server.caPin);
   } catch {
     return undefined;
   }
-  const { id, name, state, url, caPin, parentId, parentRevision, parentBy, revision } = server;
-  return { id, name, state, url, caPin, signer, parentId, parentRevision, parentBy, revision };
+  const { id, name, state, caPin, parentId, parentRevision, parentBy, revision } = server;
+  return { id, name, state, url: addressOf(server), caPin, signer, parentId, parentRevision, parentBy, revision };
 }
+
+/** The base URL of its API; null for what is none. */
+function addressOf({ url }: SharedServer): string | null {
+  const parsed = url === null ? null : URL.parse(url);
+  return parsed?.protocol === 'https:' && parsed.origin === url ? url : null;
+}
+
+/** More than meet anywhere, those that left included: who has a login can make up servers without end. */
+const MOST_PEERS = 5_000;
 
 async function store(site: Site, peer: SeenPeer): Promise<boolean> {
   return inTransaction(site.db, async (trx) => {
     const isNew = (await getPeer(trx, peer.id)) === undefined;
+    if (isNew && (await countPeers(trx)) >= MOST_PEERS) return false;
     if (!(await putPeer(trx, peer, site.now()))) return false;
     const data = { name: peer.name, caPin: peer.caPin };
     const event = { origin: site.self.id, at: site.now(), actor: 'system', kind: 'server.met', subject: peer.id, data };

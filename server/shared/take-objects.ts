@@ -16,7 +16,7 @@ import { type Brought, trustedSigner } from '../trust/trusted-signer.ts';
 import type { Shared } from './open.ts';
 
 const WHAT = 'reading the catalogue of the other servers';
-const OBJECTS_AT_ONCE = 500;
+const OBJECTS_AT_ONCE = 200;
 
 /**
  * Brings here what a server of the shared database made since the last look: verified as from a parent, because the database

@@ -1,6 +1,7 @@
 import type { Knex } from 'knex';
 import type { Command } from '../../../core/control-protocol.ts';
 import type { Id } from '../../../core/ids.ts';
+import { boundedText, MOST_NUMBER, readDocumentText } from './documents.ts';
 import { chunks } from './reports.ts';
 
 /**
@@ -15,9 +16,32 @@ export type SentCommand = Command & {
   readonly signature: string;
 };
 
-/** What waits for a receiver, by sender and number. With nothing waiting one index is looked at, whatever is stored. */
+/** As many servers as may ask one of something at the same time. */
+const MOST_SENDERS = 1_000;
+
+/**
+ * What waits for a receiver, by sender and number, at most `limit` of each sender: one whose commands cannot be done keeps nobody else's back.
+ * One that cannot be read has no signature. With nothing waiting one index is looked at, whatever is stored.
+ */
 export async function listSentTo(db: Knex, receiver: Id, limit: number): Promise<SentCommand[]> {
-  return (await db('shared_commands').where({ receiver }).orderBy(['sender', 'seq']).limit(limit)).map(fromRow);
+  const senders: Id[] = await db('shared_commands')
+    .where({ receiver })
+    .distinct('sender')
+    .orderBy('sender')
+    .limit(MOST_SENDERS)
+    .pluck('sender');
+  const found: SentCommand[] = [];
+  for (const sender of senders) {
+    const rows = await db('shared_commands')
+      .where({ receiver, sender })
+      .where('seq', '<=', MOST_NUMBER)
+      .orderBy('seq')
+      .limit(limit)
+      .select('receiver', 'sender', 'seq', 'after', 'id', 'dest', 'kind', 'actor', 'origin', 'created_at', 'key_id', 'signature')
+      .select(boundedText(db, 'body'));
+    found.push(...rows.map(fromRow));
+  }
+  return found;
 }
 
 /** Which commands of a sender wait for a receiver: number, predecessor, id. */
@@ -55,6 +79,7 @@ export async function listDone(db: Knex, sender: Id, receivers: readonly Id[]): 
   const rows = await db('shared_done')
     .where({ sender })
     .whereIn('receiver', [...receivers])
+    .where('seq', '<=', MOST_NUMBER)
     .select('receiver', 'seq');
   return new Map(rows.map(({ receiver, seq }) => [receiver as Id, Number(seq)]));
 }
@@ -64,11 +89,17 @@ function toRow({ body, createdAt, keyId, ...command }: SentCommand) {
   return { ...rest, actor: actor.slice(0, 128), body: JSON.stringify(body), created_at: createdAt, key_id: keyId };
 }
 
-function fromRow(row: Record<string, string | number>): SentCommand {
+function fromRow(row: Record<string, string | number | null>): SentCommand {
   const text = (key: string) => row[key] as string;
+  const body = readDocumentText(row['body'] as string | null);
   return {
     ...{ receiver: text('receiver') as Id, sender: text('sender') as Id, seq: Number(row['seq']), after: Number(row['after']) },
-    ...{ id: text('id'), dest: text('dest'), origin: text('origin'), kind: text('kind'), body: JSON.parse(text('body')) },
-    ...{ actor: text('actor'), createdAt: Number(row['created_at']), keyId: text('key_id'), signature: text('signature') },
+    ...{ id: text('id'), dest: text('dest'), origin: text('origin'), kind: text('kind'), body: body ?? null },
+    ...{
+      actor: text('actor'),
+      createdAt: Number(row['created_at']),
+      keyId: text('key_id'),
+      signature: body === undefined ? '' : text('signature'),
+    },
   };
 }

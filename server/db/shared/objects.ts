@@ -1,8 +1,8 @@
 import type { Knex } from 'knex';
-import type { Json } from '../../../core/canonical-json.ts';
 import type { Envelope } from '../../../core/envelope.ts';
 import type { Digest, Id } from '../../../core/ids.ts';
 import { SignerRecord } from '../../../core/sync-protocol.ts';
+import { boundedText, MOST_NUMBER, readDocumentText } from './documents.ts';
 import { chunks, type Page } from './reports.ts';
 import { listSharedSuccessions, type SharedSuccession } from './successions.ts';
 
@@ -36,21 +36,34 @@ function placesTaken(origin: Id, all: readonly SharedSuccession[]): Set<Id> {
   return taken;
 }
 
-/** Objects of one origin, tombstones included, changed after number `after`, in the order of the changes: one statement. */
+/**
+ * Objects of one origin, tombstones included, changed after number `after`, in the order of the changes: one statement. One whose body cannot
+ * be read comes without it, and so is not the one that was signed.
+ */
 export async function listSharedObjects(db: Knex, origin: Id, { after, limit }: Page): Promise<Numbered[]> {
-  return (await db('shared_objects').where({ origin }).where('seq', '>', after).orderBy('seq').limit(limit)).map(fromRow);
+  const rows: Row[] = await db('shared_objects')
+    .where({ origin })
+    .where('seq', '>', after)
+    .where('seq', '<=', MOST_NUMBER)
+    .orderBy('seq')
+    .limit(limit)
+    .select('id', 'kind', 'origin', 'revision', 'digest', 'key_id', 'signature', 'seq', boundedText(db, 'body'));
+  return rows.map(fromRow);
 }
 
 /** Tells the signing keys of a server; repeating it is harmless. */
 export async function putSharedSigners(db: Knex, records: readonly SignerRecord[]): Promise<void> {
   const rows = records.map((record) => ({ key_id: record.keyId, server_id: record.serverId, record: JSON.stringify(record) }));
-  for (const some of chunks(rows)) await db('shared_signers').insert(some).onConflict('key_id').merge(['record']);
+  for (const some of chunks(rows)) await db('shared_signers').insert(some).onConflict('key_id').merge(['server_id', 'record']);
 }
+
+/** More than a server ever has. */
+const MOST_SIGNERS = 200;
 
 /** The signing keys that a server told; what cannot be read is left out. */
 export async function listSharedSigners(db: Knex, serverId: Id): Promise<SignerRecord[]> {
-  const rows: { record: string }[] = await db('shared_signers').where({ server_id: serverId }).select('record');
-  return rows.map(({ record }) => SignerRecord.safeParse(JSON.parse(record)).data).filter((record) => record !== undefined);
+  const rows: { record: string }[] = await db('shared_signers').where({ server_id: serverId }).limit(MOST_SIGNERS).select('record');
+  return rows.map(({ record }) => SignerRecord.safeParse(readDocumentText(record)).data).filter((record) => record !== undefined);
 }
 
 function toRow({ envelope, seq }: Numbered) {
@@ -60,7 +73,7 @@ function toRow({ envelope, seq }: Numbered) {
 
 type Row = Pick<Envelope, 'kind' | 'id' | 'origin' | 'signature'> & {
   revision: number;
-  body: string;
+  body: string | null;
   digest: Digest;
   key_id: Digest;
   seq: number | string;
@@ -70,7 +83,7 @@ function fromRow(row: Row): Numbered {
   const { kind, id, origin, signature } = row;
   const signed = { digest: row.digest, keyId: row.key_id, signature };
   return {
-    envelope: { kind, id, origin, revision: Number(row.revision), body: JSON.parse(row.body) as Json, ...signed },
+    envelope: { kind, id, origin, revision: Number(row.revision), body: readDocumentText(row.body) ?? null, ...signed },
     seq: Number(row.seq),
   };
 }

@@ -1,7 +1,7 @@
 import type { Knex } from 'knex';
-import type { Json } from '../../../core/canonical-json.ts';
-import type { ReportBatch } from '../../../core/control-protocol.ts';
+import { type ReportBatch, ReportedEvent, ReportedState } from '../../../core/control-protocol.ts';
 import type { Id } from '../../../core/ids.ts';
+import { boundedText, MOST_NUMBER, readDocumentText } from './documents.ts';
 
 type Items<Stream extends ReportBatch['stream']> = Extract<ReportBatch, { stream: Stream }>['items'];
 
@@ -24,23 +24,34 @@ export async function putSharedEvents(trx: Knex.Transaction, origin: Id, items: 
 export async function putSharedWords(trx: Knex.Transaction, origin: Id, words: ReadonlyMap<string, readonly string[]>): Promise<void> {
   for (const subjects of chunks([...words.keys()])) await trx('shared_words').where({ origin }).whereIn('subject', subjects).delete();
   const rows = [...words].flatMap(([subject, all]) => [...new Set(all)].map((word) => ({ word, origin, subject })));
-  for (const some of chunks(rows)) await trx('shared_words').insert(some);
+  // Some databases take two words for one that differ in spaces at their end.
+  for (const some of chunks(rows)) await trx('shared_words').insert(some).onConflict(['word', 'origin', 'subject']).ignore();
 }
 
-/** Events of an origin after number `after`, in their order. */
-export async function listSharedEvents(db: Knex, origin: Id, { after, limit }: Page): Promise<Items<'events'>> {
-  const rows = await db('shared_events').where({ origin }).where('seq', '>', after).orderBy('seq').limit(limit);
-  return rows.map(({ seq, at, actor, kind, subject, data }) => {
-    return { seq: Number(seq), at: Number(at), actor, kind, subject, data: JSON.parse(data) as Record<string, Json> };
+/** Events of an origin after number `after`, in their order; those that cannot be read are left out. */
+export async function listSharedEvents(db: Knex, origin: Id, page: Page): Promise<Items<'events'>> {
+  const rows: Record<string, string | number | null>[] = await pageOf(db('shared_events').where({ origin }), page).select(
+    ...['seq', 'at', 'actor', 'kind', 'subject', boundedText(db, 'data')],
+  );
+  return rows.flatMap(({ data, ...row }) => {
+    const event = { ...row, seq: Number(row['seq']), at: Number(row['at']), data: readDocumentText(data as string | null) };
+    return ReportedEvent.safeParse(event).data ?? [];
   });
 }
 
-/** The newest states of an origin's things that changed after number `after`, in the order of the changes. */
-export async function listSharedStates(db: Knex, origin: Id, { after, limit }: Page): Promise<Items<'states'>> {
-  const rows = await db('shared_reports').where({ origin }).where('seq', '>', after).orderBy('seq').limit(limit);
-  return rows.map(({ seq, kind, subject, body }) => {
-    return { seq: Number(seq), kind, subject, body: body === null ? null : (JSON.parse(body) as Json) };
+/** The newest states of an origin's things that changed after number `after`, in the order of the changes; those that cannot be read are left out. */
+export async function listSharedStates(db: Knex, origin: Id, page: Page): Promise<Items<'states'>> {
+  const rows: Record<string, string | number | null>[] = await pageOf(db('shared_reports').where({ origin }), page).select(
+    ...['seq', 'kind', 'subject', db.raw('case when body is null then 1 else 0 end as gone'), boundedText(db, 'body')],
+  );
+  return rows.flatMap(({ seq, kind, subject, gone, body }) => {
+    const state = { seq: Number(seq), kind, subject, body: Number(gone) === 1 ? null : readDocumentText(body as string | null) };
+    return ReportedState.safeParse(state).data ?? [];
   });
+}
+
+function pageOf(rows: Knex.QueryBuilder, { after, limit }: Page): Knex.QueryBuilder {
+  return rows.where('seq', '>', after).where('seq', '<=', MOST_NUMBER).orderBy('seq').limit(limit);
 }
 
 /** The servers that have a target of this id, name, UUID or MAC address. */

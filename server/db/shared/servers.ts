@@ -3,6 +3,7 @@ import type { Json } from '../../../core/canonical-json.ts';
 import type { Digest, Id, Name } from '../../../core/ids.ts';
 import type { SignerRecord } from '../../../core/sync-protocol.ts';
 import { databaseTime } from '../dialect-time.ts';
+import { boundedText, readDocumentText } from './documents.ts';
 
 /** What a server says of itself when it registers. */
 export type Registration = {
@@ -68,7 +69,7 @@ export async function beat(db: Knex, id: Id, report?: object): Promise<boolean> 
 }
 
 export async function getSharedServer(db: Knex, id: Id): Promise<SharedServer | undefined> {
-  const row = await db('shared_servers').where({ id }).first();
+  const [row] = await wholeRows(db).where({ id });
   return row && fromRow(row);
 }
 
@@ -78,21 +79,30 @@ export async function readSharedState(db: Knex, id: Id): Promise<SharedServerSta
 }
 
 export async function findSharedServer(db: Knex, name: string): Promise<SharedServer | undefined> {
-  const row = await db('shared_servers').where({ name }).first();
+  const [row] = await wholeRows(db).where({ name });
   return row && fromRow(row);
 }
 
 /** All of them, retired ones too, by name. */
 export async function listSharedServers(db: Knex): Promise<SharedServer[]> {
-  return (await db('shared_servers').orderBy('name')).map(fromRow);
+  return (await wholeRows(db).orderBy('name').limit(MOST_SERVERS)).map(fromRow);
+}
+
+/** More than meet anywhere. Somebody with a login may write rows without end; nobody reads them all. */
+export const MOST_SERVERS = 5_000;
+
+const PLAIN = [
+  ...['id', 'name', 'state', 'url', 'ca_pin', 'version', 'parent_id', 'parent_revision', 'parent_by', 'parent_file', 'epoch'],
+  ...['heartbeat_at', 'registered_at', 'silent_at', 'revision'],
+];
+
+function wholeRows(db: Knex): Knex.QueryBuilder {
+  return db('shared_servers').select(...PLAIN, 'ca', 'signer', boundedText(db, 'report'), boundedText(db, 'enrol'));
 }
 
 /** As `listSharedServers`, without the documents: what a list of 500 servers needs often. */
 export async function listSharedTree(db: Knex): Promise<Omit<SharedServer, 'report' | 'enrol' | 'signer' | 'ca'>[]> {
-  const rows = await db('shared_servers')
-    .orderBy('name')
-    .select(['id', 'name', 'state', 'url', 'ca_pin', 'version', 'parent_id', 'parent_revision', 'parent_by', 'parent_file', 'epoch'])
-    .select(['heartbeat_at', 'registered_at', 'silent_at', 'revision']);
+  const rows = await db('shared_servers').orderBy('name').limit(MOST_SERVERS).select(PLAIN);
   return rows.map((row) => {
     const { report: _report, enrol: _enrol, signer: _signer, ca: _ca, ...server } = fromRow({ ...row, ca: '', signer: 'null' });
     return server;
@@ -150,14 +160,19 @@ export type Silence = Pick<SharedServer, 'id' | 'name'> & { readonly heartbeatAt
 export async function listNewlySilent(db: Knex, silentMs: number): Promise<Silence[]> {
   const rows = await db('shared_servers')
     .where({ state: 'active', silent_at: null })
-    .where('heartbeat_at', '<', db.raw('(?) - ?', [databaseTime(db), silentMs]))
+    .whereBetween('heartbeat_at', [0, db.raw('(?) - ?', [databaseTime(db), silentMs + 1])])
+    .limit(MOST_SERVERS)
     .select('id', 'name', 'heartbeat_at');
   return rows.map(({ id, name, heartbeat_at }) => ({ id, name, heartbeatAt: Number(heartbeat_at) }));
 }
 
 /** Servers that were told to be silent and were heard since. */
 export async function listHeardAgain(db: Knex): Promise<Silence[]> {
-  const rows = await db('shared_servers').where('heartbeat_at', '>', db.ref('silent_at')).select('id', 'name', 'heartbeat_at');
+  const rows = await db('shared_servers')
+    .where('heartbeat_at', '>', db.ref('silent_at'))
+    .where('heartbeat_at', '<=', databaseTime(db))
+    .limit(MOST_SERVERS)
+    .select('id', 'name', 'heartbeat_at');
   return rows.map(({ id, name, heartbeat_at }) => ({ id, name, heartbeatAt: Number(heartbeat_at) }));
 }
 
@@ -201,22 +216,27 @@ type Row = {
   revision: number;
 };
 
+/** A time that a Date can hold; the nearest one for what is none. */
+function timeOf(value: number | string | null): number | null {
+  return value === null ? null : Math.min(Math.max(Number(value), 0), 8.64e15);
+}
+
 function fromRow(row: Row): SharedServer {
   const { id, name, state, url, ca, version } = row;
   return {
     ...{ id, name, state, url, ca, version },
     caPin: row.ca_pin,
-    signer: JSON.parse(row.signer),
+    signer: readDocumentText(row.signer) as SignerRecord, // checked by who believes in it
     epoch: Number(row.epoch),
     parentId: row.parent_id,
     parentRevision: row.parent_revision,
     parentBy: row.parent_by,
     parentFile: row.parent_file,
-    heartbeatAt: row.heartbeat_at === null ? null : Number(row.heartbeat_at),
-    registeredAt: Number(row.registered_at),
-    silentAt: row.silent_at === null ? null : Number(row.silent_at),
-    report: row.report ? JSON.parse(row.report) : null,
-    enrol: row.enrol ? JSON.parse(row.enrol) : null,
+    heartbeatAt: timeOf(row.heartbeat_at),
+    registeredAt: timeOf(row.registered_at) ?? 0,
+    silentAt: timeOf(row.silent_at),
+    report: readDocumentText(row.report) ?? null,
+    enrol: readDocumentText(row.enrol) ?? null,
     revision: row.revision,
   };
 }

@@ -1,6 +1,7 @@
 import type { Knex } from 'knex';
 import type { Id } from '../../../core/ids.ts';
 import { takeNumbers } from './counters.ts';
+import { MOST_NUMBER } from './documents.ts';
 
 /** What a server tells: events and states as it tells a parent, and the objects that it made. */
 export type SharedStream = 'events' | 'states' | 'objects';
@@ -31,8 +32,8 @@ export async function getStream(db: Knex, origin: Id, stream: SharedStream): Pro
   return Number((await db('shared_marks').where({ origin, stream }).first('seq'))?.seq ?? 0);
 }
 
-/** The streams that moved after `mark`, in the order of their moves. With nothing new one index is looked at, whatever is stored. */
+/** The streams that moved after `mark`, in the order of their moves; also of a kind that only a later release has. With nothing new one index is looked at, whatever is stored. */
 export async function listMoved(db: Knex, mark: number, limit: number): Promise<StreamMark[]> {
-  const rows = await db('shared_marks').where('mark', '>', mark).orderBy('mark').limit(limit);
+  const rows = await db('shared_marks').where('mark', '>', mark).where('mark', '<=', MOST_NUMBER).orderBy('mark').limit(limit);
   return rows.map((row) => ({ origin: row.origin, stream: row.stream, seq: Number(row.seq), mark: Number(row.mark) }));
 }
