@@ -79,7 +79,8 @@ export class NumberedSteps {
 
   /**
    * Compares what is there with what was told: each number is there once, and is what its caller was told. Throws with
-   * everything that is known of the numbers that are not, of their neighbours, and what the database wrote when it came back.
+   * everything that is known of the numbers that are not and of their neighbours, whether the database finds its tables
+   * whole, and what it wrote when it came back.
    */
   compare(): void {
     const there = this.#ask("select name, fencing from shared_leases where name like 'step %'").map(([name = '', number]) => ({
@@ -90,7 +91,7 @@ export class NumberedSteps {
     const byId = new Map(there.map(({ id, number }) => [id, number]));
     const wrong: { number: number; words: string }[] = [];
     for (const [number, rows] of byNumber)
-      if (rows.length > 1) wrong.push({ number, words: `number ${number} is there ${rows.length} times` });
+      if (rows.length > 1) wrong.push({ number, words: `number ${number} is there ${rows.length} times: ${rows.map(({ id }) => id)}` });
     for (let number = 1; number <= there.length; number++)
       if (!byNumber.has(number)) wrong.push({ number, words: `number ${number} is missing` });
     for (const { id, told: number } of this.#steps.values()) {
@@ -102,7 +103,8 @@ export class NumberedSteps {
     const counter = this.#ask(`select value from shared_counters where name = '${COUNTER}'`)[0]?.[0];
     const told = wrong.slice(0, MOST_TOLD).map(({ number, words }) => `${words}\n${this.#around(number, byId)}`);
     const words = `after kill ${this.kills}: counter ${counter}, ${there.length} steps there, ${wrong.length} wrong`;
-    throw new Error([words, ...told, this.#mariadb.errorLog()].join('\n'));
+    const checked = this.#ask('check table shared_leases, shared_counters extended').join('\n');
+    throw new Error([words, ...told, checked, this.#mariadb.errorLog()].join('\n'));
   }
 
   /** All steps that had to do with a number near this one. */
