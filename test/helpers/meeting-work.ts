@@ -20,6 +20,7 @@ export type Moment = 'order' | 'deployment' | 'import' | 'run';
 
 const OPEN_ORDERS = 3;
 const IN_PROGRESS = 75;
+const LONGEST_MS = 120_000;
 
 /**
  * People and machines at work at three servers that meet in one database, through API and command line: orders at two of
@@ -34,7 +35,7 @@ export class MeetingWork {
   readonly #root: string;
   readonly #steps: NumberedSteps;
   readonly #underWay = new Map<string, Moment>();
-  #versionsWanted = 1;
+  #isVersionWanted = false;
   #isOrdering = true;
   #isOver = false;
   #failure: unknown;
@@ -56,9 +57,9 @@ export class MeetingWork {
     this.#running = Promise.all(works.map(([work, pauseMs]) => this.#repeat(work, pauseMs)));
   }
 
-  /** Imports one more version at headquarters, as soon as the run in progress is done. */
+  /** Imports one more version at headquarters, as soon as the run in progress is done; one that is still wanted is that one. */
   wantVersion(): void {
-    this.#versionsWanted += 1;
+    this.#isVersionWanted = true;
   }
 
   isUnderWay(moment: Moment): boolean {
@@ -89,12 +90,11 @@ export class MeetingWork {
   /** Orders no more; resolves when each order was carried out and every version is at the branch. */
   async finish(): Promise<void> {
     this.#isOrdering = false;
-    const { orders, results, images } = this.ledger;
-    const deadline = performance.now() + 120_000;
-    while (results.size < orders.length || images.length < this.#versionsWanted) {
+    const open = () => this.ledger.orders.filter(({ id }) => !this.ledger.results.has(id));
+    const deadline = performance.now() + LONGEST_MS;
+    while (open().length > 0 || this.#isVersionWanted) {
       this.#check();
-      if (performance.now() > deadline)
-        throw new Error(`orders that did not end: ${orders.filter(({ id }) => !results.has(id)).map(({ id }) => id)}`);
+      if (performance.now() > deadline) throw new Error(`did not end: orders ${open().map(({ id }) => id)}, or the last import`);
       await sleep(50);
     }
     await this.stop();
@@ -181,7 +181,7 @@ export class MeetingWork {
 
   /** A version that is wanted is imported, then a run fetches what is new. */
   async #replicate(): Promise<void> {
-    if (this.ledger.images.length < this.#versionsWanted) await this.#during('import', 'import', () => this.#import());
+    if (this.#isVersionWanted) await this.#during('import', 'import', () => this.#import());
     await this.#run();
   }
 
@@ -197,6 +197,7 @@ export class MeetingWork {
       ...([this.#nodes.hq, 'image', 'import', raw, '--name', 'debian'] as const),
     );
     this.ledger.images.push({ reference: `${name}@${given}`, manifest, raw });
+    this.#isVersionWanted = false;
   }
 
   async #run(): Promise<void> {
