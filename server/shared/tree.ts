@@ -9,6 +9,7 @@ import { checkPolicy, putPolicy } from '../control/policies.ts';
 import { findServerBelow } from '../control/servers-below.ts';
 import { appendEvent } from '../db/events.ts';
 import { inTransaction } from '../db/open.ts';
+import { getSetting, setSetting } from '../db/settings.ts';
 import { listSharedServers, lockSharedServer, releaseParent, type SharedServer, wishParent } from '../db/shared/servers.ts';
 import type { Site } from '../site.ts';
 import { lockTree } from './parents.ts';
@@ -47,7 +48,8 @@ export async function applyTree(site: Site, { file, text }: TreeFile, actor: str
     'repeat',
   );
   const differences = diffTree(wanted, actualOf(before), site.self.name);
-  await tellSettings(site, { file, wanted, differences, actor });
+  const active = new Set<string>(before.filter(({ state }) => state === 'active').map(({ name }) => name));
+  await tellSettings(site, { file, wanted, differences, active, actor });
   return { file, differences, applied: true };
 }
 
@@ -88,14 +90,36 @@ type Telling = {
   readonly file: string;
   readonly wanted: readonly Placed[];
   readonly differences: readonly Difference[];
+  /** Names of the servers that are there. */
+  readonly active: ReadonlySet<string>;
   readonly actor: string;
 };
 
-/** In one transaction of our own: every command is in a queue, or none. */
-async function tellSettings(site: Site, { file, wanted, differences, actor }: Telling): Promise<void> {
+type Leaving = Pick<Telling, 'wanted' | 'differences' | 'active'> & { readonly told: ReadonlyMap<string, string> };
+
+/** Whom the file leaves out: as the registry says, or as this server had told them and the registry has forgotten. */
+function toRelease({ wanted, differences, told, active }: Leaving): ReadonlySet<string> {
+  const named = new Set<string>(wanted.map(({ name }) => name));
+  const released = differences.filter(({ field, wanted: by }) => field === 'managed' && by === 'by operators').map(({ server }) => server);
+  return new Set([...released, ...[...told.keys()].filter((name) => !named.has(name) && active.has(name))]);
+}
+
+/** Whom this server has told whose file says what of its link: file by the name of the server. */
+const TOLD = 'site.told';
+
+async function readTold(trx: Knex): Promise<Map<string, string>> {
+  return new Map(Object.entries(JSON.parse((await getSetting(trx, TOLD)) ?? '{}') as Record<string, string>));
+}
+
+/**
+ * In one transaction of our own: every command is in a queue, or none. When a server dies between the parents and this, the registry says
+ * already who is managed; who was told so is known here.
+ */
+async function tellSettings(site: Site, { file, wanted, differences, active, actor }: Telling): Promise<void> {
   const topics: string[] = [COMMANDS, 'events'];
   const differs = (server: string, prefix: string) => differences.some((one) => one.server === server && one.field.startsWith(prefix));
   await inTransaction(site.db, async (trx) => {
+    const told = await readTold(trx);
     for (const { name, settings, link } of wanted) {
       const isSelf = name === site.self.name;
       const to = isSelf ? undefined : await findServerBelow(trx, name);
@@ -104,18 +128,21 @@ async function tellSettings(site: Site, { file, wanted, differences, actor }: Te
         if (to === undefined) await putPolicy(site, trx, { key, value }, { owner, actor });
         else await dispatchWithin(site, trx, to, { kind: 'setting.put', body: { key, value }, actor });
       }
-      if (differs(name, 'link.') || differs(name, 'managed')) {
+      if (differs(name, 'link.') || told.get(name) !== file) {
+        told.set(name, file);
         if (to === undefined) await putLinkWish(site, trx, { wish: link, file }, { owner, actor });
         else await dispatchWithin(site, trx, to, { kind: 'link.put', body: { wish: link, file }, actor });
       }
       if (to !== undefined) topics.push(controlTopic(to.via));
     }
-    for (const { server } of differences.filter(({ field, wanted: by }) => field === 'managed' && by === 'by operators')) {
-      const to = server === site.self.name ? undefined : await findServerBelow(trx, server);
+    for (const name of toRelease({ wanted, differences, told, active })) {
+      const to = name === site.self.name ? undefined : await findServerBelow(trx, name);
       const body = { wish: {}, file };
       if (to === undefined) await putLinkWish(site, trx, body, { owner: site.self.id, actor });
       else await dispatchWithin(site, trx, to, { kind: 'link.put', body, actor });
+      told.delete(name);
     }
+    await setSetting(trx, TOLD, JSON.stringify(Object.fromEntries(told)));
     const data = { file, differences: differences.length };
     await appendEvent(trx, { origin: site.self.id, at: site.now(), actor, kind: 'site.applied', subject: site.self.id, data });
   });

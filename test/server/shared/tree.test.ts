@@ -91,6 +91,23 @@ test('what a file says is read-only elsewhere, and is told whose file it is', as
   });
 });
 
+test('a file that was applied half, because its server died in the middle, is completed by applying it again', async () => {
+  const forge = (by: string, of: string) =>
+    meeting.mariadb.sqlBeside(`use meet; update shared_servers set parent_by = ${by}, parent_file = ${of} where name = 'branch'`);
+  const isManaged = async () => (await branch.site.db('settings').where({ key: 'link.wish' }).first()) !== undefined;
+  const free = 'servers:\n  - name: hq\n';
+  await forge(`'operator'`, 'null');
+  await applyTree(hq.site, { file: 'tree.yaml', text: free }, 'test');
+  await eventually('the link is free', async () => !(await isManaged()));
+  await eventually('nothing else differs', async () => {
+    const { differences } = await compareTree(hq.site, { file: 'tree.yaml', text: TREE });
+    return differences.every(({ field }) => field === 'managed');
+  });
+  await forge(`'file'`, `'tree.yaml of server hq'`);
+  await applyTree(hq.site, { file: 'tree.yaml', text: TREE }, 'test');
+  await eventually("the link is the file's", isManaged);
+});
+
 test('drift is told, and who is left out of the file is free again', async () => {
   const free = 'servers:\n  - name: hq\n';
   const report = await applyTree(hq.site, { file: 'tree.yaml', text: free }, 'test');
