@@ -94,6 +94,11 @@ function isoTime(ms: number | null): string | null {
   return ms === null ? null : new Date(ms).toISOString();
 }
 
+/** What makes a report worth telling again: not the time, and not every megabyte. */
+export function newsOf({ at: _at, startedAt: _startedAt, disk, ...facts }: ServerReport): string {
+  return JSON.stringify([facts, Math.round(disk.freeBytes / 1e9)]);
+}
+
 /** Keeps the report of ourselves fresh for the servers above us. */
 export async function watchSelf(site: Site, signal: AbortSignal): Promise<void> {
   let said = '';
@@ -104,8 +109,7 @@ export async function watchSelf(site: Site, signal: AbortSignal): Promise<void> 
     // A run, a pause, another schedule: who looks from afar sees it at once.
     const woken = Promise.race(['runs', SCHEDULES].map((topic) => site.wake.wait(topic, LOOK_EVERY_MS, until)));
     try {
-      const { at: _at, startedAt: _startedAt, disk, ...facts } = await describeSelf(site);
-      const news = JSON.stringify([facts, Math.round(disk.freeBytes / 1e9)]);
+      const news = newsOf(await describeSelf(site));
       if (news !== said || performance.now() - saidAt >= SAY_AGAIN_MS) {
         await markChanged(site.db, 'server', site.self.id);
         site.wake.notify('events');

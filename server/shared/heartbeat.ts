@@ -1,7 +1,7 @@
 import { isIPv6 } from 'node:net';
 import type { ServerReport } from '../../core/control-protocol.ts';
 import { AppError, describeError } from '../../core/errors.ts';
-import { describeSelf } from '../control/status.ts';
+import { describeSelf, newsOf } from '../control/status.ts';
 import { getCatalogueNumbers } from '../db/objects.ts';
 import { beat } from '../db/shared/servers.ts';
 import type { Site } from '../site.ts';
@@ -85,9 +85,4 @@ function advertisedUrl({ config }: Site, shared: Shared): string | null {
   const address = shared.localAddress()?.replace(/^::ffff:/, '');
   if (address === undefined) return null;
   return `https://${isIPv6(address) ? `[${address}]` : address}:${config.httpsPort}`;
-}
-
-/** What makes a report worth writing: not the time, and not every megabyte. */
-function newsOf({ at: _at, startedAt, disk, ...facts }: ServerReport): string {
-  return JSON.stringify([facts, startedAt.slice(0, 16), Math.round(disk.freeBytes / 1e9)]);
 }
