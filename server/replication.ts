@@ -7,7 +7,6 @@ import { findUnfinishedRun, insertRun, nextRunId, type Run, type RunHead, type R
 import { executeUnfinishedRun } from './replication/execute.ts';
 import { followParent } from './replication/follow-parent.ts';
 import { keepParentConnections } from './replication/parent-agents.ts';
-import { removeOldTunnels } from './replication/serve-tunnel.ts';
 import { zoneOf } from './schedule/cron.ts';
 import { startSchedule } from './schedule/loop.ts';
 import { refusePaused } from './schedule/stops.ts';
@@ -45,7 +44,6 @@ export function startReplication(site: Site): { readonly nudge: () => void; read
 }
 
 async function workUntil(site: Site, signal: AbortSignal): Promise<void> {
-  await removeOldTunnels(site).catch((error) => site.log.warn('old tunnel directories stay', { error: describe(error) }));
   while (!signal.aborted) {
     const woken = site.wake.wait(RUN_REQUESTS, LOOK_AGAIN_MS, signal);
     try {

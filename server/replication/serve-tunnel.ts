@@ -1,4 +1,4 @@
-import { chmod, link, mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { chmod, link, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
 import type { BuiltArchive } from '../../core/content-store.ts';
@@ -9,9 +9,8 @@ import { runTunnel } from '../../sync/tunnel/tunnel.ts';
 import type { Site } from '../site.ts';
 import { openTunnelLane, type TunnelLane } from './egress.ts';
 
+/** What a killed process leaves of them goes when the store is opened. */
 const PREFIX = 'tunnel-';
-/** Tells our own tunnels from those of a killed process. */
-const OURS = `${PREFIX}${process.pid}-`;
 
 export type ServedTunnel = {
   readonly archive: BuiltArchive;
@@ -49,7 +48,7 @@ export function serveUpwards(site: Site, served: Pick<ServedTunnel, 'archive' | 
 type Served = Pick<ServedTunnel, 'archive' | 'socket' | 'head' | 'credit'> & { readonly lane?: TunnelLane };
 
 async function serveLane(site: Site, { archive, socket, head, lane, credit }: Served): Promise<void> {
-  const directory = await mkdtemp(join(await tunnelRoot(site), OURS));
+  const directory = await mkdtemp(join(await tunnelRoot(site), PREFIX));
   try {
     const daemon = startDaemon(await layOut(directory, archive));
     // A missing rsync shows here: the link ends, and the child's rsync says that it ended.
@@ -68,14 +67,6 @@ async function serveLane(site: Site, { archive, socket, head, lane, credit }: Se
     }
   } finally {
     await rm(directory, { recursive: true, force: true });
-  }
-}
-
-/** Removes what the tunnels of a killed process left behind. */
-export async function removeOldTunnels(site: Site): Promise<void> {
-  const root = await tunnelRoot(site);
-  for (const name of await readdir(root)) {
-    if (name.startsWith(PREFIX) && !name.startsWith(OURS)) await rm(join(root, name), { recursive: true, force: true });
   }
 }
 
