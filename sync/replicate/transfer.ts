@@ -25,7 +25,8 @@ export async function transferParts(tools: RunTools, from: RunPlan): Promise<Out
     tools.incoming,
     partsLeft(from).map((part) => part.name),
   );
-  await requireRoomForRest(tools, from);
+  const heldBefore = await heldBytes(tools, from);
+  await requireRoom(tools, Math.max(0, sumBytes(partsLeft(from)) - heldBefore));
   const land = async (part: ArchivePart, locked: LockedPart, { fetched, before, after }: Landing) => {
     try {
       await unpackMeanwhile(tools, { path: locked.path, sizeBytes: part.sizeBytes, fetched, before });
@@ -71,18 +72,19 @@ export async function transferParts(tools: RunTools, from: RunPlan): Promise<Out
     await landing;
   } catch (error) {
     await Promise.allSettled([landing]);
-    if (error instanceof AppError && error.code === 'not_found') return { event: 'evicted', plan };
-    throw error;
+    if (!(error instanceof AppError) || error.code !== 'not_found') throw error;
+    // A parent that was started anew and has forgotten the archive gives the same one again; only what never comes further ends.
+    const isFurther = plan.unpacked.length > from.unpacked.length || (await heldBytes(tools, plan)) > heldBefore;
+    return { event: 'evicted', plan: isFurther ? { ...plan, rounds: 0 } : plan };
   }
   return { event: 'landed', plan };
 }
 
-/** Before anything is asked of the parent: a run that waits for space would else send something again each time it looks. */
-async function requireRoomForRest(tools: RunTools, plan: RunPlan): Promise<void> {
-  const left = partsLeft(plan);
+/** What of the parts that are left lies here. To be known before anything is asked of the parent: a run that waits for space would else send something again each time it looks. */
+async function heldBytes(tools: RunTools, plan: RunPlan): Promise<number> {
   // Nothing of it is here yet.
-  const held = await Promise.all(left.map(({ name }) => stat(join(tools.incoming, name, name)).catch(() => undefined)));
-  await requireRoom(tools, Math.max(0, sumBytes(left) - held.reduce((sum, found) => sum + (found?.size ?? 0), 0)));
+  const held = await Promise.all(partsLeft(plan).map(({ name }) => stat(join(tools.incoming, name, name)).catch(() => undefined)));
+  return held.reduce((sum, found) => sum + (found?.size ?? 0), 0);
 }
 
 type Landing = {

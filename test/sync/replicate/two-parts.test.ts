@@ -3,6 +3,7 @@ import { chmod, copyFile, mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import type { ContentStore } from '../../../core/content-store.ts';
+import { AppError } from '../../../core/errors.ts';
 import type { Digest } from '../../../core/ids.ts';
 import type { ArchivePart } from '../../../core/sync-protocol.ts';
 import { EMPTY_PLAN } from '../../../sync/replicate/plan.ts';
@@ -66,7 +67,15 @@ function contentOf({ config, parts }: { config: string; parts: readonly ArchiveP
   };
 }
 
-async function transferBoth(t: TestContext, keepsCredit: boolean): Promise<{ seen: Seen; store: ContentStore; manifests: Digest[] }> {
+type Child = {
+  readonly seen: Seen;
+  readonly store: ContentStore;
+  readonly manifests: Digest[];
+  readonly parts: readonly ArchivePart[];
+  readonly tools: RunTools;
+};
+
+async function childOf(t: TestContext, keepsCredit: boolean): Promise<Child> {
   const root = await temporaryDirectory(t);
   const { manifests, parts, config } = await parentWithTwoParts(t, root);
   const store = await openedStore(t, join(root, 'child'));
@@ -87,9 +96,14 @@ async function transferBoth(t: TestContext, keepsCredit: boolean): Promise<{ see
     signal: new AbortController().signal,
     patience: 1,
   };
-  const outcome = await transferParts(tools as RunTools, { ...EMPTY_PLAN, archive: { key: 'any', parts } });
+  return { seen, store, manifests, parts, tools: tools as RunTools };
+}
+
+async function transferBoth(t: TestContext, keepsCredit: boolean): Promise<Child> {
+  const child = await childOf(t, keepsCredit);
+  const outcome = await transferParts(child.tools, { ...EMPTY_PLAN, archive: { key: 'any', parts: child.parts } });
   assert.equal(outcome.event, 'landed');
-  return { seen, store, manifests };
+  return child;
 }
 
 test('the next part is begun while the one before is on its way, and both together have one window under way', async (t) => {
@@ -103,4 +117,18 @@ test('a parent that keeps to no credit is asked for the next part when all of th
   const { seen, store, manifests } = await transferBoth(t, false);
   assert.deepEqual(seen.order, ['opened whole at the first part', 'opened whole at the end']);
   assert.deepEqual((await store.missingOf(manifests)).complete, manifests);
+});
+
+test('a parent that forgets the archive does not count as one whose archives are incomplete, as long as more of it arrives', async (t) => {
+  const { tools, parts } = await childOf(t, false);
+  let opened = 0;
+  const openTunnel: ContentSource['openTunnel'] = (...wish) => {
+    opened += 1;
+    return opened === 1 ? tools.content.openTunnel(...wish) : Promise.reject(new AppError('not_found', 'the archive is gone'));
+  };
+  const forgetful = { ...tools, content: { ...tools.content, openTunnel } };
+  const further = await transferParts(forgetful, { ...EMPTY_PLAN, archive: { key: 'any', parts }, rounds: 5 });
+  assert.deepEqual([further.event, further.plan.unpacked.length, further.plan.rounds], ['evicted', 1, 0]);
+  const nothing = await transferParts(forgetful, { ...further.plan, rounds: 3 });
+  assert.deepEqual([nothing.event, nothing.plan.rounds], ['evicted', 3]);
 });
