@@ -105,6 +105,12 @@ function judgeEnd({ status, words }: RsyncEnd, broken: unknown, path: string): v
   if (/rejecting|unrequested|invalid file-list/i.test(words)) {
     throw new AppError('bad_data', `the parent sent another file than the part: ${words}`, { hint: TELL_PARENT });
   }
+  // What the shell and the loader say of a program that is not there, or lacks a library. None of it comes from the parent.
+  if (status === 126 || status === 127) {
+    throw new AppError('missing_program', `rsync, or the perl that it starts, cannot run on this machine: ${words || `status ${status}`}`, {
+      hint: 'apt install --reinstall rsync perl-base; see waystation doctor',
+    });
+  }
   if (status === 11 || words.includes('No space left')) throw diskFull(path, 'ran out of space', words);
   const isRefused = /@ERROR|rather than greeting/.test(words);
   if (broken instanceof AppError && !isRefused) throw broken;

@@ -75,3 +75,27 @@ test('a part that cannot be read fails the transfer at once, however long the ne
     code: 'bad_data',
   });
 });
+
+test('an rsync that cannot run on this machine is told as that, not as a link that broke', async (t) => {
+  const tools = await toolsWithStore(t);
+  const directory = join(tools.incoming, '..');
+  const pipes = await openPipeListener(join(directory, 'pipes.sock'));
+  await mkdir(join(directory, 'bin'));
+  const words = 'rsync: error while loading shared libraries: libpopt.so.0';
+  await writeFile(join(directory, 'bin', 'rsync'), `#!/bin/sh\necho '${words}' >&2\nexit 127\n`, { mode: 0o755 });
+  const { PATH } = process.env;
+  process.env['PATH'] = `${join(directory, 'bin')}:${PATH}`;
+  t.after(async () => {
+    process.env['PATH'] = PATH;
+    await pipes.close();
+  });
+  const never = new Promise<never>(() => undefined);
+  const content = { requestArchive: () => never, openTunnel: () => never };
+  const sleep = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms / 10));
+  const coming = { name: 'a'.repeat(64), sizeBytes: 1_000_000, rawBytes: 1, frames: 1 };
+  const plan = { ...EMPTY_PLAN, archive: { key: 'any', parts: [coming] } };
+  await assert.rejects(transferParts({ ...tools, pipes, content, sleep, onRsyncBytes: () => undefined, patience: 1 }, plan), {
+    code: 'missing_program',
+    message: /cannot run on this machine: .*libpopt/,
+  });
+});
