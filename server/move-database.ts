@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseDocument } from 'yaml';
-import { AppError } from '../core/errors.ts';
+import { AppError, describeError } from '../core/errors.ts';
 import { CONFIG_FILE, type DatabaseSetting } from './config.ts';
 import { resolveDatabase } from './datasource.ts';
 import { appendEvent } from './db/events.ts';
@@ -41,30 +41,47 @@ export type Moved = {
 
 /**
  * Takes a stopped server into a shared database, from one to another, or out of it. Everything is told first, then the
- * configuration is changed, then the row in the one before becomes `retired`; killed in between it is done again by the same
- * command. All that the server holds stays with it.
+ * row in the one before becomes `retired`, then the configuration is changed: killed in between, the same command goes on from
+ * the one before, and so does the server, which makes its row active again. All that the server holds stays with it.
  *
  * Errors: `directory_in_use` (stop it first), `name_taken`, `config`, `unreachable` (either of the two), `mismatch`.
  */
 export async function moveDatabase(move: Move): Promise<Moved> {
   refuseOverruled(move.env);
-  const before = await openSite({ dataDir: move.dataDir, env: move.env });
-  const from = before.shared?.where ?? null;
-  const setting = before.config.database;
-  await before.close();
+  const before = await lookBefore(move);
+  const from = before.where;
   const site = await openSite({ dataDir: move.dataDir, env: move.env, flags: { database: move.to } });
   try {
     const to = site.shared?.where ?? null;
     const moved = { from, to, dryRun: move.isDryRun };
     const told = site.shared === undefined ? [] : await enter(site, site.shared, move);
     if (move.isDryRun) return { ...moved, told, notes: [] };
-    const left = from === to ? [] : await leave(site, setting, move);
+    const left = from === to ? [] : await leave(site, before, move);
+    if (site.shared !== undefined) await stayThere(site, site.shared);
     await writeSetting(move.dataDir, move.to);
     if (from !== to) await forgetPeers(site);
     await noteMove(site, { from, to });
     return { ...moved, told, notes: left };
   } finally {
     await site.close();
+  }
+}
+
+/** Where it met others until now; `lost` is why that cannot even be looked up. */
+type Before = { readonly where: string | null; readonly setting: DatabaseSetting; readonly lost?: string };
+
+const UNKNOWN: readonly string[] = ['unknown_data_source', 'unreadable_secret'];
+
+async function lookBefore({ dataDir, env, isForced }: Move): Promise<Before> {
+  try {
+    const site = await openSite({ dataDir, env });
+    const found = { where: site.shared?.where ?? null, setting: site.config.database };
+    await site.close();
+    return found;
+  } catch (error) {
+    const { code, message } = describeError(error);
+    if (!isForced || !UNKNOWN.includes(code)) throw error;
+    return { where: 'a database that is not defined any more', setting: 'sqlite', lost: message };
   }
 }
 
@@ -108,7 +125,8 @@ function emptyPlace(shared: Shared): Shared {
 }
 
 /** Tells the database that is left what it lacks, and makes our row there one of a server that is gone. Returns what could not be done. */
-async function leave(site: Site, setting: DatabaseSetting, { dataDir, env, isForced, signal }: Move): Promise<string[]> {
+async function leave(site: Site, { setting, lost }: Before, { dataDir, env, isForced, signal }: Move): Promise<string[]> {
+  if (lost !== undefined) return [`${lost}: this server's row in that database stays active, and silent`];
   const connection = await resolveDatabase(setting, { dataDir, env });
   if (connection.kind !== 'mysql') return [];
   const shared = openShared(connection, site.now, site.self.id);
@@ -118,10 +136,18 @@ async function leave(site: Site, setting: DatabaseSetting, { dataDir, env, isFor
     return [];
   } catch (error) {
     if (!isForced) throw error;
-    return [`${shared.where} could not be told: this server's row there stays active, and silent`];
+    return [`${shared.where} could not be told (${describeError(error).message}): this server's row there stays active, and silent`];
   } finally {
     await shared.close();
   }
+}
+
+/** The one before may have been this one under another address: then we have just left where we are to be. */
+async function stayThere(site: Site, shared: Shared): Promise<void> {
+  const row = await shared.read('looking whether this server is there', (db) => getSharedServer(db, site.self.id));
+  if (row?.state !== 'retired') return;
+  const { epoch } = await getCatalogueNumbers(site.db);
+  await register(shared, registrationOf(site.keys, { name: site.self.name, url: row.url, epoch }));
 }
 
 /** Changes one setting of waystation.yaml and leaves the rest of the file, comments too, as it is. */

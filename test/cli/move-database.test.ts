@@ -90,6 +90,21 @@ test('a server moves in, killed on the way, on to another database, and out; it 
   assert.equal(await inventory(), before);
 });
 
+test('the same database under another address is not left, and one whose data source is gone can be', async () => {
+  assert.equal((await move(urlOf('one'), '--yes')).code, 0);
+  const other = await move(urlOf('one').replace('127.0.0.1', 'localhost'), '--yes');
+  assert.equal(other.code, 0, JSON.stringify(other.document));
+  assert.equal(mariadb.ask("select state from one.shared_servers where name = 'hq'").trim(), 'active');
+  await runCli(['datasource', 'add', 'meet', '--url', urlOf('one'), '--data', dataDir]);
+  assert.equal((await move('meet', '--yes')).code, 0);
+  await runCli(['datasource', 'remove', 'meet', '--yes', '--data', dataDir]);
+  const refused = await move('none', '--yes');
+  assert.deepEqual([refused.code, refused.document.error?.code], [78, 'unknown_data_source']);
+  const forced = await move('none', '--yes', '--force');
+  assert.deepEqual([forced.code, /no data source "meet"/.test(forced.document.notes[0] ?? '')], [0, true], JSON.stringify(forced.document));
+  assert.equal((await runJson(['server', 'list', '--data', dataDir])).code, 0);
+});
+
 test('a running server, a name that is taken, and a database that is away are told in words; one that is gone for good can be left', async () => {
   const site = await openSite({ dataDir, env: CLEAN_ENV, flags: { httpPort: 0, httpsPort: 0, tftpPort: 0 } });
   const serving = await startServe(site);
