@@ -74,13 +74,21 @@ export function parseDatabaseUrl(text: string): DatabaseConnection {
   return checkSettings(
     {
       hosts: [url.host],
-      user: decodeURIComponent(url.username),
-      name: decodeURIComponent(url.pathname.slice(1)),
+      user: decode(url.username),
+      name: decode(url.pathname.slice(1)),
       passwordFile: url.searchParams.get('passwordFile') ?? undefined,
       ca: url.searchParams.get('ca') ?? undefined,
     },
     'the database URL',
   );
+}
+
+function decode(part: string): string {
+  try {
+    return decodeURIComponent(part);
+  } catch (cause) {
+    throw new AppError('config', 'the database URL has a "%" that is no escape', { hint: 'write %25 for a percent sign', cause });
+  }
 }
 
 /** The directories that are searched, first hit wins. */

@@ -63,6 +63,11 @@ it('refuses a password in a URL without repeating it', () => {
   );
 });
 
+it('tells a percent sign that is no escape as that', () => {
+  assert.throws(() => parseDatabaseUrl('mysql://ws%zz@db/waystation'), { code: 'config', message: /"%"/ });
+  assert.equal(parseDatabaseUrl('mysql://w%25s@db/waystation').user, 'w%s');
+});
+
 it('refuses an unknown name, an unreadable password file, and files with unknown keys', async () => {
   const dir = await temporaryDirectory('source');
   const env = { WAYSTATION_DATASOURCES: dir };
