@@ -97,16 +97,15 @@ async function publish(site: Site, { opened, verified, actor }: Publication): Pr
     link === undefined ? verified.objects.filter((object) => manifestOf(object).every((one) => complete.has(one))) : verified.objects;
   const share = Math.floor(sumBytes(opened.parts) / Math.max(1, opened.archive.want.length));
   const at = site.now();
-  const batch = {
+  const content = {
     storedBytes: (manifest: string) => (opened.archive.want.includes(manifest as Digest) ? share : 0),
     isComplete: (manifest: Digest) => complete.has(manifest),
     isAbsent: () => false,
-    at,
   };
   const server = head.serverId as Id;
   return inTransaction(site.db, async (trx) => {
     if (link !== undefined && verified.isNews) await noteKept(site, trx, link, { epoch: head.epoch, objects });
-    const { taken, removed, raised, conflicts } = await publishReplicas(site, trx, objects, batch);
+    const { taken, removed, raised, conflicts } = await publishReplicas(site, trx, objects, { at, content });
     const { epoch, generation } = head;
     if (link !== undefined && verified.isNews) {
       // What the parent said on the day on which the file was written: of today it proves nothing.

@@ -82,6 +82,11 @@ export async function listImages(db: Knex): Promise<readonly Image[]> {
   return selectImages(db, (rows) => rows);
 }
 
+/** Images in one state, newest first. */
+export async function listImagesIn(db: Knex, state: Image['state']): Promise<readonly Image[]> {
+  return selectImages(db, (rows) => rows.where({ 'images.state': state }));
+}
+
 /** Deleted images whose content an operator's choice keeps. Their objects are tombstones: what is told is what the row still says. */
 export async function listKeptDeletions(db: Knex): Promise<readonly Image[]> {
   const rows = await db<Row>('images').where({ state: 'deleted' }).whereIn('id', db('image_choices').select('image_id'));

@@ -2,7 +2,7 @@ import type { Knex } from 'knex';
 import type { Envelope } from '../../core/envelope.ts';
 import type { Digest, Id } from '../../core/ids.ts';
 import type { Image, ImageBody, ImageState } from '../../core/image.ts';
-import { listImages } from './images.ts';
+import { listImagesIn } from './images.ts';
 
 /** The images table as replication writes it: rows of objects that other servers made. */
 
@@ -17,7 +17,7 @@ export async function listPublishedManifests(
 
 /** Images of which only the object is here. */
 export async function listKnownImages(db: Knex): Promise<readonly Image[]> {
-  return (await listImages(db)).filter(({ state }) => state === 'known');
+  return listImagesIn(db, 'known');
 }
 
 /** Which of these are manifests of images that are published here. */

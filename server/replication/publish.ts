@@ -1,7 +1,7 @@
 import type { Knex } from 'knex';
 import type { Envelope } from '../../core/envelope.ts';
 import type { Digest } from '../../core/ids.ts';
-import type { ImageBody } from '../../core/image.ts';
+import type { Image, ImageBody } from '../../core/image.ts';
 import { parseImageBody } from '../../sync/replicate/image-body.ts';
 import { appendEvent } from '../db/events.ts';
 import { getImage, markImageDeleted, setImageError } from '../db/images.ts';
@@ -22,12 +22,15 @@ export type Published = {
 };
 
 type Batch = {
-  readonly storedBytes: (manifest: string) => number;
-  /** Whether the run found, or made, all of this content complete here. */
-  readonly isComplete: (manifest: Digest) => boolean;
-  /** Whether it was wanted and nobody had it. */
-  readonly isAbsent: (manifest: Digest) => boolean;
   readonly at: number;
+  /** What is known of contents; absent: nothing, the objects alone are news. */
+  readonly content?: {
+    readonly storedBytes: (manifest: string) => number;
+    /** Whether the run found, or made, all of this content complete here. */
+    readonly isComplete: (manifest: Digest) => boolean;
+    /** Whether it was wanted and nobody had it. */
+    readonly isAbsent: (manifest: Digest) => boolean;
+  };
 };
 
 /**
@@ -39,7 +42,7 @@ type Batch = {
 export async function publishReplicas(site: Site, trx: Knex.Transaction, objects: readonly Envelope[], batch: Batch): Promise<Published> {
   const fresh: Envelope[] = [];
   for (const object of objects) if (await isNewHere(site, trx, object)) fresh.push(object);
-  const complete = (await listKnownImages(trx)).filter(({ manifest }) => batch.isComplete(manifest));
+  const complete = await listComplete(trx, batch);
   if (fresh.length === 0 && complete.length === 0) {
     await noteAbsent(trx, batch);
     return { taken: 0, removed: 0, raised: 0, conflicts: [] };
@@ -73,13 +76,13 @@ async function isNewHere(site: Site, trx: Knex.Transaction, object: Envelope): P
 /** A name that is taken here keeps its owner: the newcomer stays `incoming` under a version that says where it is from. */
 async function publishImage(site: Site, trx: Knex.Transaction, envelope: Envelope, batch: Batch): Promise<string | undefined> {
   const body = parseImageBody(envelope);
-  const row = { envelope, body, storedBytes: batch.storedBytes(body.manifest), at: batch.at };
+  const row = { envelope, body, storedBytes: batch.content?.storedBytes(body.manifest) ?? 0, at: batch.at };
   const { name, version } = body;
   if (!(await isImageNameTaken(trx, { name, version, id: envelope.id }))) {
     const before = await getReplica(trx, envelope.id);
     const wasHeld = before?.state === 'published' && before.manifest === body.manifest;
     const wasVisible = wasHeld && !(await getImage(trx, envelope.id))?.waiting;
-    const isHeld = wasHeld || batch.isComplete(body.manifest);
+    const isHeld = wasHeld || batch.content?.isComplete(body.manifest) === true;
     await putReplica(trx, { ...row, version, state: isHeld ? 'published' : 'known' });
     if (isHeld) await admitImage(site, trx, envelope.id, wasVisible);
     return undefined;
@@ -94,17 +97,23 @@ async function publishImage(site: Site, trx: Knex.Transaction, envelope: Envelop
 
 /** Images that were known before the run and are complete after it, oldest first. */
 async function raiseKnown(site: Site, trx: Knex.Transaction, batch: Batch, generation: number): Promise<number> {
-  const complete = (await listKnownImages(trx)).filter(({ manifest }) => batch.isComplete(manifest)).reverse();
+  const complete = (await listComplete(trx, batch)).toReversed();
   for (const { id, manifest } of complete) {
-    await raiseReplica(trx, id, { storedBytes: batch.storedBytes(manifest), at: batch.at });
+    await raiseReplica(trx, id, { storedBytes: batch.content?.storedBytes(manifest) ?? 0, at: batch.at });
     await renumberObject(trx, id, generation);
     await admitImage(site, trx, id, false);
   }
   return complete.length;
 }
 
-async function noteAbsent(trx: Knex.Transaction, batch: Batch): Promise<void> {
-  for (const { id, manifest } of await listKnownImages(trx)) if (batch.isAbsent(manifest)) await setImageError(trx, id, notToBeHad());
+/** Without news of contents nothing is looked through: a server may know of a hundred thousand images. */
+async function listComplete(trx: Knex.Transaction, { content }: Batch): Promise<readonly Image[]> {
+  return content === undefined ? [] : (await listKnownImages(trx)).filter(({ manifest }) => content.isComplete(manifest));
+}
+
+async function noteAbsent(trx: Knex.Transaction, { content }: Batch): Promise<void> {
+  if (content === undefined) return;
+  for (const { id, manifest } of await listKnownImages(trx)) if (content.isAbsent(manifest)) await setImageError(trx, id, notToBeHad());
 }
 
 function byCreation(a: Envelope, b: Envelope): number {

@@ -87,7 +87,7 @@ export function openRecords(
     const isComplete = (manifest: Digest) => (plan?.wanted ?? []).includes(manifest) && !absent.includes(manifest);
     const isAbsent = (manifest: Digest) => absent.includes(manifest);
     await noteKept(site, trx, link, catalogue);
-    const published = await publishReplicas(site, trx, catalogue.objects, { storedBytes, isComplete, isAbsent, at });
+    const published = await publishReplicas(site, trx, catalogue.objects, { at, content: { storedBytes, isComplete, isAbsent } });
     const { epoch, generation, mark } = catalogue;
     if (!plan?.away && run.trigger !== 'repair') await endReturn(site, trx);
     // A run that did not hear of the parent proves nothing of today.

@@ -10,13 +10,13 @@ import type { Site } from '../site.ts';
  * or older. Gives it in words, one for each. In the transaction that publishes.
  */
 export async function noteShadowed(site: Site, trx: Knex.Transaction, objects: readonly Envelope[], at: number): Promise<string[]> {
-  const documents = objects.filter(({ kind }) => kind === 'document').map(readDocument);
+  const documents = objects.flatMap((object) => (object.kind === 'document' ? (readDocument(object) ?? []) : []));
   if (documents.length === 0) return [];
   const inForce = await documentsInForce({ db: trx, self: site.self });
   const told: string[] = [];
   for (const document of documents) {
-    const counts = inForce.find(({ type, name }) => type === document?.type && name === document.name);
-    if (document === undefined || counts === undefined || counts.id === document.id) continue;
+    const counts = inForce.find(({ type, name }) => type === document.type && name === document.name);
+    if (counts === undefined || counts.id === document.id) continue;
     const whose = counts.origin === site.self.id ? 'made here' : `of server ${counts.origin}`;
     const words = `${document.type} ${document.name} of server ${document.origin} does nothing here: the one ${whose} counts`;
     const event = { origin: site.self.id, at, actor: 'system', subject: document.id };

@@ -39,8 +39,7 @@ export async function takeObjects(site: Site, shared: Shared, origin: Id): Promi
       page.map(({ envelope }) => envelope),
     );
     await inTransaction(site.db, async (trx) => {
-      const nothing = { storedBytes: () => 0, isComplete: () => false, isAbsent: () => false };
-      await publishReplicas(site, trx, believed, { ...nothing, at: site.now() });
+      await publishReplicas(site, trx, believed, { at: site.now() });
       await setHeldObjects(trx, origin, last);
     });
     after = last;

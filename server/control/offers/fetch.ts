@@ -150,12 +150,8 @@ function recordsOf(site: Site, { approval, from, start }: Fetching, onFailure: (
       const storedBytes = sumBytes(plan.archive?.parts ?? []);
       const isComplete = (manifest: Digest) => plan.wanted.includes(manifest);
       await inTransaction(site.db, async (trx) => {
-        const published = await publishReplicas(site, trx, objects, {
-          storedBytes: () => storedBytes,
-          isComplete,
-          isAbsent: () => false,
-          at,
-        });
+        const content = { storedBytes: () => storedBytes, isComplete, isAbsent: () => false };
+        const published = await publishReplicas(site, trx, objects, { at, content });
         if (!(await endApproval(trx, imageId, { state: 'published', words: null, now: at }))) {
           throw new AppError('wrong_state', `the approval of ${imageId} was taken back`);
         }
