@@ -160,7 +160,7 @@ export function databaseContract(name: string, connect: () => Promise<Knex>): vo
     it('finds an operator token by its hash until and after it is revoked', async () => {
       const token = { id: newId(), name: 'first', hash: hashOf('secret'), role: 'administrator', createdAt: 7, expiresAt: 9 } as const;
       await createOperatorToken(db, token);
-      assert.deepEqual(await findOperatorToken(db, token.hash), { ...token, revokedAt: null });
+      assert.deepEqual(await findOperatorToken(db, token.hash), { ...token, revokedAt: null, lastUsedAt: null });
       assert.equal(await findOperatorToken(db, hashOf('other')), undefined);
       assert.equal(await revokeOperatorToken(db, token.id, 8), true);
       assert.equal(await revokeOperatorToken(db, token.id, 9), false);
