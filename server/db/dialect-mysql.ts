@@ -18,6 +18,9 @@ const TRY_ELSEWHERE = new Set([
   ...['ER_OPTION_PREVENTS_STATEMENT', 'ER_READ_ONLY_MODE'],
 ]);
 
+/** For the first statements of a connection, all together. */
+const SETTLE_MS = 5_000;
+
 /**
  * knex's mysql2 client with several hosts: every new connection tries them in order, beginning with the one
  * that worked last. Bad sign-in is not tried elsewhere. Values that do not fit are errors, whatever the server's mode;
@@ -47,15 +50,26 @@ export class MysqlClient extends Mysql2Client {
   async #connect(address: string): Promise<RawConnection> {
     Object.assign(this.connectionSettings, splitHost(address));
     const connection: RawConnection = await super.acquireRawConnection();
+    let timer: NodeJS.Timeout | undefined;
+    // Only the greeting has a time limit of mysql2: a host that falls silent behind it would keep the others from being tried.
+    const silence = new Promise<never>((_resolve, reject) => {
+      timer = setTimeout(() => reject(Object.assign(new Error(`${address} says nothing`), { code: 'ETIMEDOUT' })), SETTLE_MS);
+    });
     try {
-      await connection.promise().query("set session sql_mode = 'TRADITIONAL'");
-      await connection.promise().query('set session transaction isolation level read committed');
-      await this.prepare(connection, address);
+      await Promise.race([this.#settle(connection, address), silence]);
       return connection;
     } catch (error) {
       connection.destroy();
       throw error;
+    } finally {
+      clearTimeout(timer);
     }
+  }
+
+  async #settle(connection: RawConnection, address: string): Promise<void> {
+    await connection.promise().query("set session sql_mode = 'TRADITIONAL'");
+    await connection.promise().query('set session transaction isolation level read committed');
+    await this.prepare(connection, address);
   }
 
   /**

@@ -5,9 +5,9 @@ export type CuttingProxy = {
   readonly port: number;
   /**
    * Cuts the connection on which these words go to the database next: `before` they arrive, or `after`, when they were
-   * carried out and the answer is on its way. Once.
+   * carried out and the answer is on its way; `mute`: it stays, and nothing comes over it any more. Once.
    */
-  cutAt(words: string, when: 'before' | 'after'): void;
+  cutAt(words: string, when: 'before' | 'after' | 'mute'): void;
   /** How often it cut. */
   readonly cuts: () => number;
   close(): Promise<void>;
@@ -15,7 +15,7 @@ export type CuttingProxy = {
 
 /** A way to a database that breaks at a chosen statement. The protocol is plain text as far as words go. */
 export async function startCuttingProxy(port: number): Promise<CuttingProxy> {
-  let wish: { words: string; when: 'before' | 'after' } | undefined;
+  let wish: { words: string; when: 'before' | 'after' | 'mute' } | undefined;
   let cuts = 0;
   const sockets = new Set<Socket>();
   const server = createServer((client) => {
@@ -31,9 +31,11 @@ export async function startCuttingProxy(port: number): Promise<CuttingProxy> {
       });
     }
     let isCut = false;
+    let isMute = false;
     client.on('data', (data) => {
       if (wish !== undefined && data.includes(wish.words)) {
         isCut = true;
+        isMute = wish.when === 'mute';
         cuts += 1;
         const { when } = wish;
         wish = undefined;
@@ -41,7 +43,7 @@ export async function startCuttingProxy(port: number): Promise<CuttingProxy> {
       }
       return database.write(data);
     });
-    database.on('data', (data) => (isCut ? client.destroy() : client.write(data)));
+    database.on('data', (data) => (isMute ? undefined : isCut ? client.destroy() : client.write(data)));
   }).listen(0, '127.0.0.1');
   await once(server, 'listening');
   return {
