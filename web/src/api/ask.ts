@@ -18,6 +18,8 @@ export type Question = {
   readonly json?: unknown;
   readonly octets?: Blob;
   readonly signal?: AbortSignal;
+  /** Who asks goes on asking: whoever reads of a failure need do nothing. */
+  readonly isAskedAgain?: boolean;
 };
 
 /** Asks the server that the page came from, as whoever is signed in. Throws `Refusal`, and what an aborted signal throws. */
@@ -29,7 +31,7 @@ export async function ask<Answer>(path: string, question: Question = {}): Promis
   throw refusalOf(response.status, body);
 }
 
-async function send(path: string, { method = 'GET', json, octets, signal }: Question): Promise<Response> {
+async function send(path: string, { method = 'GET', json, octets, signal, isAskedAgain = false }: Question): Promise<Response> {
   const init: RequestInit = { method, credentials: 'same-origin', cache: 'no-store', redirect: 'error' };
   if (signal !== undefined) init.signal = signal;
   if (json !== undefined) {
@@ -43,8 +45,13 @@ async function send(path: string, { method = 'GET', json, octets, signal }: Ques
     return await fetch(path, init);
   } catch (error) {
     if (signal?.aborted) throw error;
-    throw new Refusal({ status: 0, code: 'unreachable', detail: 'The server does not answer.', hint: 'It is tried again by itself.' });
+    throw new Refusal({ status: 0, code: 'unreachable', detail: 'The server does not answer.', hint: hintOf(method, isAskedAgain) });
   }
+}
+
+function hintOf(method: NonNullable<Question['method']>, isAskedAgain: boolean): string {
+  if (isAskedAgain) return 'It is tried again by itself.';
+  return method === 'GET' ? 'Try again when it is back.' : 'Look whether it was done before you do it again.';
 }
 
 function refusalOf(status: number, body: unknown): Refusal {

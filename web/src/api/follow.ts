@@ -23,8 +23,23 @@ export async function doLongWork<Result>(path: string, json: unknown, { onProgre
   let operation = await ask<Operation<Result>>(path, { method: 'POST', json, signal });
   while (operation.state === 'running') {
     if (operation.progress !== null) onProgress(operation.progress);
-    operation = await ask<Operation<Result>>(`/api/v1/operations/${operation.id}?after=${operation.revision}`, { signal });
+    operation = await askPatiently(`/api/v1/operations/${operation.id}?after=${operation.revision}`, signal);
   }
   if (operation.error !== null) throw new Refusal({ status: 409, ...operation.error, detail: operation.error.message });
   return operation.result;
+}
+
+const TRIES = 8;
+const FIRST_PAUSE_MS = 500;
+
+/** The work goes on while the line is broken: who follows it loses nothing by asking again. */
+async function askPatiently<Result>(path: string, signal: AbortSignal): Promise<Operation<Result>> {
+  for (let tried = 1; ; tried += 1) {
+    try {
+      return await ask<Operation<Result>>(path, { signal });
+    } catch (error) {
+      if (!(error instanceof Refusal) || error.status !== 0 || tried === TRIES) throw error;
+      await new Promise((resolve) => setTimeout(resolve, FIRST_PAUSE_MS * 2 ** (tried - 1)));
+    }
+  }
 }

@@ -29,7 +29,7 @@ export function usePoll<Answer>(path: string, everyMs: number, onSignedOut: (wor
       if (isAsking || document.visibilityState === 'hidden') return;
       isAsking = true;
       try {
-        const answer = await ask<Answer>(path, { signal: gone.signal });
+        const answer = await ask<Answer>(path, { signal: gone.signal, isAskedAgain: true });
         setState((last) => ({ path, answer: last.path === path ? keepSame(last.answer, answer) : answer, failure: undefined }));
       } catch (error) {
         if (gone.signal.aborted) return;
