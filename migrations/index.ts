@@ -10,6 +10,7 @@ import * as offers from './0008-offers.ts';
 import * as consoleSessions from './0011-console-sessions.ts';
 import * as peers from './0012-peers.ts';
 import * as succession from './0013-succession.ts';
+import * as largeSites from './0014-large-sites.ts';
 import * as tokenUse from './0015-token-use.ts';
 
 export type Migration = { readonly name: string; readonly up: (db: Knex) => Promise<void> };
@@ -27,5 +28,6 @@ export const MIGRATIONS: readonly Migration[] = [
   { name: '0011-console-sessions', up: consoleSessions.up },
   { name: '0012-peers', up: peers.up },
   { name: '0013-succession', up: succession.up },
+  { name: '0014-large-sites', up: largeSites.up },
   { name: '0015-token-use', up: tokenUse.up },
 ];

@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import type { Json } from '../../core/canonical-json.ts';
 import { AppError } from '../../core/errors.ts';
-import { type ServerView, showServer, viewServers } from '../../server/api/routes/servers.ts';
+import { type ServerView, showServer, viewServers } from '../../server/control/server-views.ts';
 import { listLinks } from '../../server/db/links.ts';
 import { type CatalogueNumbers, raiseEpoch } from '../../server/epoch.ts';
 import { unscheduledWords } from '../../server/schedule/unscheduled.ts';

@@ -3,9 +3,9 @@ import { ServerReport } from '../../core/control-protocol.ts';
 import { AppError } from '../../core/errors.ts';
 import { type Id, printable } from '../../core/ids.ts';
 import { listOrigins, routeTo } from '../db/origins.ts';
-import { findPeer, getPeer, listPeers, type Peer } from '../db/peers.ts';
-import { getReported, listReported } from '../db/reported.ts';
-import { findServerByName, getServer, type KnownServer, listServers } from '../db/servers.ts';
+import { findPeer, getPeer, listPeers, listPeersOf, type Peer } from '../db/peers.ts';
+import { getReported, listReported, listServerReports } from '../db/reported.ts';
+import { findServerByName, getServer, type KnownServer, listServers, listServersOf } from '../db/servers.ts';
 
 /** A server below us: our child, or one behind a child; or one that meets us in a shared database, wherever it stands. */
 export type ServerBelow = {
@@ -29,6 +29,32 @@ export async function serverName(db: Knex, id: Id): Promise<string> {
   return (await getServer(db, id))?.name ?? (await getPeer(db, id))?.name ?? (await statusOf(db, id))?.report.name ?? id;
 }
 
+/** How each of these is called, as `serverName` says, with a few statements for all of them. */
+export async function serverNames(db: Knex, ids: readonly Id[]): Promise<ReadonlyMap<Id, string>> {
+  const wanted = [...new Set(ids)];
+  const names = new Map<Id, string>(wanted.map((id) => [id, id]));
+  if (wanted.length === 0) return names;
+  for (const { id, name } of [...(await listPeersOf(db, wanted)), ...(await listServersOf(db, wanted))]) names.set(id, name);
+  const unnamed = wanted.filter((id) => names.get(id) === id);
+  for (const [id, { report }] of await statusesOf(db, unnamed)) names.set(id, report.name);
+  return names;
+}
+
+/** A report may weigh 64 KiB: others get their turn in between. */
+const REPORTS_AT_ONCE = 20;
+
+/** What each of these said of itself last, where it can be read. */
+export async function statusesOf(db: Knex, ids: readonly Id[]): Promise<Map<Id, ServerStatus>> {
+  const found = new Map<Id, ServerStatus>();
+  for (let start = 0; start < ids.length; start += REPORTS_AT_ONCE) {
+    for (const { origin, body, at } of await listServerReports(db, ids.slice(start, start + REPORTS_AT_ONCE))) {
+      const report = ServerReport.safeParse(body).data;
+      if (report !== undefined) found.set(origin, { report, at });
+    }
+  }
+  return found;
+}
+
 /**
  * This server and those of its links. A child that was let go because it has another parent now, or none, is not among them: it is
  * a peer like any other. Who was revoked by an operator stays that.
@@ -49,7 +75,11 @@ export async function listServersBehind(db: Knex): Promise<ServerBelow[]> {
   const linked = new Set((await listLinked(db)).map(({ id }) => id));
   const met = new Set((await listPeers(db)).map(({ id }) => id));
   const behind = (await listOrigins(db)).filter(({ id, via }) => !linked.has(id) && !(via === id && met.has(id)));
-  return Promise.all(behind.map(async ({ id, via }) => ({ id, via, name: await serverName(db, id) })));
+  const names = await serverNames(
+    db,
+    behind.map(({ id }) => id),
+  );
+  return behind.map(({ id, via }) => ({ id, via, name: names.get(id) ?? id }));
 }
 
 /** Servers that meet us in the shared database, and that no link of ours leads to. */

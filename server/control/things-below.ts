@@ -5,13 +5,13 @@ import { type Id, printable } from '../../core/ids.ts';
 import { findOrder } from '../db/orders.ts';
 import { findReported, findReportedTargets, listReported, type Reported } from '../db/reported.ts';
 import { getOrder, listOrders } from '../orders/orders.ts';
-import { type OrderView, viewOrder } from '../orders/view.ts';
+import { type OrderView, viewOrder, viewOrders } from '../orders/view.ts';
 import { lookElsewhere } from '../shared/look-elsewhere.ts';
 import type { Site } from '../site.ts';
 import { referenceKinds } from '../targets/identity.ts';
-import { type TargetView, viewTarget } from '../targets/view.ts';
+import { type TargetView, viewTarget, viewTargets } from '../targets/view.ts';
 import { getTarget, listTargets } from '../targets.ts';
-import { serverName } from './servers-below.ts';
+import { serverNames } from './servers-below.ts';
 
 /** Targets and orders of this server and of all below it, as one list. What lives below is shown as its own server told it last. */
 
@@ -27,10 +27,7 @@ export async function listAllTargets(
   const limit = page.limit ?? 100;
   const own = await listTargets(site, { ...page, limit });
   const below = await listReported(site.db, 'target', { after: page.after, limit: limit + 1 });
-  const views = [
-    ...(await Promise.all(own.items.map((target) => viewTarget(site, target)))),
-    ...(await readable(below, (row) => targetBelow(site.db, row))),
-  ];
+  const views = [...(await viewTargets(site, own.items)), ...(await readable(site.db, below, readTarget))];
   views.sort((a, b) => (a.id < b.id ? -1 : 1));
   const hasMore = own.next !== null || below.length > limit || views.length > limit;
   const items = views.slice(0, limit);
@@ -77,8 +74,9 @@ async function findTargetsBelow(db: Knex, reference: string): Promise<Below<Targ
   const rows = new Map<string, Reported>();
   for (const word of wordsOf(reference))
     for (const row of await findReportedTargets(db, word)) rows.set(`${row.origin} ${row.subject}`, row);
-  const views = await Promise.all([...rows.values()].map(async (row) => ({ origin: row.origin, view: await targetBelow(db, row) })));
-  return views.filter((found): found is Below<TargetView> => found.view !== undefined);
+  const found = [...rows.values()].filter((row) => readTarget(row) !== undefined);
+  const views = await readable(db, found, readTarget);
+  return views.map((view, n) => ({ origin: (found[n] as Reported).origin, view }));
 }
 
 /** What a target may be found by when it is called so. */
@@ -91,10 +89,9 @@ function macOf(text: string): string {
   return (text.toLowerCase().replaceAll(/[:-]/g, '').match(/../g) ?? []).join(':');
 }
 
-async function targetBelow(db: Knex, { origin, subject, body }: Reported): Promise<TargetView | undefined> {
+function readTarget({ subject, body }: Reported): Omit<TargetView, 'server'> | undefined {
   const report = TargetReport.safeParse(body).data;
-  if (report?.id !== subject) return undefined;
-  return { ...report, server: await serverName(db, origin) } as unknown as TargetView;
+  return report?.id === subject ? (report as unknown as TargetView) : undefined;
 }
 
 export type OrderQuery = {
@@ -109,7 +106,7 @@ export async function listAllOrders(site: Site, { target, before, limit = 100 }:
   const targetId = located && (located.where === 'here' ? located.target.id : located.below.view.id);
   const own = located?.where === 'below' ? { items: [], next: null } : await listOrders(site, { targetRef: targetId, before, limit });
   const below = located?.where === 'here' ? [] : await ordersBelow(site.db, { targetId, before, limit: limit + 1 });
-  const views = [...(await Promise.all(own.items.map((order) => viewOrder(site, order)))), ...below];
+  const views = [...(await viewOrders(site, own.items)), ...below];
   views.sort((a, b) => (a.id < b.id ? 1 : -1));
   const items = views.slice(0, limit);
   return { items, next: own.next !== null || views.length > limit ? (items.at(-1)?.id ?? null) : null };
@@ -121,11 +118,10 @@ async function ordersBelow(
 ): Promise<OrderView[]> {
   const found: OrderView[] = [];
   for (let from = before; found.length < limit; ) {
-    const rows = await listReported(db, 'order', { before: from, newestFirst: true, limit: 500 });
-    const views = await readable(rows, (row) => orderBelow(db, row));
-    found.push(...views.filter((view) => targetId === undefined || view.targetId === targetId));
+    const rows = await listReported(db, 'order', { before: from, newestFirst: true, targetId, limit });
+    found.push(...(await readable(db, rows, readOrder)));
     from = rows.at(-1)?.subject;
-    if (rows.length < 500) break;
+    if (rows.length < limit) break;
   }
   return found.slice(0, limit);
 }
@@ -139,19 +135,29 @@ export async function locateOrder(site: Site, id: string): Promise<LocatedOrder>
   const own = await findOrder(site.db, id);
   if (own !== undefined) return { where: 'here', view: await viewOrder(site, own) };
   for (const row of await findReported(site.db, 'order', id)) {
-    const view = await orderBelow(site.db, row);
+    const [view] = await readable(site.db, [row], readOrder);
     if (view !== undefined) return { where: 'below', below: { origin: row.origin, view } };
   }
   return { where: 'here', view: await viewOrder(site, await getOrder(site, id)) };
 }
 
-async function orderBelow(db: Knex, { origin, subject, body }: Reported): Promise<OrderView | undefined> {
+function readOrder({ subject, body }: Reported): Omit<OrderView, 'server'> | undefined {
   const report = OrderReport.safeParse(body).data;
-  if (report?.id !== subject) return undefined;
-  return { ...report, server: await serverName(db, origin) } as unknown as OrderView;
+  return report?.id === subject ? (report as unknown as OrderView) : undefined;
 }
 
-async function readable<View>(rows: readonly Reported[], read: (row: Reported) => Promise<View | undefined>): Promise<View[]> {
-  const views = await Promise.all(rows.map(read));
-  return views.filter((view): view is Awaited<View> & View => view !== undefined);
+/** What can be read of these, with the names of their servers. */
+async function readable<View>(
+  db: Knex,
+  rows: readonly Reported[],
+  read: (row: Reported) => Omit<View, 'server'> | undefined,
+): Promise<(View & { readonly server: string })[]> {
+  const names = await serverNames(
+    db,
+    rows.map(({ origin }) => origin),
+  );
+  return rows.flatMap((row) => {
+    const view = read(row);
+    return view === undefined ? [] : [{ ...view, server: names.get(row.origin) ?? row.origin } as View & { server: string }];
+  });
 }

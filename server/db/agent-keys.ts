@@ -59,6 +59,11 @@ export async function getAgentBinding(db: Knex, targetId: Id): Promise<AgentBind
   return row === undefined ? undefined : fromRow(row);
 }
 
+/** The bindings of these targets, waiting ones included. */
+export async function listAgentBindings(db: Knex, targetIds: readonly Id[]): Promise<AgentBinding[]> {
+  return (await db<Row>('agent_keys').whereIn('target_id', [...targetIds])).map(fromRow);
+}
+
 /**
  * Makes a key the target's own in place of `expected` (the key read before, undefined for none).
  * Returns false when another key got there first.

@@ -155,6 +155,23 @@ export async function listActiveOrders(db: Knex): Promise<Order[]> {
   return rows.map(fromRow);
 }
 
+/** The orders of these targets that have not ended. */
+export async function listActiveOrdersOf(db: Knex, targetIds: readonly Id[]): Promise<Order[]> {
+  const ids = db('active_orders')
+    .whereIn('target_id', [...targetIds])
+    .select('order_id');
+  return (await db<Row>('orders').whereIn('id', ids)).map(fromRow);
+}
+
+/** Orders in one of these states, oldest first. */
+export async function listOrdersIn(db: Knex, states: readonly OrderState[]): Promise<Order[]> {
+  return (
+    await db<Row>('orders')
+      .whereIn('state', [...states])
+      .orderBy('id')
+  ).map(fromRow);
+}
+
 /**
  * Whether the target must be booted into the engine: it has an order that waits for nothing, has not ended, and whose
  * disk is not written yet. Once the disk is verified the machine boots from it, although the order is still active.

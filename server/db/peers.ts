@@ -48,6 +48,19 @@ export async function countPeers(db: Knex): Promise<number> {
   return Number((await db('peers').count({ count: 'id' }).first())?.['count'] ?? 0);
 }
 
+/** Those of these that are known. */
+export async function listPeersOf(db: Knex, ids: readonly Id[]): Promise<Peer[]> {
+  return (await db('peers').whereIn('id', [...ids])).map(fromRow);
+}
+
+/** How far the objects of each of these are known here; who is not known is left out. */
+export async function listHeldObjects(db: Knex, ids: readonly Id[]): Promise<Map<Id, number>> {
+  const rows: { id: Id; held_objects: number }[] = await db('peers')
+    .whereIn('id', [...ids])
+    .select('id', 'held_objects');
+  return new Map(rows.map((row) => [row.id, Number(row.held_objects)]));
+}
+
 /** The active one of this name or id. */
 export async function findPeer(db: Knex, reference: string): Promise<Peer | undefined> {
   const row = await db('peers')

@@ -38,11 +38,24 @@ export async function listMarks(db: Knex): Promise<Mark[]> {
   return rows.map(({ origin, stream, seq }) => ({ origin, stream, seq: Number(seq) }));
 }
 
-/** Stores the newest state of a thing in place of the one before. */
-export async function putReported(trx: Knex, { origin, kind, subject, seq, body, at }: Reported): Promise<void> {
-  const row = { seq, body: body === null ? null : JSON.stringify(body), at };
+/** As `listMarks`, of these origins alone. */
+export async function listMarksOf(db: Knex, origins: readonly Id[]): Promise<Mark[]> {
+  const rows = await db('report_marks').whereIn('origin', [...origins]);
+  return rows.map(({ origin, stream, seq }) => ({ origin, stream, seq: Number(seq) }));
+}
+
+/** Stores the newest state of a thing in place of the one before; true when there was none. */
+export async function putReported(trx: Knex, { origin, kind, subject, seq, body, at }: Reported): Promise<boolean> {
+  const row = { seq, body: body === null ? null : JSON.stringify(body), at, target_id: kind === 'order' ? targetOf(body) : null };
   const changed = await trx('reported').where({ origin, kind, subject }).update(row);
   if (changed === 0) await trx('reported').insert({ origin, kind, subject, ...row });
+  return changed === 0;
+}
+
+/** Of which target an order is, unchecked: whoever reads it looks once more. */
+function targetOf(body: Json): string | null {
+  const targetId = (body as { targetId?: Json } | null)?.targetId;
+  return typeof targetId === 'string' && targetId.length <= 36 ? targetId : null;
 }
 
 /** How many things of a server are kept here, the gone ones included. */
@@ -69,10 +82,13 @@ export async function listReported(
     readonly after?: string | undefined;
     readonly before?: string | undefined;
     readonly newestFirst?: boolean;
+    /** Orders of this target alone. */
+    readonly targetId?: string | undefined;
     readonly limit: number;
   },
 ): Promise<Reported[]> {
   const rows = db('reported').where({ kind }).whereNotNull('body');
+  if (page.targetId !== undefined) rows.where({ target_id: page.targetId });
   if (page.after !== undefined) rows.where('subject', '>', page.after);
   if (page.before !== undefined) rows.where('subject', '<', page.before);
   return (await rows.orderBy('subject', page.newestFirst ? 'desc' : 'asc').limit(page.limit)).map(fromRow);

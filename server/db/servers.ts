@@ -117,6 +117,11 @@ export async function listServers(db: Knex): Promise<readonly KnownServer[]> {
   return (await db<Row>('servers').orderBy('created_at').orderBy('id')).map(fromRow);
 }
 
+/** Those of these that are known. */
+export async function listServersOf(db: Knex, ids: readonly Id[]): Promise<readonly KnownServer[]> {
+  return (await db<Row>('servers').whereIn('id', [...ids])).map(fromRow);
+}
+
 /** Returns false when no active child has this id. */
 export async function revokeChild(db: Knex, id: Id): Promise<boolean> {
   const changed = await db<Row>('servers')

@@ -70,6 +70,7 @@ function fromRow(row: Row, macs: readonly Mac[]): Target {
 }
 
 async function withMacs(db: Knex, rows: readonly Row[]): Promise<Target[]> {
+  if (rows.length === 0) return [];
   const ids = rows.map((row) => row.id);
   const macs = await db('target_macs').whereIn('target_id', ids).orderBy('mac').select<{ mac: Mac; target_id: Id }[]>('mac', 'target_id');
   return rows.map((row) =>
@@ -95,6 +96,12 @@ export async function findTargetsByMac(db: Knex, macs: readonly Mac[]): Promise<
   if (macs.length === 0) return [];
   const owners = db('target_macs').whereIn('mac', macs).select('target_id');
   return withMacs(db, await db<Row>('targets').whereIn('id', owners).orderBy('id'));
+}
+
+/** How these targets are called; who has no name, or is gone, is left out. */
+export async function listTargetNames(db: Knex, ids: readonly Id[]): Promise<Map<Id, Name>> {
+  const rows: { id: Id; name: Name }[] = await db('targets').whereIn('id', ids).whereNotNull('name').select('id', 'name');
+  return new Map(rows.map(({ id, name }) => [id, name]));
 }
 
 /** By id, oldest first; `after` is the id of the last target of the page before. */
@@ -158,9 +165,10 @@ export async function addMacs(db: Knex, targetId: Id, macs: readonly Mac[]): Pro
 
 /** A network card was moved to another machine: its address goes along. */
 export async function moveMacs(db: Knex, targetId: Id, macs: readonly Mac[]): Promise<void> {
+  if (macs.length === 0) return;
   const losers: Id[] = await db('target_macs').whereIn('mac', macs).whereNot({ target_id: targetId }).distinct().pluck('target_id');
   await db('target_macs').whereIn('mac', macs).update({ target_id: targetId });
-  for (const id of [targetId, ...losers]) if (macs.length > 0) await markChanged(db, 'target', id);
+  for (const id of [targetId, ...losers]) await markChanged(db, 'target', id);
 }
 
 export async function deleteTarget(db: Knex, id: Id): Promise<void> {

@@ -1,7 +1,7 @@
 import type { Id } from '../../core/ids.ts';
 import type { OrderEvent } from '../../core/order.ts';
 import { getAgentBinding } from '../db/agent-keys.ts';
-import { listActiveOrders, type Order, type OrderError } from '../db/orders.ts';
+import { listOrdersIn, type Order, type OrderError } from '../db/orders.ts';
 import { repeatEvery } from '../every.ts';
 import type { Site } from '../site.ts';
 import { advanceOrder, inOrderTransaction } from './advance.ts';
@@ -28,7 +28,7 @@ export function startOrderExpiry(site: Site, everyMs = CHECK_EVERY_MS): () => Pr
 /** One pass. `firstSeen` holds since when (monotonic ms) each order waits, by order and reason. */
 export async function expireOrders(site: Site, firstSeen: Map<string, number>, monotonicMs: number): Promise<void> {
   const waiting = new Set<string>();
-  for (const order of await listActiveOrders(site.db)) {
+  for (const order of await listOrdersIn(site.db, ['installing', 'cancelling'])) {
     const wait = await whatIsAwaited(site, order);
     if (wait === undefined) continue;
     const key = `${order.id} ${wait.kind}`;

@@ -1,6 +1,6 @@
-import { getAgentBinding } from '../db/agent-keys.ts';
+import { type AgentBinding, listAgentBindings } from '../db/agent-keys.ts';
 import type { Order } from '../db/orders.ts';
-import { findTargetBy } from '../db/targets.ts';
+import { listTargetNames } from '../db/targets.ts';
 import type { Site } from '../site.ts';
 
 /** An agent that reports every second is silent after this long. */
@@ -36,11 +36,28 @@ export type OrderView = {
 
 /** Everything about an order that may be shown; its nonce may not. */
 export async function viewOrder(site: Site, order: Order): Promise<OrderView> {
-  const target = await findTargetBy(site.db, 'id', order.targetId);
+  return (await viewOrders(site, [order]))[0] as OrderView;
+}
+
+/** As `viewOrder`, of a whole page with as many statements as for one. */
+export async function viewOrders(site: Site, orders: readonly Order[]): Promise<OrderView[]> {
+  if (orders.length === 0) return [];
+  const names = await listTargetNames(
+    site.db,
+    orders.map(({ targetId }) => targetId),
+  );
+  const held = orders.filter(isHeld).map(({ targetId }) => targetId);
+  const bindings = new Map((held.length === 0 ? [] : await listAgentBindings(site.db, held)).map((one) => [one.targetId, one]));
+  return orders.map((order) => view(site, order, { name: names.get(order.targetId), binding: bindings.get(order.targetId) }));
+}
+
+type Seen = { readonly name: string | undefined; readonly binding: AgentBinding | undefined };
+
+function view(site: Site, order: Order, { name, binding }: Seen): OrderView {
   return {
     id: order.id,
     state: order.state,
-    target: target?.name ?? order.targetId,
+    target: name ?? order.targetId,
     targetId: order.targetId,
     image: order.imageReference,
     manifest: order.manifest,
@@ -48,7 +65,7 @@ export async function viewOrder(site: Site, order: Order): Promise<OrderView> {
     error: order.error,
     figures: order.figures,
     diskWritten: order.diskWritten,
-    silentSince: await silentSince(site, order),
+    silentSince: isHeld(order) ? silentSince(site, binding) : null,
     server: site.self.name,
     managedBy: order.managedBy,
     note: order.waitsFor,
@@ -59,11 +76,13 @@ export async function viewOrder(site: Site, order: Order): Promise<OrderView> {
   };
 }
 
-async function silentSince(site: Site, order: Order): Promise<string | null> {
-  const isHeld = (order.state === 'installing' && !order.diskWritten) || order.state === 'cancelling';
-  if (!isHeld) return null;
-  const heardAt = (await getAgentBinding(site.db, order.targetId))?.seenAt;
-  return heardAt === undefined || site.now() - heardAt < SILENT_AFTER_MS ? null : iso(heardAt);
+/** An agent has the task. */
+function isHeld({ state, diskWritten }: Order): boolean {
+  return (state === 'installing' && !diskWritten) || state === 'cancelling';
+}
+
+function silentSince(site: Site, binding: AgentBinding | undefined): string | null {
+  return binding === undefined || site.now() - binding.seenAt < SILENT_AFTER_MS ? null : iso(binding.seenAt);
 }
 
 function iso(ms: number): string {

@@ -1,6 +1,6 @@
 import type { Inventory } from '../../core/agent-protocol.ts';
-import { getAgentBinding } from '../db/agent-keys.ts';
-import { findActiveOrder } from '../db/orders.ts';
+import { type AgentBinding, listAgentBindings } from '../db/agent-keys.ts';
+import { listActiveOrdersOf, type Order } from '../db/orders.ts';
 import type { Target } from '../db/targets.ts';
 import type { Site } from '../site.ts';
 
@@ -23,23 +23,36 @@ export type TargetView = Omit<Target, 'createdAt' | 'seenAt' | 'revision' | 'inv
   } | null;
 };
 
-export async function viewTarget(site: Pick<Site, 'db' | 'self'>, target: Target): Promise<TargetView> {
+type ViewSite = Pick<Site, 'db' | 'self'>;
+
+export async function viewTarget(site: ViewSite, target: Target): Promise<TargetView> {
+  return (await viewTargets(site, [target]))[0] as TargetView;
+}
+
+/** As `viewTarget`, of a whole page with as many statements as for one. */
+export async function viewTargets(site: ViewSite, targets: readonly Target[]): Promise<TargetView[]> {
+  if (targets.length === 0) return [];
+  const ids = targets.map(({ id }) => id);
+  const orders = new Map((await listActiveOrdersOf(site.db, ids)).map((order) => [order.targetId, order]));
+  const bindings = new Map((await listAgentBindings(site.db, ids)).map((binding) => [binding.targetId, binding]));
+  return targets.map((target) => view(site, target, { order: orders.get(target.id), binding: bindings.get(target.id) }));
+}
+
+type Seen = { readonly order: Order | undefined; readonly binding: AgentBinding | undefined };
+
+function view({ self }: ViewSite, target: Target, { order, binding }: Seen): TargetView {
   const { createdAt, seenAt, revision: _revision, ...plain } = target;
-  const order = await findActiveOrder(site.db, target.id);
   return {
     ...plain,
-    server: site.self.name,
+    server: self.name,
     createdAt: new Date(createdAt).toISOString(),
     seenAt: seenAt === null ? null : new Date(seenAt).toISOString(),
     order: order === undefined ? null : { id: order.id, state: order.state, image: order.imageReference },
-    agent: await viewAgent(site, target),
+    agent: binding === undefined ? null : viewAgent(binding),
   };
 }
 
-async function viewAgent(site: Pick<Site, 'db'>, target: Target): Promise<TargetView['agent']> {
-  const binding = await getAgentBinding(site.db, target.id);
-  if (binding === undefined) return null;
-  const { keyId, state, seenAt, refusedKeyId, refusedAt } = binding;
+function viewAgent({ keyId, state, seenAt, refusedKeyId, refusedAt }: AgentBinding): TargetView['agent'] {
   const time = (ms: number) => new Date(ms).toISOString();
   return { keyId, state, seenAt: time(seenAt), refusedKeyId, refusedAt: refusedAt === null ? null : time(refusedAt) };
 }

@@ -3,7 +3,7 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { isDeepStrictEqual } from 'node:util';
-import { viewServers } from '../../server/api/routes/servers.ts';
+import { viewServers } from '../../server/control/server-views.ts';
 import { listImages } from '../../server/db/images.ts';
 import { listServers } from '../../server/db/servers.ts';
 import { readServerTree } from '../../server/panel/tree.ts';

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { viewServers } from '../../../server/api/routes/servers.ts';
+import { viewServers } from '../../../server/control/server-views.ts';
 import { eventually, makeNode, type Node } from '../../helpers/control-sites.ts';
 import { runJson } from '../../helpers/run-cli.ts';
 import { temporaryDirectory } from '../../helpers/temp-directory.ts';

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { it } from 'node:test';
 import type { Knex } from 'knex';
-import { newId } from '../../../core/ids.ts';
+import type { Json } from '../../../core/canonical-json.ts';
+import { type Id, newId } from '../../../core/ids.ts';
 import {
   appendCommand,
   dropCommands,
@@ -90,6 +91,20 @@ export function controlContract(database: () => Knex): void {
     await putOrigin(db, { id: origin, via: subject, seenAt: 1 });
     await putOrigin(db, { id: origin, via: origin, seenAt: 2 });
     assert.deepEqual(await getOrigin(db, origin), { id: origin, via: origin, seenAt: 2 });
+  });
+
+  it('knows the orders of one target among those that were told', async () => {
+    const db = database();
+    const [origin, targetId, older, newer, other] = [newId(1), newId(2), newId(3), newId(4), newId(5)];
+    const put = (subject: Id, seq: number, body: Json) => putReported(db, { origin, kind: 'order', subject, seq, body, at: 1 });
+    assert.equal(await put(older, 1, { targetId }), true);
+    await put(newer, 2, { targetId });
+    await put(other, 3, { targetId: 'a'.repeat(65) });
+    assert.equal(await put(newer, 4, { targetId, state: 'current' }), false);
+    const found = async () => (await listReported(db, 'order', { newestFirst: true, targetId, limit: 10 })).map(({ subject }) => subject);
+    assert.deepEqual(await found(), [newer, older]);
+    await put(older, 5, null);
+    assert.deepEqual(await found(), [newer]);
   });
 
   it('gives the commands of a child numbers without gaps, also when many are made at once, and new ones after a set-back', async () => {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
-import type { ServerView } from '../../../server/api/routes/servers.ts';
+import type { ServerView } from '../../../server/control/server-views.ts';
 import { listEvents } from '../../../server/db/events.ts';
 import { setSharedState } from '../../../server/db/shared/servers.ts';
 import { BEAT } from '../../../server/shared/heartbeat.ts';
