@@ -44,6 +44,11 @@ export async function listMarksOf(db: Knex, origins: readonly Id[]): Promise<Mar
   return rows.map(({ origin, stream, seq }) => ({ origin, stream, seq: Number(seq) }));
 }
 
+/** Of how many servers reports are kept. */
+export async function countMarkedOrigins(db: Knex): Promise<number> {
+  return Number((await db('report_marks').countDistinct({ count: 'origin' }).first())?.['count'] ?? 0);
+}
+
 /** Stores the newest state of a thing in place of the one before; true when there was none. */
 export async function putReported(trx: Knex, { origin, kind, subject, seq, body, at }: Reported): Promise<boolean> {
   const row = { seq, body: body === null ? null : JSON.stringify(body), at, target_id: kind === 'order' ? targetOf(body) : null };

@@ -2,7 +2,7 @@ import type { Json } from '../../core/canonical-json.ts';
 import { AppError, describeError } from '../../core/errors.ts';
 import { getPeer } from '../db/peers.ts';
 import { getServer } from '../db/servers.ts';
-import { type SharedServer, setEnrolment } from '../db/shared/servers.ts';
+import { setEnrolment } from '../db/shared/servers.ts';
 import { revokeServer } from '../servers.ts';
 import type { Site } from '../site.ts';
 import { readFence } from '../succession/fence.ts';
@@ -10,11 +10,12 @@ import { admitChild } from '../trust/enrol.ts';
 import { verifySigner } from '../trust/signatures.ts';
 import { type AskedEnrolment, answerBytes, type Enrolment, readEnrolment, requestBytes, requireWritten } from './enrolment.ts';
 import type { Shared } from './open.ts';
+import type { Registered } from './registry.ts';
 
 const WHAT = 'answering a server that is to be a child of this one';
 
 /** The parent's side: looks at rows that changed. Who asks to be our child is admitted or refused in words; who has left us is none any more. */
-export async function answerWishes(site: Site, shared: Shared, changed: readonly SharedServer[]): Promise<void> {
+export async function answerWishes(site: Site, shared: Shared, changed: readonly Registered[]): Promise<void> {
   const isFenced = (await readFence(site.db))?.phase === 'fenced';
   for (const server of changed) {
     if (server.id === site.self.id) continue;
@@ -31,7 +32,7 @@ function isAsked(enrolment: Enrolment): enrolment is AskedEnrolment {
   return isOpen && request !== undefined && requestSignature !== undefined;
 }
 
-type Asked = { readonly server: SharedServer; readonly asked: AskedEnrolment };
+type Asked = { readonly server: Registered; readonly asked: AskedEnrolment };
 
 async function answer(site: Site, shared: Shared, { server, asked }: Asked): Promise<void> {
   const told = await admit(site, { server, asked });
@@ -76,7 +77,7 @@ async function requireSame(site: Site, { server, asked }: Asked): Promise<void> 
 }
 
 /** It says itself that it has joined another, or none. */
-async function forgetChild(site: Site, server: SharedServer, { outcome }: Enrolment): Promise<void> {
+async function forgetChild(site: Site, server: Registered, { outcome }: Enrolment): Promise<void> {
   const known = await getServer(site.db, server.id);
   if (outcome === undefined || known?.relation !== 'child' || known.state !== 'active' || known.isContentOnly) return;
   if (!site.config.enrolThroughDatabase) return;

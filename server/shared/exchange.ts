@@ -16,7 +16,7 @@ import { ASK_AGAIN_MS, sharedListener, tellObjects, tellSigners } from './tell.t
 
 /** How often it is looked whether others have something for us: two statements that find nothing. */
 const LOOK_EVERY_MS = 1_000;
-/** How often it is looked who meets there. */
+/** How often it is looked who meets there: one row, while nobody comes or goes. */
 const REGISTRY_EVERY_MS = 2_000;
 /** How often objects of ours are looked for although nobody called: in our own database. */
 const OBJECTS_EVERY_MS = 1_000;
@@ -77,13 +77,16 @@ function believing<Belief>(): { readonly take: () => Belief | undefined; readonl
 /** Who is there, who is whose parent. */
 async function keepMeeting(site: Site, shared: Shared, signal: AbortSignal): Promise<void> {
   let seen = nothingSeen();
+  let isSettled = false;
   const pending = nothingPending();
   await keepTrying(site, { what: 'the registry of the shared database', signal }, async () => {
     const believed: Seen = seen;
     seen = { ...nothingSeen(), refused: believed.refused };
+    const { wholeAt } = believed;
     await answerWishes(site, shared, await followRegistry(site, shared, believed));
-    await followSuccessions(site, shared);
-    await followWish(site, shared, pending);
+    // A promotion changes the registry.
+    if (believed.wholeAt !== wholeAt || !isSettled) isSettled = await followSuccessions(site, shared);
+    await followWish(site, shared, believed.own, pending);
     seen = believed;
     await site.wake.wait('meeting', REGISTRY_EVERY_MS, signal);
   });

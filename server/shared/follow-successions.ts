@@ -16,28 +16,30 @@ const WHAT = 'looking who was promoted';
 
 /**
  * Looks who took whose place in the database: it is believed here, unless the configuration believes in nobody from there. When it is our
- * own place, this server is fenced from now on, also when the database is away again.
+ * own place, this server is fenced from now on, also when the database is away again. False when there is one to look at again.
  */
-export async function followSuccessions(site: Site, shared: Shared): Promise<void> {
+export async function followSuccessions(site: Site, shared: Shared): Promise<boolean> {
   const { state, told } = await shared.read(WHAT, async (db) => ({
     state: await readSharedState(db, site.self.id),
     told: await listSharedSuccessions(db),
   }));
-  if (!site.config.enrolThroughDatabase) return;
-  for (const one of told) await believe(site, shared, one);
+  if (!site.config.enrolThroughDatabase) return true;
+  let isSettled = true;
+  for (const one of told) if (!(await believe(site, shared, one))) isSettled = false;
   if (state === 'fenced')
     await noteFence(
       site,
       told.find(({ predecessor }) => predecessor === site.self.id),
     );
+  return isSettled;
 }
 
-async function believe(site: Site, shared: Shared, { predecessor, successor, at, objects }: SharedSuccession): Promise<void> {
+async function believe(site: Site, shared: Shared, { predecessor, successor, at, objects }: SharedSuccession): Promise<boolean> {
   const [predecessorName, successorName] = [await nameOf(site, predecessor), await nameOf(site, successor)];
   // Whose row was not seen yet is not known by a pin: the next look is soon.
-  if (predecessorName === undefined || successorName === undefined) return;
+  if (predecessorName === undefined || successorName === undefined) return false;
   const succession = { predecessor, predecessorName, successor, successorName, ground: 'database', at, objects } as const;
-  if (!(await inTransaction(site.db, (trx) => believeSuccession(site, trx, succession)))) return;
+  if (!(await inTransaction(site.db, (trx) => believeSuccession(site, trx, succession)))) return true;
   site.log.warn('a server was promoted', { server: successorName, insteadOf: predecessorName });
   for (const topic of ['events', SUCCESSION]) site.wake.notify(topic);
   for (const origin of [predecessor, successor]) {
@@ -47,6 +49,7 @@ async function believe(site: Site, shared: Shared, { predecessor, successor, at,
         site.log.warn('the catalogue of a server is read later', { origin, error: describeError(error).message }),
       );
   }
+  return true;
 }
 
 async function nameOf(site: Site, id: Id): Promise<string | undefined> {

@@ -5,13 +5,14 @@ import type { Id } from '../../core/ids.ts';
 import { SYNC_PROTOCOL } from '../../core/sync-protocol.ts';
 import { getPeer, type Peer } from '../db/peers.ts';
 import { listServers } from '../db/servers.ts';
-import { getSharedServer, type SharedServer, setEnrolment } from '../db/shared/servers.ts';
+import { setEnrolment } from '../db/shared/servers.ts';
 import type { Site } from '../site.ts';
 import { createRequest } from '../trust/certificates.ts';
 import { becomeChild, checkAnswer } from '../trust/join.ts';
 import { leaveParents } from '../trust/leave.ts';
 import { answerBytes, type Enrolment, readEnrolment, requestBytes, requireWritten } from './enrolment.ts';
 import type { Shared } from './open.ts';
+import type { Registered } from './registry.ts';
 
 const WHAT = 'enrolling at the parent that is wished for this server';
 /** How soon a parent that refused is asked again. */
@@ -25,11 +26,10 @@ export function nothingPending(): Pending {
 }
 
 /**
- * The child's side: brings the links of this server to what is wished in the database. Without a wish nothing is touched, so a
+ * The child's side: brings the links of this server to what is wished in the database, in its own row as it was seen last. Without a wish nothing is touched, so a
  * server that joined its parent with a token stays there. What was replicated stays, whoever is the parent.
  */
-export async function followWish(site: Site, shared: Shared, pending: Pending): Promise<void> {
-  const own = await shared.read(WHAT, (db) => getSharedServer(db, site.self.id));
+export async function followWish(site: Site, shared: Shared, own: Registered | undefined, pending: Pending): Promise<void> {
   if (own === undefined || own.state !== 'active' || own.parentRevision === 0) return;
   if (!site.config.enrolThroughDatabase) return say(site, pending, 'this server takes its parents by token alone (enrolThroughDatabase)');
   const parents = (await listServers(site.db)).filter(({ relation }) => relation === 'parent').map(({ id }) => id);
@@ -53,7 +53,7 @@ function isOnly(parents: readonly Id[], id: Id): boolean {
 }
 
 type Step = {
-  readonly own: SharedServer;
+  readonly own: Registered;
   readonly parents: readonly Id[];
   readonly pending: Pending;
   readonly enrolment: Enrolment | undefined;
@@ -110,7 +110,7 @@ async function take(site: Site, { parents, parent, keyPem, enrolment }: Answered
   );
 }
 
-async function write(shared: Shared, { id, revision }: SharedServer, enrol: Enrolment): Promise<void> {
+async function write(shared: Shared, { id, revision }: Registered, enrol: Enrolment): Promise<void> {
   await shared.write(WHAT, (trx) => setEnrolment(trx, id, { enrol: enrol as unknown as Json, revision }), 'repeat');
 }
 

@@ -6,8 +6,8 @@ import { storeBatch } from '../control/receive.ts';
 import { listControlMarks } from '../db/control-queue.ts';
 import { inTransaction } from '../db/open.ts';
 import { noteOrigin } from '../db/origins.ts';
-import { listPeers } from '../db/peers.ts';
-import { listMarks, lockMark, type Mark, moveMark } from '../db/reported.ts';
+import { listHeldObjects } from '../db/peers.ts';
+import { countMarkedOrigins, listMarksOf, lockMark, type Mark, moveMark } from '../db/reported.ts';
 import { listServers } from '../db/servers.ts';
 import { listSharedEvents, listSharedStates, type Page } from '../db/shared/reports.ts';
 import { listMoved, type StreamMark } from '../db/shared/streams.ts';
@@ -35,34 +35,49 @@ export async function hearNews(site: Site, shared: Shared, heard: Heard, meet: (
     const moved = await shared.read(WHAT, (db) => listMoved(db, heard.mark, STREAMS_AT_ONCE));
     const last = moved.at(-1);
     if (last === undefined) return;
-    const met = new Set((await listPeers(site.db)).map(({ id }) => id));
-    if (moved.some(({ origin }) => origin !== site.self.id && !met.has(origin))) await meet();
+    const others = [...new Set(moved.map(({ origin }) => origin))].filter((origin) => origin !== site.self.id && isId(origin));
+    if ((await listHeldObjects(site.db, others)).size < others.length) await meet();
     const needs = await needsReports(site);
-    const known = new Map((await listMarks(site.db)).map(({ origin, stream, seq }) => [`${origin} ${stream}`, seq]));
-    const origins = new Set([...known.keys()].map((key) => key.slice(0, 36)));
-    for (const told of moved) await hearStream(site, shared, { told, needs, known, origins });
+    const known = await howFar(site, others);
+    const news = { room: MOST_ORIGINS - (known.origins.size < others.length ? await countMarkedOrigins(site.db) : 0) };
+    for (const told of moved) await hearStream(site, shared, { told, needs, known, news });
     heard.mark = last.mark;
   }
+}
+
+/** How far each stream of these servers is known here, and whose reports are. */
+type Known = { readonly marks: ReadonlyMap<string, number>; readonly origins: Set<string> };
+
+async function howFar(site: Site, origins: readonly Id[]): Promise<Known> {
+  const reports = await listMarksOf(site.db, origins);
+  const objects = [...(await listHeldObjects(site.db, origins))].map(([origin, seq]) => [keyOf(origin, 'objects'), seq] as const);
+  const marks = new Map([...reports.map(({ origin, stream, seq }) => [keyOf(origin, stream), seq] as const), ...objects]);
+  return { marks, origins: new Set(reports.map(({ origin }) => origin)) };
+}
+
+function keyOf(origin: Id, stream: StreamMark['stream']): string {
+  return `${origin} ${stream}`;
 }
 
 type Look = {
   readonly told: StreamMark;
   readonly needs: (origin: Id) => boolean;
-  readonly known: ReadonlyMap<string, number>;
-  /** Whose reports are known here. */
-  readonly origins: Set<string>;
+  readonly known: Known;
+  /** For how many servers more reports are kept. */
+  readonly news: { room: number };
 };
 
-async function hearStream(site: Site, shared: Shared, { told, needs, known, origins }: Look): Promise<void> {
+async function hearStream(site: Site, shared: Shared, { told, needs, known, news }: Look): Promise<void> {
   const { origin, stream, seq } = told;
   if (origin === site.self.id || !isId(origin)) return;
+  const from = known.marks.get(keyOf(origin, stream)) ?? 0;
+  if (seq <= from) return;
   if (stream === 'objects') return takeObjects(site, shared, origin);
   // What only a later release tells is not for us.
   if (stream !== 'events' && stream !== 'states') return;
-  if (!origins.has(origin) && origins.size >= MOST_ORIGINS) return;
-  origins.add(origin);
-  const from = known.get(`${origin} ${stream}`) ?? 0;
-  if (seq <= from || !needs(origin)) return;
+  if (!needs(origin)) return;
+  if (!known.origins.has(origin) && news.room-- <= 0) return;
+  known.origins.add(origin);
   try {
     await takeReports(site, shared, { origin, stream }, from);
   } catch (error) {

@@ -3,35 +3,61 @@ import { SignerRecord } from '../../core/sync-protocol.ts';
 import { appendEvent } from '../db/events.ts';
 import { inTransaction } from '../db/open.ts';
 import { countPeers, getPeer, listPeers, putPeer, type SeenPeer, setPeerState } from '../db/peers.ts';
-import { getSharedServer, listSharedTree, type SharedServer } from '../db/shared/servers.ts';
+import { listSharedServersOf, listSharedTree, registryNumber, type SharedServer } from '../db/shared/servers.ts';
 import type { Site } from '../site.ts';
 import { verifySigner } from '../trust/signatures.ts';
 import type { Shared } from './open.ts';
+import { ASK_AGAIN_MS } from './tell.ts';
 
 const WHAT = 'looking who meets in the database';
 
+/** A row of the registry, without how its server is. */
+export type Registered = Omit<SharedServer, 'report'>;
+
 /** What of each server's row was seen by this process (a registration is no new revision), and who was turned away. */
-export type Seen = { readonly rows: Map<string, string>; readonly refused: Set<string> };
+export type Seen = {
+  readonly rows: Map<string, string>;
+  readonly refused: Set<string>;
+  /** The number of the newest change that was seen; undefined: none. */
+  number: number | undefined;
+  /** When all rows were looked at last (monotonic ms). */
+  wholeAt: number;
+  /** This server's own row. */
+  own: Registered | undefined;
+};
 
 export function nothingSeen(): Seen {
-  return { rows: new Map(), refused: new Set() };
+  return { rows: new Map(), refused: new Set(), number: undefined, wholeAt: 0, own: undefined };
 }
 
 /**
  * Keeps our copy of the registry (`peers`) and returns the rows that changed since the last look, ours included. A server's pin
  * is the one it was first seen with: a row that shows another is not believed. Servers that are gone count as retired.
+ *
+ * When nothing changed that costs one row, whoever meets there. A database that lost its end may give a number again: so all rows
+ * are looked at every `ASK_AGAIN_MS` anyway.
  */
-export async function followRegistry(site: Site, shared: Shared, seen: Seen): Promise<SharedServer[]> {
+export async function followRegistry(site: Site, shared: Shared, seen: Seen): Promise<Registered[]> {
+  // Before the rows: what changes in between is looked at once more.
+  const number = await shared.read(WHAT, registryNumber);
+  const isFresh = performance.now() - seen.wholeAt < ASK_AGAIN_MS;
+  if (number === seen.number && isFresh) return [];
+  const wholeAt = performance.now();
+  const changed = await readChanged(site, shared, seen);
+  Object.assign(seen, { number, wholeAt });
+  return changed;
+}
+
+async function readChanged(site: Site, shared: Shared, seen: Seen): Promise<Registered[]> {
   const tree = await shared.read(WHAT, listSharedTree);
-  const changed: SharedServer[] = [];
-  for (const { id, revision, name, state, url, caPin } of tree) {
-    const row = JSON.stringify([revision, name, state, url, caPin]);
-    if (seen.rows.get(id) === row) continue;
-    const server = await shared.read(WHAT, (db) => getSharedServer(db, id));
-    if (server === undefined) continue;
-    if (id === site.self.id || (await keep(site, seen, server))) changed.push(server);
+  const rowOf = ({ revision, name, state, url, caPin }: (typeof tree)[number]) => JSON.stringify([revision, name, state, url, caPin]);
+  const stale = new Map(tree.filter((server) => seen.rows.get(server.id) !== rowOf(server)).map((server) => [server.id, rowOf(server)]));
+  const changed: Registered[] = [];
+  for (const server of await shared.read(WHAT, (db) => listSharedServersOf(db, [...stale.keys()]))) {
+    if (server.id === site.self.id) seen.own = server;
+    if (server.id === site.self.id || (await keep(site, seen, server))) changed.push(server);
     // What was read now may be newer still: then it is read once more.
-    seen.rows.set(id, row);
+    seen.rows.set(server.id, stale.get(server.id) as string);
   }
   const there = new Set(tree.map(({ id }) => id));
   // Who registers again is looked at again, also when its row says the same as before.
@@ -42,7 +68,7 @@ export async function followRegistry(site: Site, shared: Shared, seen: Seen): Pr
 }
 
 /** False for a row that is not to be believed. */
-async function keep(site: Site, seen: Seen, server: SharedServer): Promise<boolean> {
+async function keep(site: Site, seen: Seen, server: Registered): Promise<boolean> {
   const peer = readPeer(server);
   if (peer !== undefined && (await store(site, peer))) return true;
   if (!seen.refused.has(server.id)) {
@@ -53,7 +79,7 @@ async function keep(site: Site, seen: Seen, server: SharedServer): Promise<boole
 }
 
 /** What a row says, when its signing key is vouched for by the CA that it shows. */
-function readPeer(server: SharedServer): SeenPeer | undefined {
+function readPeer(server: Registered): SeenPeer | undefined {
   const signer = SignerRecord.safeParse(server.signer).data;
   if (!isId(server.id) || signer?.serverId !== server.id || !(isName(server.name) || server.name === server.id)) return undefined;
   try {
@@ -66,7 +92,7 @@ function readPeer(server: SharedServer): SeenPeer | undefined {
 }
 
 /** The base URL of its API; null for what is none. */
-function addressOf({ url }: SharedServer): string | null {
+function addressOf({ url }: Registered): string | null {
   const parsed = url === null ? null : URL.parse(url);
   return parsed?.protocol === 'https:' && parsed.origin === url ? url : null;
 }

@@ -5,7 +5,7 @@ import type { Knex } from 'knex';
  * counter's row stays locked until that ends, so numbers rise with the commits, and whoever has seen number n has seen
  * all below it.
  */
-export async function takeNumbers(trx: Knex.Transaction, name: string, count: number): Promise<number> {
+export async function takeNumbers(trx: Knex, name: string, count: number): Promise<number> {
   const taken = await trx('shared_counters').where({ name }).increment('value', count);
   if (taken === 0) {
     // The first two writers may meet here: one inserts, the other waits for it.

@@ -3,7 +3,9 @@ import type { Json } from '../../../core/canonical-json.ts';
 import type { Digest, Id, Name } from '../../../core/ids.ts';
 import type { SignerRecord } from '../../../core/sync-protocol.ts';
 import { databaseTime } from '../dialect-time.ts';
+import { newestNumber, takeNumbers } from './counters.ts';
 import { boundedText, readDocumentText } from './documents.ts';
+import { chunks } from './reports.ts';
 
 /** What a server says of itself when it registers. */
 export type Registration = {
@@ -43,20 +45,42 @@ export type SharedServer = Registration & {
   readonly revision: number;
 };
 
+/** Numbers the changes of the registry. */
+const CHANGES = 'registry';
+
+/**
+ * The number of the registry's newest change: while it is the same, nobody came, left, moved or is to have another parent. One row,
+ * however many servers meet there: what each of them asks every two seconds.
+ */
+export function registryNumber(db: Knex): Promise<number> {
+  return newestNumber(db, CHANGES);
+}
+
+/** To be called by whoever changes what others follow of a row; a heartbeat is nothing of that. Gives `changed`, as it came. */
+async function noted(db: Knex, changed: number): Promise<boolean> {
+  if (changed > 0) await takeNumbers(db, CHANGES, 1);
+  return changed === 1;
+}
+
 /** Adds a server. An id or a name that is there already breaks a unique key. */
 export async function insertSharedServer(db: Knex, server: Registration): Promise<void> {
   const row = { ...toRow(server), state: 'active', parent_revision: 0, revision: 1 };
   await db('shared_servers').insert({ ...row, registered_at: databaseTime(db) });
+  await noted(db, 1);
 }
 
 /** Writes what a server says of itself over what it said before; false when there is no such row, or it is fenced. */
 export async function updateRegistration(db: Knex, server: Registration): Promise<boolean> {
   const { id, ...row } = toRow(server);
-  const changed = await db('shared_servers')
-    .where({ id })
-    .whereNot({ state: 'fenced' })
-    .update({ ...row, state: 'active' });
-  return changed === 1;
+  const said = { ...row, state: 'active' };
+  // Who comes back after an outage says what it said before: 500 of them at once are no news to one another.
+  if (
+    (await db('shared_servers')
+      .where({ id, ...said })
+      .first('id')) !== undefined
+  )
+    return true;
+  return noted(db, await db('shared_servers').where({ id }).whereNot({ state: 'fenced' }).update(said));
 }
 
 /** The server lives. `report` is left as it is when undefined. False when it is not active (any more). */
@@ -118,7 +142,22 @@ export async function wishParent(db: Knex, id: Id, { parentId, file, revision }:
     .where({ id, revision })
     .update({ parent_id: parentId, parent_by: file === null ? 'operator' : 'file', parent_file: file, enrol: null })
     .increment({ revision: 1, parent_revision: 1 });
-  return changed === 1;
+  return noted(db, changed);
+}
+
+/** These servers, without what they say of how they are. */
+export async function listSharedServersOf(db: Knex, ids: readonly Id[]): Promise<Omit<SharedServer, 'report'>[]> {
+  const found: Omit<SharedServer, 'report'>[] = [];
+  for (const some of chunks(ids)) {
+    const rows = await db('shared_servers')
+      .whereIn('id', some)
+      .select(...PLAIN, 'ca', 'signer', boundedText(db, 'enrol'));
+    for (const row of rows) {
+      const { report: _report, ...server } = fromRow(row);
+      found.push(server);
+    }
+  }
+  return found;
 }
 
 /**
@@ -132,7 +171,8 @@ export async function lockSharedServer(trx: Knex.Transaction, id: Id): Promise<n
 
 /** Gives a server's parent back to the operators; what is wished stays. */
 export async function releaseParent(db: Knex, id: Id): Promise<void> {
-  await db('shared_servers').where({ id, parent_by: 'file' }).update({ parent_by: 'operator', parent_file: null }).increment('revision', 1);
+  const row = db('shared_servers').where({ id, parent_by: 'file' });
+  await noted(db, await row.update({ parent_by: 'operator', parent_file: null }).increment('revision', 1));
 }
 
 /** Writes the state of the enrolment; false when the row is no longer at `revision`. */
@@ -141,17 +181,17 @@ export async function setEnrolment(db: Knex, id: Id, { enrol, revision }: { enro
     .where({ id, revision })
     .update({ enrol: enrol === null ? null : JSON.stringify(enrol) })
     .increment('revision', 1);
-  return changed === 1;
+  return noted(db, changed);
 }
 
 /** False when the row is no longer in state `from`. */
 export async function setSharedState(db: Knex, id: Id, { from, to }: { from: SharedServerState; to: SharedServerState }): Promise<boolean> {
-  return (await db('shared_servers').where({ id, state: from }).update({ state: to }).increment('revision', 1)) === 1;
+  return noted(db, await db('shared_servers').where({ id, state: from }).update({ state: to }).increment('revision', 1));
 }
 
 /** Gives the name of a server that left to whoever wants it: it is called by its id from now on. False when it is not `from`. */
 export async function freeName(db: Knex, { id, name, revision }: Pick<SharedServer, 'id' | 'name' | 'revision'>): Promise<boolean> {
-  return (await db('shared_servers').where({ id, name, revision }).update({ name: id }).increment('revision', 1)) === 1;
+  return noted(db, await db('shared_servers').where({ id, name, revision }).update({ name: id }).increment('revision', 1));
 }
 
 export type Silence = Pick<SharedServer, 'id' | 'name'> & { readonly heartbeatAt: number };
@@ -187,7 +227,7 @@ export async function noteSilence(db: Knex, { id, heartbeatAt }: Silence, isSile
 
 /** Forgets a server that never ran; false when it did. */
 export async function removeUnused(db: Knex, id: Id): Promise<boolean> {
-  return (await db('shared_servers').where({ id, heartbeat_at: null }).delete()) === 1;
+  return noted(db, await db('shared_servers').where({ id, heartbeat_at: null }).delete());
 }
 
 function toRow({ id, name, url, caPin, ca, signer, version, epoch }: Registration) {

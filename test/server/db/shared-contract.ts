@@ -47,8 +47,11 @@ import {
   getSharedServer,
   insertSharedServer,
   listSharedServers,
+  listSharedServersOf,
   listSharedTree,
   type Registration,
+  registryNumber,
+  releaseParent,
   removeUnused,
   setEnrolment,
   setSharedState,
@@ -147,6 +150,34 @@ export function sharedContract(name: string, connect: () => Promise<Knex>): void
       assert.equal(await freeName(db, { id: old.id, name: old.name, revision: 2 }), true);
       await insertSharedServer(db, registration('old'));
       assert.equal((await getSharedServer(db, old.id))?.name, old.id);
+    });
+
+    it('gives the registry a new number with every change of it, and none with a heartbeat or the same words again', async () => {
+      const moved = async (work: () => Promise<unknown>) => {
+        const before = await registryNumber(db);
+        await work();
+        return (await registryNumber(db)) > before;
+      };
+      const one = registration('numbered');
+      const row = async () => (await getSharedServer(db, one.id))?.revision ?? 0;
+      const changes: [string, () => Promise<unknown>][] = [
+        ['it comes', () => insertSharedServer(db, one)],
+        ['it has another address', () => updateRegistration(db, { ...one, url: 'https://c' })],
+        ['it is to have a parent', async () => wishParent(db, one.id, { parentId: null, file: 'tree.yaml', revision: await row() })],
+        ["its parent is nobody's wish", () => releaseParent(db, one.id)],
+        ['it enrols', async () => setEnrolment(db, one.id, { enrol: { csr: 'x' }, revision: await row() })],
+        ['it leaves', () => setSharedState(db, one.id, { from: 'active', to: 'retired' })],
+        ['its name is free', async () => freeName(db, { id: one.id, name: one.name, revision: await row() })],
+        ['it is forgotten', () => removeUnused(db, one.id)],
+      ];
+      for (const [what, work] of changes) assert.equal(await moved(work), true, what);
+      const hq = await findSharedServer(db, 'hq');
+      assert.ok(hq !== undefined);
+      assert.equal(await moved(() => beat(db, hq.id, { alarms: ['new'] })), false);
+      assert.equal(await moved(() => updateRegistration(db, hq)), false);
+      assert.equal(await moved(() => setSharedState(db, hq.id, { from: 'fenced', to: 'active' })), false);
+      const [found] = await listSharedServersOf(db, [hq.id]);
+      assert.deepEqual([found?.name, found?.signer, 'report' in (found ?? {})], ['hq', hq.signer, false]);
     });
 
     it('numbers changes in the order of their commits, without loss when many write at once', async () => {
