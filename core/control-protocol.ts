@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { Inventory } from './agent-protocol.ts';
 import type { Json } from './canonical-json.ts';
+import { DeputyChildren } from './deputy.ts';
 import { LinkWish } from './site-tree.ts';
 import { Endorsement, EnvelopeSchema, SignerRecord } from './sync-protocol.ts';
 
@@ -249,6 +250,7 @@ export const COMMANDS = {
     words: z.string().max(1024).nullable(),
   }),
   'link.put': z.object({ wish: LinkWish, file: z.string().max(255) }),
+  'deputy.put': DeputyChildren,
   'setting.put': z.object({ key: z.string().max(64), value: z.string().max(64).nullable() }),
 } as const;
 export type CommandKind = keyof typeof COMMANDS;

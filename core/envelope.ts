@@ -3,7 +3,7 @@ import { canonicalJson, type Json } from './canonical-json.ts';
 import { type Digest, digestFromBytes, type Id } from './ids.ts';
 
 /** The kinds that this release makes and uses; stored and replicated objects may be of others. */
-export type ObjectKind = 'image' | 'document';
+export type ObjectKind = 'image' | 'document' | 'deputy' | 'takeover';
 
 /**
  * A replicated object as it travels: made and signed by its origin, passed on unchanged by relays.

@@ -12,7 +12,7 @@ import { startReplication } from './replication.ts';
 import { startExchange } from './shared/exchange.ts';
 import { startShared } from './shared/start.ts';
 import type { Site } from './site.ts';
-import { startAdoption } from './succession/adopt.ts';
+import { startSuccession } from './succession/start.ts';
 import { startRenewal } from './trust/renewal.ts';
 
 export type Serving = {
@@ -48,7 +48,7 @@ export async function startServe(site: Site): Promise<Serving> {
     stops.push(startControl(bound).close);
     stops.push(startShared(bound).close);
     if (bound.shared !== undefined) stops.push(startExchange(bound, bound.shared).close);
-    stops.push(startAdoption(bound).close);
+    stops.push(startSuccession(bound).close);
     stops.push(startCare(bound).close);
     const urls = addresses(site, listeners);
     site.log.info('serving', { ...urls, tftpPort: boot.tftpPort });

@@ -17,6 +17,7 @@ import { details, formatBytes, table } from '../output.ts';
 import { duration } from '../parse.ts';
 import { registerBackup } from './server-backup.ts';
 import { registerDatabase } from './server-database.ts';
+import { registerDeputy } from './server-deputy.ts';
 import { registerEgress } from './server-egress.ts';
 import { registerPromote } from './server-promote.ts';
 import { registerReplicate } from './server-replicate.ts';
@@ -58,6 +59,7 @@ export function register(program: Command, frame: Frame): void {
   registerEpoch(server, frame);
   registerParent(server, frame);
   registerPromote(server, frame);
+  registerDeputy(server, frame);
   server
     .command('ring <server> <ring>')
     .description('the ring in which a child sees new versions: 0 for the pilots, none for "as this server"')

@@ -45,6 +45,8 @@ export const ConfigSchema = z.strictObject({
   callHomeSeconds: z.number().int().min(1).max(604_800).default(1800),
   /** Whether a server that is known from the shared database alone is believed: as child, as parent, and in what it asks for. */
   enrolThroughDatabase: z.boolean().default(true),
+  /** After how long without its parent a server asks the deputy that this one has named whether it took over. */
+  deputyAfterSeconds: z.number().int().min(1).max(604_800).default(300),
   logLevel: z.enum(['error', 'warn', 'info', 'debug']).default('info'),
   /** Free bytes that replication and imports leave on the store's file system. */
   storeReserveBytes: z.number().int().min(0).default(1_073_741_824),

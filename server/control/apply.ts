@@ -12,6 +12,7 @@ import { acceptOrder } from '../orders/accept.ts';
 import { approveWithin } from '../orders/approve.ts';
 import { stopWithin } from '../orders/orders.ts';
 import type { Site } from '../site.ts';
+import { keepChildrenOf } from '../succession/deputy.ts';
 import { addWithin, groupWithin, removeWithin } from '../targets/manage.ts';
 import { noSuchTarget } from '../targets/see.ts';
 import { controlTopic, enqueue } from './dispatch.ts';
@@ -119,6 +120,9 @@ async function perform(site: Site, trx: Knex.Transaction, command: Command): Pro
       return [];
     case 'link.put':
       await putLinkWish(site, trx, parseBody('link.put', body), { owner: command.origin as Id, actor });
+      return [];
+    case 'deputy.put':
+      await keepChildrenOf(trx, command.origin as Id, parseBody('deputy.put', body));
       return [];
     case 'setting.put':
       await putPolicy(site, trx, parseBody('setting.put', body), { owner: command.origin as Id, actor });

@@ -119,9 +119,10 @@ export async function lockCatalogue(trx: Knex.Transaction): Promise<void> {
   await trx('settings').where({ key: GENERATION }).forUpdate().first('value');
 }
 
-/** The living objects of a kind, of all origins, by id. */
-export async function listObjectsOfKind(db: Knex, kind: ObjectKind): Promise<Envelope[]> {
-  return (await db<ObjectRow>('objects').where({ kind, deleted: false }).orderBy('id')).map(toEnvelope);
+/** The living objects of a kind, of one server or of all, by id. */
+export async function listObjectsOfKind(db: Knex, kind: ObjectKind, origin?: Id): Promise<Envelope[]> {
+  const where = { kind, deleted: false, ...(origin === undefined ? {} : { origin }) };
+  return (await db<ObjectRow>('objects').where(where).orderBy('id')).map(toEnvelope);
 }
 
 /** All objects of other servers, tombstones included, by id. */
@@ -145,9 +146,19 @@ export async function listObjectsMade(
   return rows.map((row) => ({ envelope: toEnvelope(row), seq: Number(row.generation) }));
 }
 
-/** How many objects of a server are here, tombstones included. */
-export async function countObjectsMade(db: Knex, origin: Id): Promise<number> {
-  return Number((await db('objects').where({ origin }).count({ count: 'id' }).first())?.['count'] ?? 0);
+/** Objects that speak for who made them: nobody else makes them his own. */
+const STATEMENTS = ['deputy', 'takeover'];
+
+/** Objects of a server that another one may own in its place, tombstones included, by their numbers. */
+export async function listOwnable(db: Knex, origin: Id, limit: number): Promise<Envelope[]> {
+  return (await db<ObjectRow>('objects').where({ origin }).whereNotIn('kind', STATEMENTS).orderBy('generation').limit(limit)).map(
+    toEnvelope,
+  );
+}
+
+export async function countOwnable(db: Knex, origin: Id): Promise<number> {
+  const found = await db('objects').where({ origin }).whereNotIn('kind', STATEMENTS).count({ count: 'id' }).first();
+  return Number(found?.['count'] ?? 0);
 }
 
 /** Every object numbered above `after` and up to `upTo`, tombstones included, in the order of their numbers. */

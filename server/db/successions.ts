@@ -2,7 +2,7 @@ import type { Knex } from 'knex';
 import type { Id } from '../../core/ids.ts';
 
 /** Why it is believed that a server took the place of another: docs/decisions/0028. */
-export type SuccessionGround = 'promoted' | 'database' | 'token';
+export type SuccessionGround = 'promoted' | 'database' | 'token' | 'deputy';
 
 export type Succession = {
   readonly predecessor: Id;

@@ -60,7 +60,12 @@ export async function keepFormerParent(
   told: Told,
 ): Promise<void> {
   await trx<Row>('trusted_servers').where({ source: 'ancestor', voucher: told.voucher }).update({ source: 'endorsed' });
-  const row = { ...rowOf(parent, told), source: 'endorsed', position: 0, endorsement: null } as const;
+  await keepVouched(trx, parent, told);
+}
+
+/** Keeps a server that somebody believed vouches for in a statement of its own; what is known stays. */
+export async function keepVouched(trx: Knex, server: Pick<TrustedServer, 'id' | 'name' | 'caPin'>, told: Told): Promise<void> {
+  const row = { ...rowOf(server, told), source: 'endorsed', position: 0, endorsement: null } as const;
   await trx<Row>('trusted_servers').insert(row).onConflict('id').ignore();
 }
 

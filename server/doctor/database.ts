@@ -4,8 +4,10 @@ import { type Connection, resolveDatabase } from '../datasource.ts';
 import { splitHost } from '../db/dialect-mysql.ts';
 import { listLinks } from '../db/links.ts';
 import { openOwnDatabase } from '../db/own.ts';
+import { getSetting } from '../db/settings.ts';
 import { unscheduledWords } from '../schedule/unscheduled.ts';
 import { complaintsAbout, examineShared } from '../shared/examine.ts';
+import { CLAIMED, claimWords } from '../succession/claim.ts';
 import { type Fence, fencedError, fenceWords, readFence } from '../succession/fence.ts';
 import { type Finding, fail, failWith, ok, warn } from './finding.ts';
 
@@ -32,18 +34,24 @@ async function checkOwn(dataDir: string, connection: Connection): Promise<readon
   try {
     const db = await openOwnDatabase(dataDir, connection);
     try {
-      const fence = await readFence(db);
-      return [
-        ok('database', 'db.sqlite, schema is current'),
-        ...(fence === undefined ? [] : [checkFence(fence)]),
-        ...(await checkLinks(db)),
-      ];
+      const { fence, claim } = await readPlace(db);
+      const place = fence === undefined ? (claim === undefined ? [] : [warnClaim(claim)]) : [checkFence(fence)];
+      return [ok('database', 'db.sqlite, schema is current'), ...place, ...(await checkLinks(db))];
     } finally {
       await db.destroy();
     }
   } catch (error) {
     return [failWith('database', error)];
   }
+}
+
+async function readPlace(db: Knex): Promise<{ fence: Fence | undefined; claim: string | undefined }> {
+  return { fence: await readFence(db), claim: await getSetting(db, CLAIMED) };
+}
+
+function warnClaim(claim: string): Finding {
+  const hint = 'if it was promoted: make this server its child (server token there, server join here); if not: server revoke it';
+  return warn('place of this server', claimWords(claim), hint);
 }
 
 function checkFence(fence: Fence): Finding {

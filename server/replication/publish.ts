@@ -10,6 +10,7 @@ import { getReplica, isImageNameTaken, listKnownImages, putReplica, raiseReplica
 import { admitImage } from '../holdings/activation.ts';
 import { notToBeHad } from '../holdings/failure.ts';
 import type { Site } from '../site.ts';
+import { hearStatements, isStatement } from '../succession/hear.ts';
 import { noteTaken, replaces } from './replaced.ts';
 import { noteShadowed } from './shadowed.ts';
 
@@ -41,7 +42,11 @@ type Batch = {
  */
 export async function publishReplicas(site: Site, trx: Knex.Transaction, objects: readonly Envelope[], batch: Batch): Promise<Published> {
   const fresh: Envelope[] = [];
-  for (const object of objects) if (await isNewHere(site, trx, object)) fresh.push(object);
+  for (const object of objects.filter(isStatement)) if (await isNewHere(site, trx, object)) fresh.push(object);
+  const statements = [...fresh];
+  for (const object of statements) await putObject(trx, object, 0);
+  await hearStatements(site, trx, statements);
+  for (const object of objects) if (!isStatement(object) && (await isNewHere(site, trx, object))) fresh.push(object);
   const complete = await listComplete(trx, batch);
   if (fresh.length === 0 && complete.length === 0) {
     await noteAbsent(trx, batch);

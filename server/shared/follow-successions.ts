@@ -1,13 +1,16 @@
 import { describeError } from '../../core/errors.ts';
 import type { Id } from '../../core/ids.ts';
+import { appendEvent } from '../db/events.ts';
 import { inTransaction } from '../db/open.ts';
 import { getPeer } from '../db/peers.ts';
 import { getServer } from '../db/servers.ts';
+import { getSetting, setSetting } from '../db/settings.ts';
 import { readSharedState } from '../db/shared/servers.ts';
 import { listSharedSuccessions, type SharedSuccession } from '../db/shared/successions.ts';
 import type { Site } from '../site.ts';
 import { believeSuccession, SUCCESSION } from '../succession/believe.ts';
 import { closeToServers } from '../succession/close-to-servers.ts';
+import { deputyOf } from '../succession/deputy.ts';
 import { enterFence } from '../succession/fence.ts';
 import type { Shared } from './open.ts';
 import { takeObjects } from './take-objects.ts';
@@ -26,11 +29,9 @@ export async function followSuccessions(site: Site, shared: Shared): Promise<boo
   if (!site.config.enrolThroughDatabase) return true;
   let isSettled = true;
   for (const one of told) if (!(await believe(site, shared, one))) isSettled = false;
-  if (state === 'fenced')
-    await noteFence(
-      site,
-      told.find(({ predecessor }) => predecessor === site.self.id),
-    );
+  const own = told.find(({ predecessor }) => predecessor === site.self.id);
+  const deputy = await deputyOf(site.db, site.self.id);
+  if (state === 'fenced' && (deputy === undefined || deputy?.serverId === own?.successor)) await noteFence(site, own);
   return isSettled;
 }
 
@@ -38,6 +39,8 @@ async function believe(site: Site, shared: Shared, { predecessor, successor, at,
   const [predecessorName, successorName] = [await nameOf(site, predecessor), await nameOf(site, successor)];
   // Whose row was not seen yet is not known by a pin: the next look is soon.
   if (predecessorName === undefined || successorName === undefined) return false;
+  // Who is the deputy may change.
+  if (!(await mayBe(site, { predecessor, successor, successorName, predecessorName }))) return false;
   const succession = { predecessor, predecessorName, successor, successorName, ground: 'database', at, objects } as const;
   if (!(await inTransaction(site.db, (trx) => believeSuccession(site, trx, succession)))) return true;
   site.log.warn('a server was promoted', { server: successorName, insteadOf: predecessorName });
@@ -50,6 +53,31 @@ async function believe(site: Site, shared: Shared, { predecessor, successor, at,
       );
   }
   return true;
+}
+
+type Places = { readonly predecessor: Id; readonly predecessorName: string; readonly successor: Id; readonly successorName: string };
+
+/** Where a server has named its deputy, or that it has none, the database cannot say otherwise. */
+async function mayBe(site: Site, { predecessor, predecessorName, successor, successorName }: Places): Promise<boolean> {
+  const deputy = await deputyOf(site.db, predecessor);
+  if (deputy === undefined || deputy?.serverId === successor) return true;
+  const said = `place.doubted.${predecessor}`;
+  if ((await getSetting(site.db, said)) === successor) return false;
+  const words = `the database says that ${successorName} took the place of ${predecessorName}, which named ${deputy?.name ?? 'nobody'}: not believed`;
+  const event = {
+    origin: site.self.id,
+    at: site.now(),
+    actor: 'system',
+    kind: 'server.place-doubted',
+    subject: predecessor,
+    data: { words },
+  };
+  await inTransaction(site.db, async (trx) => {
+    await setSetting(trx, said, successor);
+    await appendEvent(trx, event);
+  });
+  site.log.warn('a promotion in the shared database is not believed', { words });
+  return false;
 }
 
 async function nameOf(site: Site, id: Id): Promise<string | undefined> {

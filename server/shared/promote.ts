@@ -10,6 +10,7 @@ import { listSharedServers, lockSharedServer, type SharedServer, setSharedState,
 import { getStream } from '../db/shared/streams.ts';
 import { listSharedSuccessions, putSharedSuccession } from '../db/shared/successions.ts';
 import type { Site } from '../site.ts';
+import { deputyOf } from '../succession/deputy.ts';
 import { type Promoted, type PromotionWish, refuseAlive } from '../succession/promotion.ts';
 import { SILENT_MS } from './heartbeat.ts';
 import type { Shared } from './open.ts';
@@ -28,12 +29,12 @@ type Decided = { readonly successor: Known; readonly lost: Known; readonly moves
  */
 export async function promoteThere(site: Site, shared: Shared, wish: PromotionWish): Promise<Promoted> {
   if (wish.isDryRun) {
-    const { decided, heardSecondsAgo } = await shared.read(WHAT, (db) => decideNow(db, wish));
+    const { decided, heardSecondsAgo } = await shared.read(WHAT, (db) => decideNow(site, db, wish));
     return describe(decided, { wish, heardSecondsAgo });
   }
   const act = async (trx: Knex.Transaction) => {
     await lockTree(trx);
-    const found = await decideNow(trx, wish);
+    const found = await decideNow(site, trx, wish);
     if (!found.decided.isDone) await carryOut(site, trx, found.decided, wish.actor);
     return found;
   };
@@ -42,13 +43,23 @@ export async function promoteThere(site: Site, shared: Shared, wish: PromotionWi
   return describe(decided, { wish, heardSecondsAgo });
 }
 
-async function decideNow(db: Knex, wish: PromotionWish): Promise<{ decided: Decided; heardSecondsAgo: number | null }> {
+async function decideNow(site: Site, db: Knex, wish: PromotionWish): Promise<{ decided: Decided; heardSecondsAgo: number | null }> {
   const servers = (await listSharedServers(db)).map(withLink);
   const decided = await decide(db, servers, wish);
   const { lost } = decided;
   const ageMs = lost.heartbeatAt === null ? null : Math.max(0, (await readDatabaseTime(db)) - lost.heartbeatAt);
+  if (!decided.isDone) await refuseOther(site, decided);
   if (!decided.isDone) refuseAlive(lost.name, { ageMs, limitMs: SILENT_MS, wish });
   return { decided, heardSecondsAgo: ageMs === null ? null : Math.round(ageMs / 1000) };
+}
+
+/** Others would not believe it: they hold the statement of the one that is lost. */
+async function refuseOther(site: Site, { successor, lost }: Decided): Promise<void> {
+  const deputy = await deputyOf(site.db, lost.id);
+  if (deputy === undefined || deputy?.serverId === successor.id) return;
+  throw new AppError('wrong_state', `server ${lost.name} has said that ${deputy === null ? 'nobody' : deputy.name} may take its place`, {
+    hint: `${deputy === null ? '' : `promote ${deputy.name}; or `}set the parents by hand: server parent set`,
+  });
 }
 
 function withLink(server: SharedServer): Known {

@@ -4,7 +4,7 @@ import type { Id } from '../../core/ids.ts';
 import { keepTrying } from '../control/keep-trying.ts';
 import { appendEvent } from '../db/events.ts';
 import { setImageOrigin } from '../db/images.ts';
-import { listObjectsMade, putObject, takeGeneration } from '../db/objects.ts';
+import { listOwnable, putObject, takeGeneration } from '../db/objects.ts';
 import { inTransaction } from '../db/open.ts';
 import { getPeer } from '../db/peers.ts';
 import { saveSigner } from '../db/signers.ts';
@@ -12,6 +12,7 @@ import { getSuccession, nextAdoption, setAdopting } from '../db/successions.ts';
 import { CATALOGUE } from '../replication/wait-for-news.ts';
 import type { Site } from '../site.ts';
 import { SUCCESSION } from './believe.ts';
+import { publishTakeover } from './takeover.ts';
 
 const AT_ONCE = 200;
 const LOOK_EVERY_MS = 2_000;
@@ -47,9 +48,11 @@ export async function adoptObjects(site: Site, predecessor: Id): Promise<number>
   let adopted = 0;
   for (let more = true; more; ) {
     more = await inTransaction(site.db, async (trx) => {
-      const some = await listObjectsMade(trx, predecessor, { after: -1, limit: AT_ONCE });
+      const some = await listOwnable(trx, predecessor, AT_ONCE);
       await saveSigner(trx, site.keys.signer, site.now());
-      for (const { envelope } of some) await adoptObject(site, trx, envelope);
+      // First: whoever reads as far as an object that was signed anew has read why.
+      await publishTakeover(site, trx, predecessor);
+      for (const held of some) await adoptObject(site, trx, held);
       adopted += some.length;
       if (some.length === AT_ONCE) return true;
       await setAdopting(trx, predecessor, false);

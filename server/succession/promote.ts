@@ -2,7 +2,7 @@ import { AppError } from '../../core/errors.ts';
 import { type Id, printable } from '../../core/ids.ts';
 import type { Ancestor } from '../../core/sync-protocol.ts';
 import { appendEvent } from '../db/events.ts';
-import { countObjectsMade } from '../db/objects.ts';
+import { countOwnable } from '../db/objects.ts';
 import { inTransaction } from '../db/open.ts';
 import { getServer, listServers } from '../db/servers.ts';
 import { listSuccessions, type Succession } from '../db/successions.ts';
@@ -13,6 +13,7 @@ import { listLineage } from '../trust/endorse.ts';
 import { leaveParents } from '../trust/leave.ts';
 import { adoptObjects } from './adopt.ts';
 import { believeSuccession, SUCCESSION } from './believe.ts';
+import { keepForCall, rememberToCall } from './call-back.ts';
 import { refuseFenced } from './fence.ts';
 import { type Promoted, type PromotionWish, refuseAlive } from './promotion.ts';
 
@@ -47,7 +48,7 @@ async function promoteHere(site: Site, wish: PromotionWish): Promise<Promoted> {
   const heardSecondsAgo = heardMs === null ? null : Math.round(heardMs / 1000);
   refuseAlive(lost.name, { ageMs: heardMs, limitMs: ALIVE_MS, wish });
   const predecessor = lost.serverId as Id;
-  if (isDryRun) return { ...told, moved, heardSecondsAgo, changed: false, adopted: await countObjectsMade(site.db, predecessor) };
+  if (isDryRun) return { ...told, moved, heardSecondsAgo, changed: false, adopted: await countOwnable(site.db, predecessor) };
   await takePlace(site, lost, wish.actor);
   return { ...told, moved, heardSecondsAgo, changed: true, adopted: await adoptObjects(site, predecessor) };
 }
@@ -66,12 +67,15 @@ async function takePlace(site: Site, { serverId, name }: Ancestor, actor: string
     await believeSuccession(site, trx, { ...own, predecessor: serverId as Id, predecessorName: name });
     const data = { server: site.self.name, insteadOf: name, insteadOfId: serverId };
     await appendEvent(trx, { origin: site.self.id, at, actor, kind: 'server.promoted', subject: site.self.id, data });
+    await rememberToCall(trx, serverId as Id);
   });
+  const issued = site.keys.parentCredentials(serverId as Id);
   const parents = (await listServers(site.db)).filter(({ relation }) => relation === 'parent');
   await leaveParents(
     site,
     parents.map(({ id }) => id),
   );
+  await keepForCall(site, serverId as Id, issued);
   site.log.warn('this server was promoted', { insteadOf: name });
   for (const topic of ['events', SUCCESSION]) site.wake.notify(topic);
 }
@@ -88,6 +92,6 @@ async function again(site: Site, { insteadOf, isDryRun }: PromotionWish): Promis
   // Once it is our child, what it makes is its own.
   const isBack = (await getServer(site.db, last.predecessor))?.relation === 'child';
   const told = { server: site.self.name, insteadOf: last.predecessorName, by: 'link', dryRun: isDryRun, changed: false } as const;
-  const adopted = isBack ? 0 : isDryRun ? await countObjectsMade(site.db, last.predecessor) : await adoptObjects(site, last.predecessor);
+  const adopted = isBack ? 0 : isDryRun ? await countOwnable(site.db, last.predecessor) : await adoptObjects(site, last.predecessor);
   return { ...told, heardSecondsAgo: null, moved: [], adopted };
 }

@@ -8,6 +8,7 @@ import { BACKUP_ROUTES } from './backups.ts';
 import { BOOT_ROUTES } from './boot.ts';
 import { consoleRoutes } from './console.ts';
 import { CONTROL_ROUTES, OFFER_UPGRADE } from './control.ts';
+import { DEPUTY_ROUTES } from './deputy.ts';
 import { DOCUMENT_ROUTES } from './documents.ts';
 import { EGRESS_ROUTES } from './egress.ts';
 import { ENGINE_ROUTES } from './engine.ts';
@@ -44,6 +45,7 @@ export function allRoutes(metrics: Metrics): readonly Route[] {
     ...ENROL_ROUTES,
     ...SERVER_ROUTES,
     ...PROMOTION_ROUTES,
+    ...DEPUTY_ROUTES,
     ...TREE_ROUTES,
     ...TOKEN_ROUTES,
     ...OPERATOR_TOKEN_ROUTES,

@@ -15,7 +15,9 @@ import { lockStream, moveStream } from '../../../server/db/shared/streams.ts';
 import { listSuccessions } from '../../../server/db/successions.ts';
 import { setDocument } from '../../../server/documents.ts';
 import { setParent } from '../../../server/shared/parents.ts';
+import { deputyOf, setDeputy } from '../../../server/succession/deputy.ts';
 import { readFence } from '../../../server/succession/fence.ts';
+import { promoteServer } from '../../../server/succession/promote.ts';
 import { addTarget } from '../../../server/targets.ts';
 import { eventually, makeNode, type Node } from '../../helpers/control-sites.ts';
 import { type Meeting, startMeeting } from '../../helpers/meeting.ts';
@@ -134,4 +136,24 @@ test('who was promoted by the database alone is not believed by a server that be
   await sleep(2_500);
   assert.deepEqual(await listSuccessions(strict.site.db), []);
   assert.equal(await readFence(strict.site.db), undefined);
+});
+
+test('where a server has said who may take its place, the database cannot say otherwise', async () => {
+  await setDeputy(hq.site, { server: null, actor: 'test' });
+  await eventually('branch knows', async () => (await deputyOf(branch.site.db, hq.site.self.id)) === null);
+  await assert.rejects(
+    promoteServer(branch.site, { server: 'branch', insteadOf: 'hq', evenIfAlive: true, isDryRun: false, actor: 'test' }),
+    { code: 'wrong_state', message: /hq has said that nobody may take its place/ },
+  );
+  await forge(`insert into shared_successions (predecessor, successor, at, actor, asked_at, objects)
+    values ('${hq.site.self.id}', '${branch.site.self.id}', 1, 'x', '${branch.site.self.id}', 0);
+    update shared_servers set state = 'fenced', revision = revision + 1 where id = '${hq.site.self.id}'`);
+  const doubts = async ({ site }: Node) =>
+    (await listEvents(site.db, { subject: hq.site.self.id })).filter(({ kind }) => kind === 'server.place-doubted');
+  for (const node of [hq, branch]) await eventually('it is doubted', async () => (await doubts(node)).length === 1);
+  assert.equal(
+    (await listSuccessions(branch.site.db)).some(({ predecessor }) => predecessor === hq.site.self.id),
+    false,
+  );
+  assert.equal(await readFence(hq.site.db), undefined);
 });
