@@ -14,7 +14,7 @@ export const DeputyBody = z.object({ deputy: z.object({ serverId: id, name, caPi
 export type Deputy = NonNullable<z.infer<typeof DeputyBody>['deputy']>;
 
 /** The body of a `takeover` object; `at` epoch ms by the clock of who made it. */
-export const TakeoverBody = z.object({ predecessor: id, name, at: z.number().int().nonnegative() });
+export const TakeoverBody = z.object({ predecessor: id, name, at: z.number().int().nonnegative().max(8.64e15) });
 export type TakeoverBody = z.infer<typeof TakeoverBody>;
 
 /** A takeover outside of a catalogue: the object, and by which key of its maker it is signed. */

@@ -25,7 +25,7 @@ type Decided = { readonly successor: Known; readonly lost: Known; readonly moves
  * Gives a server of the shared database the place of the one at the top above it (or of `insteadOf`), in one transaction: that one is
  * fenced, and everybody directly below it gets the new one as parent. Each follows by itself. Asking for what is so changes nothing.
  *
- * Errors: `not_found`, `wrong_state` (it has nobody above it; one of them left; the lost one lives), `unreachable`, `fenced`.
+ * Errors: `not_found`, `wrong_state` (it has nobody above it, or does not live; one of them left; the lost one lives), `unreachable`, `fenced`.
  */
 export async function promoteThere(site: Site, shared: Shared, wish: PromotionWish): Promise<Promoted> {
   if (wish.isDryRun) {
@@ -49,8 +49,18 @@ async function decideNow(site: Site, db: Knex, wish: PromotionWish): Promise<{ d
   const { lost } = decided;
   const ageMs = lost.heartbeatAt === null ? null : Math.max(0, (await readDatabaseTime(db)) - lost.heartbeatAt);
   if (!decided.isDone) await refuseOther(site, decided);
+  if (!decided.isDone) refuseSilent(decided.successor, await readDatabaseTime(db));
   if (!decided.isDone) refuseAlive(lost.name, { ageMs, limitMs: SILENT_MS, wish });
   return { decided, heardSecondsAgo: ageMs === null ? null : Math.round(ageMs / 1000) };
+}
+
+/** Everybody would follow a server that is not there either. */
+function refuseSilent({ name, heartbeatAt }: Known, now: number): void {
+  if (heartbeatAt !== null && now - heartbeatAt <= SILENT_MS) return;
+  const heard = heartbeatAt === null ? 'never' : `${Math.round((now - heartbeatAt) / 1000)} s ago`;
+  throw new AppError('wrong_state', `server ${name} was heard ${heard}: it cannot take over`, {
+    hint: 'start it first, or promote another',
+  });
 }
 
 /** Others would not believe it: they hold the statement of the one that is lost. */

@@ -49,7 +49,8 @@ const importAt = async (node: Node, name: string) => {
   return importDisk(node.site, join(root, `${name}.raw`), name);
 };
 const contentsOf = async ({ site }: Node): Promise<Map<string, string>> => {
-  const rows = await site.db('objects').leftJoin('images', 'images.id', 'objects.id').select('objects.id', 'digest', 'manifest', 'state');
+  const found = site.db('objects').leftJoin('images', 'images.id', 'objects.id').whereIn('objects.kind', ['image', 'document']);
+  const rows = await found.select('objects.id', 'digest', 'manifest', 'state');
   return new Map(rows.map(({ id, digest, manifest, state }) => [id, `${digest} ${manifest} ${state}`]));
 };
 const parentsOf = async ({ site }: Node) =>

@@ -6,7 +6,7 @@ import { haltOrder, placeOrder, regroupTarget } from '../../server/control/place
 import type { ServerView } from '../../server/control/server-views.ts';
 import { locateOrder, locateTarget, showTarget } from '../../server/control/things-below.ts';
 import { listEvents } from '../../server/db/events.ts';
-import { getObject } from '../../server/db/objects.ts';
+import { countOwnable, getObject } from '../../server/db/objects.ts';
 import { listServers } from '../../server/db/servers.ts';
 import { deleteDocument, getDocument, setDocument } from '../../server/documents.ts';
 import { resolveImage } from '../../server/images/reference.ts';
@@ -63,7 +63,8 @@ const importAt = async (node: Node, name: string) => {
 };
 const kindsAt = async ({ site }: Node, kind: string) => (await listEvents(site.db, { limit: 1000 })).filter((event) => event.kind === kind);
 const contentsOf = async ({ site }: Node): Promise<Map<string, string>> => {
-  const rows = await site.db('objects').leftJoin('images', 'images.id', 'objects.id').select('objects.id', 'digest', 'manifest', 'state');
+  const found = site.db('objects').leftJoin('images', 'images.id', 'objects.id').whereIn('objects.kind', ['image', 'document']);
+  const rows = await found.select('objects.id', 'digest', 'manifest', 'state');
   return new Map(rows.map(({ id, digest, manifest, state }) => [id, `${digest} ${manifest} ${state}`]));
 };
 const originOf = async ({ site }: Node, id: string) => (await getObject(site.db, id as Id))?.origin;
@@ -123,6 +124,15 @@ test('a promoted server has the children of the lost one, and owns what that one
   const stateAt = async ({ site }: Node) => (await showOrder(site))?.state;
   await eventually('the result of an order of the lost one is known to the new one', async () => (await stateAt(north)) === 'stopped');
   await eventually('and all that happened, once', () => eventsArrived(south.site, north.site));
+});
+
+test('roles follow', async () => {
+  const roles = async () => {
+    const { document } = await runJson<Answer>(['--data', north.site.dataDir, 'server', 'list']);
+    return document.items.map(({ name, role, state }) => `${name} ${role} ${state}`).sort();
+  };
+  await eventually('north is the master', async () => (await roles()).join() === 'hq alone fenced,north master active,south slave active');
+  await assert.rejects(promote(south, 'hq'), { code: 'wrong_state', message: /hq is fenced/ });
 });
 
 test('the lost one returns: it boots its machines, and makes, tells and gives nothing', async () => {
@@ -187,4 +197,23 @@ test('it comes back as a child: it takes what the new master has, keeps what onl
   assert.deepEqual([await titleAt(hq), await titleAt(south)], ['Later', 'Later']);
   await assert.rejects(setMenu(hq.site, 'Mine'), { code: 'not_permitted', message: /belongs to server north/ });
   assert.equal((await kindsAt(south, 'run.done')).filter(({ origin }) => origin === south.site.self.id).length >= 2, true);
+});
+
+test("the place goes back to where it was: a master that lives is fenced at once, and what it owned is the other one's again", async () => {
+  await assert.rejects(promote(south, 'hq'), { code: 'wrong_state', message: /north was heard/ });
+  const done = await promote(south, 'hq', { evenIfAlive: true });
+  assert.deepEqual([done.insteadOf, done.changed], ['north', true]);
+  await settles(hq, []);
+  await settles(south, ['hq']);
+  const fence = await eventually('north sees its fence', () => readFence(north.site.db));
+  assert.deepEqual([fence.phase, fence.name], ['fenced', 'hq']);
+  await eventually('hq owns it all', async () => (await countOwnable(hq.site.db, north.site.self.id)) === 0);
+  await setMenu(hq.site, 'Back');
+  await replicate(south);
+  assert.equal(await titleAt(south), 'Back');
+  await setParent(south.site, { server: 'north', parent: 'hq', actor: 'operator:me' });
+  await settles(north, ['hq']);
+  await replicate(north);
+  assert.deepEqual([await titleAt(north), await readFence(north.site.db)], ['Back', undefined]);
+  for (const [id, content] of before_) if (!content.includes('null')) assert.equal((await contentsOf(south)).get(id), content);
 });

@@ -1,6 +1,11 @@
 import type { Knex } from 'knex';
-import type { Id } from '../../../core/ids.ts';
+import { type Id, isId } from '../../../core/ids.ts';
 import { databaseTime } from '../dialect-time.ts';
+import { MOST_NUMBER } from './documents.ts';
+
+/** What a Date can hold. */
+const LATEST_MS = 8.64e15;
+const MOST = 10_000;
 
 /** A promotion as the shared database tells it. `at` is its time, epoch ms. */
 export type SharedSuccession = {
@@ -21,9 +26,15 @@ export async function putSharedSuccession(trx: Knex.Transaction, promotion: Prom
   await trx('shared_successions').insert(row).onConflict('predecessor').merge();
 }
 
+/** What no server would have written is left out: whoever can log in there can write anything. */
 export async function listSharedSuccessions(db: Knex): Promise<SharedSuccession[]> {
-  const rows = await db('shared_successions').orderBy('predecessor').limit(10_000);
-  return rows.map(({ predecessor, successor, at, actor, objects }) => ({
+  const rows = await db('shared_successions')
+    .whereBetween('at', [0, LATEST_MS])
+    .whereBetween('objects', [0, MOST_NUMBER])
+    .orderBy('predecessor')
+    .limit(MOST);
+  const sound = rows.filter(({ predecessor, successor }) => isId(predecessor) && isId(successor) && predecessor !== successor);
+  return sound.map(({ predecessor, successor, at, actor, objects }) => ({
     ...{ predecessor, successor, actor },
     ...{ at: Number(at), objects: Number(objects) },
   }));
