@@ -37,7 +37,7 @@ export function cookieName(serverId: Id): string {
 export async function signIn(site: Site, text: string): Promise<{ readonly view: SessionView; readonly cookie: string }> {
   const now = site.now();
   const found = /^wst_[A-Za-z0-9_-]{16,256}$/.test(text) ? await findOperatorToken(site.db, hashToken(text)) : undefined;
-  const token = requireToken(found, now);
+  const token = requireTyped(found, now);
   const value = randomBytes(32).toString('base64url');
   const expiresAt = Math.min(now + LIFETIME_MS, token.expiresAt ?? Number.POSITIVE_INFINITY);
   const session = { id: newId(now), hash: hashToken(value), tokenId: token.id, createdAt: now, expiresAt };
@@ -48,6 +48,14 @@ export async function signIn(site: Site, text: string): Promise<{ readonly view:
   });
   const cookie = cookieText(site, value, Math.floor((expiresAt - now) / 1000));
   return { view: viewSession(site, token, expiresAt), cookie };
+}
+
+/** As `requireToken`, with what helps somebody in front of a browser. */
+function requireTyped(found: OperatorToken | undefined, now: number): OperatorToken {
+  if (found !== undefined) return requireToken(found, now);
+  throw new AppError('token_wrong', 'this server does not know the operator token', {
+    hint: 'paste it whole, from wst_ on; tokens are of one server, and administrators make new ones: waystation token create NAME',
+  });
 }
 
 /** Ends the session of this request's cookie, if there is one, and gives the header that takes the cookie away. */

@@ -11,7 +11,9 @@ export function sharedFindings({ shared, now }: Pick<Site, 'shared' | 'now'>): F
   const { where } = shared;
   if (state.state === 'unreachable') {
     const level = now() - state.since > AWAY_MS ? 'problem' : 'warning';
-    return [{ level, words: `the shared ${where} is unreachable: ${state.words}; machines boot and orders go on`, since: state.since }];
+    // Its own words begin with its name, too.
+    const why = state.words.startsWith(`${where}: `) ? state.words.slice(where.length + 2) : state.words;
+    return [{ level, words: `the shared ${where} is unreachable: ${why}; machines boot and orders go on`, since: state.since }];
   }
   if (state.state === 'connected' && state.problem !== null) return [{ level: 'problem', words: state.problem, since: null }];
   const words = `meets the others in the ${where}: whoever has a login there can write what all of them read; replication by pull alone is the hardened mode`;

@@ -185,6 +185,16 @@ test('the unwell come first, are counted, and are found by kind and by name; the
   await panel.row('kiosk').getByRole('button', { name: 'kiosk' }).press('Enter');
   assert.equal(await page.evaluate('document.activeElement.id'), 'details-title');
   await page.getByRole('button', { name: 'Close details' }).press('Enter');
+  await page.waitForFunction("document.activeElement.textContent === 'kiosk'");
+});
+
+test('who comes with the address of a server sees its details and has the focus where every page begins', async () => {
+  const { page } = panel.tab;
+  await panel.open('branch');
+  await page.reload();
+  await page.getByRole('heading', { name: 'branch', level: 2 }).waitFor();
+  assert.equal(await page.evaluate('document.activeElement.tagName'), 'BODY');
+  await page.getByRole('button', { name: 'Close details' }).click();
 });
 
 test('it is whole in the dark and on a telephone', async () => {
@@ -197,6 +207,22 @@ test('it is whole in the dark and on a telephone', async () => {
   await panel.tab.checkAccess();
   assert.ok(((await page.evaluate('document.documentElement.scrollWidth')) as number) <= 400, 'nothing sticks out');
   await page.emulateMedia({ colorScheme: 'light' });
+  await page.setViewportSize({ width: 1280, height: 900 });
+});
+
+test('whatever the width, nothing sticks out and no title of a column is cut', async () => {
+  const { page } = panel.tab;
+  for (const width of [320, 700, 800, 1100, 1280, 1920]) {
+    await page.setViewportSize({ width, height: 900 });
+    for (const isOpen of [false, true]) {
+      if (isOpen) await panel.open('kiosk');
+      assert.ok(((await page.evaluate('document.documentElement.scrollWidth')) as number) <= width, `at ${width}`);
+      const cut =
+        "[...document.querySelectorAll('.ws-table thead th')].filter((one) => one.offsetWidth > 0 && one.scrollWidth > one.clientWidth)";
+      assert.deepEqual(await page.evaluate(`${cut}.map(({ textContent }) => textContent)`), [], `at ${width}, ${isOpen}`);
+      if (isOpen) await page.getByRole('button', { name: 'Close details' }).click();
+    }
+  }
   await page.setViewportSize({ width: 1280, height: 900 });
 });
 

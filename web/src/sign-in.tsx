@@ -65,8 +65,8 @@ export function SignIn({ words, onSignedIn }: Props) {
                 </div>
               </div>
               <p className="ws-hint">
-                “waystation init” printed the first one. The browser stays signed in for eight hours at most, and not longer than the token
-                counts.
+                “waystation init” printed the first one; “waystation token create” makes others. The browser stays signed in for eight hours
+                at most, and not longer than the token counts.
               </p>
               <Button kind="primary" type="submit" isWide isBusy={isBusy}>
                 Sign in

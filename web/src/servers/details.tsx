@@ -6,22 +6,30 @@ import { Icon } from '../kit/icon.tsx';
 import { Time } from '../kit/time.tsx';
 import { Actions } from './actions.tsx';
 import { Images } from './images.tsx';
-import { Connection, Run } from './server-row.tsx';
+import { Connection, Run, rowButtonId } from './server-row.tsx';
 import { HealthLabel, nextRunWords, parentWords, roleWords } from './words.tsx';
 
 type Props = {
   readonly server: TreeServer;
   readonly tree: ServerTree;
   readonly select: (id: string | undefined) => void;
+  /** Somebody opened it just now, and goes on in it; not so when it stood in the address. */
+  readonly takesFocus: boolean;
   readonly refresh: () => void;
   readonly onSignedOut: (words?: string) => void;
 };
 
 /** Everything about one server. */
-export function Details({ server, tree, select, refresh, onSignedOut }: Props) {
+export function Details({ server, tree, select, takesFocus, refresh, onSignedOut }: Props) {
   const heading = useRef<HTMLHeadingElement>(null);
-  // Who opened it by keyboard goes on in it.
-  useEffect(() => heading.current?.focus(), []);
+  useEffect(() => {
+    if (takesFocus) heading.current?.focus();
+  }, [takesFocus]);
+  const close = () => {
+    select(undefined);
+    // Who worked by keyboard goes on where it was opened; below a narrow page's details the list is not there yet.
+    setTimeout(() => document.getElementById(rowButtonId(server.id))?.focus());
+  };
   return (
     <section className="ws-details" aria-labelledby="details-title">
       <div className="ws-details__head">
@@ -30,7 +38,7 @@ export function Details({ server, tree, select, refresh, onSignedOut }: Props) {
         </h2>
         <HealthLabel level={server.health.level} />
         <span className="ws-details__close">
-          <Button kind="plain" label="Close details" onClick={() => select(undefined)}>
+          <Button kind="plain" label="Close details" onClick={close}>
             <Icon name="close" />
           </Button>
         </span>
@@ -72,10 +80,14 @@ function Facts({ server, tree }: Pick<Props, 'server' | 'tree'>) {
       <dd>
         <Connection server={server} now={now} />
       </dd>
-      <dt>Last run</dt>
-      <dd>
-        <Run server={server} now={now} />
-      </dd>
+      {(server.run !== null || server.parent !== null) && (
+        <>
+          <dt>Last run</dt>
+          <dd>
+            <Run server={server} now={now} />
+          </dd>
+        </>
+      )}
       {server.syncedAt !== null && (
         <>
           <dt>In sync</dt>
@@ -87,7 +99,10 @@ function Facts({ server, tree }: Pick<Props, 'server' | 'tree'>) {
       {server.parentId !== null && server.version !== null && (
         <>
           <dt>Next run</dt>
-          <dd>{server.nextRunAt === null ? nextRunWords(server) : <Time at={server.nextRunAt} now={now} />}</dd>
+          <dd>
+            {server.nextRunAt === null ? nextRunWords(server) : <Time at={server.nextRunAt} now={now} />}
+            {server.nextRunAt !== null && server.nextRunAt < now && <span className="ws-quiet">, as it last said</span>}
+          </dd>
         </>
       )}
       {server.disk !== null && (

@@ -1,4 +1,4 @@
-import { useState } from 'react';
+import { useEffect, useRef, useState } from 'react';
 import type { TreeServer } from '../../../core/server-tree.ts';
 import { usePoll } from '../api/poll.ts';
 import { formatBytes } from '../format.ts';
@@ -19,11 +19,18 @@ const EVERY_MS = 5000;
 
 /** Wanted and held, image by image, as the server itself told. */
 export function Images({ server, onSignedOut }: Props) {
-  const { answer, failure } = usePoll<{ status: { images: readonly Image[] } | null }>(
+  const { answer, failure, refresh } = usePoll<{ status: { images: readonly Image[] } | null }>(
     `/api/v1/servers/${encodeURIComponent(server.id)}`,
     EVERY_MS,
     onSignedOut,
   );
+  // What stands here is not older than what the list tells of the server.
+  const told = `${server.reportedAt} ${server.images?.held} ${server.images?.wanted}`;
+  const seen = useRef(told);
+  useEffect(() => {
+    if (seen.current !== told) refresh();
+    seen.current = told;
+  }, [refresh, told]);
   const [isMissingOnly, setMissingOnly] = useState(false);
   const images = answer?.status?.images ?? [];
   const missing = images.filter((image) => isWanted(image) && image.state !== 'published');

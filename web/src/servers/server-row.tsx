@@ -14,6 +14,11 @@ type Props = Row & {
   readonly toggle: (id: string) => void;
 };
 
+/** Where the focus goes when the details of a server are closed. */
+export function rowButtonId(id: string): string {
+  return `server-${id}`;
+}
+
 /** One server in the tree. */
 export const ServerRow = memo(function ServerRow({
   server,
@@ -45,7 +50,13 @@ export const ServerRow = memo(function ServerRow({
             <span className="ws-row__toggle" />
           )}
           <span>
-            <button type="button" className="ws-row__link" aria-current={isSelected ? 'true' : undefined} onClick={() => select(server.id)}>
+            <button
+              type="button"
+              id={rowButtonId(server.id)}
+              className="ws-row__link"
+              aria-current={isSelected ? 'true' : undefined}
+              onClick={() => select(server.id)}
+            >
               {server.name}
             </button>
             <RoleWords server={server} />
@@ -119,7 +130,8 @@ export function Connection({ server, now }: Part) {
 
 export function Run({ server, now }: Part) {
   const { run } = server;
-  if (run === null) return <span className="ws-quiet">{server.relation === 'parent' ? '' : 'none yet'}</span>;
+  // Who has no parent has nothing to run; what our parent runs is its own matter.
+  if (run === null) return <span className="ws-quiet">{server.relation === 'parent' || server.parent === null ? '' : 'none yet'}</span>;
   if (!run.isEnded) {
     return run.progress === null ? (
       <span>{runWords(run)}</span>

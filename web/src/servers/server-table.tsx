@@ -32,7 +32,7 @@ export function ServerTable({ tree, filter, text, selectedId, select }: Props) {
     });
   return (
     <div className="ws-table">
-      <table className="pf-v6-c-table pf-m-compact pf-m-grid-lg" aria-labelledby="servers-title">
+      <table className="pf-v6-c-table pf-m-compact pf-m-grid-md" aria-labelledby="servers-title">
         <thead className="pf-v6-c-table__thead">
           <tr className="pf-v6-c-table__tr">
             {['Server', 'State', 'Connection', 'Last run', 'Images'].map((title) => (

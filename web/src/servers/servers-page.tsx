@@ -17,7 +17,7 @@ export function ServersPage({ onSignedOut }: Props) {
   const { answer: tree, failure, refresh } = usePoll<ServerTree>('/api/v1/tree', EVERY_MS, onSignedOut);
   const [filter, setFilter] = useState<Filter>('all');
   const [text, setText] = useState('');
-  const [selectedId, select] = useSelection();
+  const { selectedId, isChosen, select } = useSelection();
   const counts = useMemo(() => countFilters(tree?.items ?? []), [tree]);
 
   if (tree === undefined) {
@@ -35,24 +35,28 @@ export function ServersPage({ onSignedOut }: Props) {
         <Toolbar {...{ counts, filter, text, setFilter, setText, failure, at: tree.at }} />
         <ServerTable {...{ tree, filter, text, selectedId: selected?.id, select }} />
       </section>
-      {selected !== undefined && <Details key={selected.id} {...{ server: selected, tree, select, refresh, onSignedOut }} />}
+      {selected !== undefined && (
+        <Details key={selected.id} {...{ server: selected, tree, select, takesFocus: isChosen, refresh, onSignedOut }} />
+      )}
     </div>
   );
 }
 
+type Selection = { readonly selectedId: string | undefined; readonly isChosen: boolean; readonly select: (id: string | undefined) => void };
+
 /** Which server is looked at stands in the address, so that it can be kept and sent; ids are no secrets. */
-function useSelection(): [string | undefined, (id: string | undefined) => void] {
-  const [id, setId] = useState(readSelection);
+function useSelection(): Selection {
+  const [{ id, isChosen }, choose] = useState<{ id: string | undefined; isChosen: boolean }>({ id: readSelection(), isChosen: false });
   useEffect(() => {
-    const follow = () => setId(readSelection());
+    const follow = () => choose({ id: readSelection(), isChosen: true });
     window.addEventListener('hashchange', follow);
     return () => window.removeEventListener('hashchange', follow);
   }, []);
   const select = (wanted: string | undefined) => {
     window.history.pushState(null, '', wanted === undefined ? window.location.pathname : `#${wanted}`);
-    setId(wanted);
+    choose({ id: wanted, isChosen: true });
   };
-  return [id, select];
+  return { selectedId: id, isChosen, select };
 }
 
 function readSelection(): string | undefined {
