@@ -33,6 +33,20 @@ type Variables = { readonly Variable_name: string; readonly Value: string }[];
 export class SharedClient extends MysqlClient {
   /** Of the newest connection. */
   localAddress: string | undefined;
+  /** Connections made before an answer was waited for in vain are as dead as the one that was to bring it. */
+  readonly #made = new WeakMap<RawConnection, number>();
+  #silentAt = 0;
+
+  override async acquireRawConnection(): Promise<RawConnection> {
+    const from = performance.now();
+    const connection = await super.acquireRawConnection();
+    this.#made.set(connection, from);
+    return connection;
+  }
+
+  override async validateConnection(connection: RawConnection): Promise<boolean> {
+    return (this.#made.get(connection) ?? 0) > this.#silentAt && (await super.validateConnection(connection));
+  }
 
   protected override async prepare(connection: RawConnection, address: string): Promise<void> {
     const ask = async <Row>(sql: string): Promise<Row[]> => (await connection.promise().query(sql))[0] as Row[];
@@ -52,6 +66,7 @@ export class SharedClient extends MysqlClient {
     const silence = new Promise((_resolve, reject) => {
       timer = setTimeout(() => {
         connection.destroy();
+        this.#silentAt = performance.now();
         reject(Object.assign(new Error(`no answer within ${STATEMENT_MS / 1000} s`), { code: 'ETIMEDOUT' }));
       }, STATEMENT_MS);
     });

@@ -43,6 +43,8 @@ export type OnDoubt<Result> = 'repeat' | ((db: Knex) => Promise<Result | undefin
 /** How often the same work is tried: what others' writes undo, and what a broken connection ended. */
 const MOST_AGAIN = 20;
 const MOST_LOST = 3;
+/** Who waited so long for a network that says nothing is not kept for another try, but for one at other hosts. */
+const PATIENCE_MS = 5_000;
 
 /**
  * Opens without connecting. The caller closes. What is written is written as server `self`, when one is given: then nothing is, with
@@ -59,9 +61,9 @@ export function openShared(connection: Connection & { kind: 'mysql' }, now: () =
     if (first !== undefined) throw Object.assign(new Error(first), { code: 'NO_SCHEMA' });
     isSchemaKnown = true;
   };
-  const attempt = async <Result>(what: string, once: () => Promise<Result>, prepared = ready): Promise<Result> => {
-    // Who makes the tables is not kept from it by those who find none.
-    if (prepared !== noSchema) contact.enter();
+  const attempt = async <Result>(what: string, once: () => Promise<Result>, { prepared = ready, isLook = false } = {}): Promise<Result> => {
+    const from = performance.now();
+    const mostLost = () => (isLook ? 1 : performance.now() - from > PATIENCE_MS ? Math.min(2, connection.hosts.length) : MOST_LOST);
     for (let again = 0, lost = 0; ; ) {
       try {
         await prepared();
@@ -71,10 +73,14 @@ export function openShared(connection: Connection & { kind: 'mysql' }, now: () =
       } catch (thrown) {
         const failure = classify(thrown, where);
         // What the caller's own work refuses is no word about the database.
-        if (failure.kind === 'other') throw thrown instanceof AppError ? thrown : failure.error;
-        const isLast = failure.kind === 'again' ? ++again >= MOST_AGAIN : failure.kind === 'refused' || ++lost >= MOST_LOST;
+        if (failure.kind === 'other') {
+          if (isLook) contact.undecided();
+          throw thrown instanceof AppError ? thrown : failure.error;
+        }
+        const isLast = failure.kind === 'again' ? ++again >= MOST_AGAIN : failure.kind === 'refused' || ++lost >= mostLost();
         if (isLast) {
           if (failure.kind !== 'again') contact.failed(failure);
+          else if (isLook) contact.undecided();
           throw withPurpose(failure, what);
         }
         await sleep(pauseMs(failure, again + lost));
@@ -87,16 +93,18 @@ export function openShared(connection: Connection & { kind: 'mysql' }, now: () =
     onChange: contact.onChange,
     complain: contact.complain,
     localAddress: () => localAddressOf(db),
-    prepare: () => attempt('the schema of the shared database', () => migrateShared(db), noSchema),
-    read: (what, work) => attempt(what, () => work(db)),
+    // Who makes the tables is not kept from it by those who find none.
+    prepare: () => attempt('the schema of the shared database', () => migrateShared(db), { prepared: noSchema }),
+    read: async (what, work) => attempt(what, () => work(db), { isLook: contact.enter() }),
     write: async (what, work, onDoubt) => {
       const guarded = async (trx: Knex.Transaction) => {
         if (self !== undefined) await refuseFencedServer(trx, self);
         return work(trx);
       };
-      const once = () =>
-        transact(db, guarded, { where, onDoubt: onDoubt === 'repeat' ? undefined : () => attempt(what, () => onDoubt(db)) });
-      return attempt(what, once);
+      const isLook = contact.enter();
+      // Whoever is in doubt has entered already.
+      const decide = onDoubt === 'repeat' ? undefined : () => attempt(what, () => onDoubt(db));
+      return attempt(what, () => transact(db, guarded, { where, onDoubt: decide }), { isLook });
     },
     close: () => db.destroy(),
   };

@@ -15,20 +15,24 @@ export type SharedState =
     };
 
 /**
- * Remembers how the last contact went. While the database is away one call in `RETRY_MS` looks whether it is back, and
- * the others are told at once what that one was told: nobody waits for a dead host in a queue.
+ * Remembers how the last contact went. While the database is away one call at a time looks whether it is back, the next one
+ * `RETRY_MS` after it, and the others are told at once what was told last: nobody waits for a dead host in a queue.
  */
 export type Contact = {
   state(): SharedState;
-  /** Throws what is known when somebody else looks already; else whoever asks looks. */
-  enter(): void;
+  /** Throws what is known when somebody else looks already; true: the database is away, and whoever asks looks whether it is back. */
+  enter(): boolean;
   reached(): void;
+  /** Who looked found out nothing about the database. */
+  undecided(): void;
   failed(failure: Failure): void;
   complain(problem: AppError | undefined): void;
   onChange(listener: (state: SharedState) => void): void;
 };
 
 const RETRY_MS = 500;
+/** Who looks for longer has reached something: others may look as well. */
+const LOOK_MS = 10_000;
 
 export function createContact(now: () => number): Contact {
   let listener: (state: SharedState) => void = () => {};
@@ -43,9 +47,13 @@ export function createContact(now: () => number): Contact {
   return {
     state: () => current,
     enter: () => {
-      if (failure === undefined) return;
+      if (failure === undefined) return false;
       if (performance.now() < lookAgainAt) throw failure.error;
-      lookAgainAt = performance.now() + RETRY_MS;
+      lookAgainAt = performance.now() + LOOK_MS;
+      return true;
+    },
+    undecided: () => {
+      lookAgainAt = 0;
     },
     reached: () => {
       failure = undefined;

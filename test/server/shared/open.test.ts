@@ -9,6 +9,7 @@ import { openShared } from '../../../server/shared/open.ts';
 import type { SharedState } from '../../../server/shared/state.ts';
 import { startCuttingProxy } from '../../helpers/cutting-proxy.ts';
 import { startMariadb } from '../../helpers/mariadb.ts';
+import { startPacingProxy } from '../../helpers/pacing-proxy.ts';
 
 const mariadb = await startMariadb();
 const proxy = await startCuttingProxy(mariadb.port);
@@ -175,4 +176,40 @@ test('a database that is away is told soon, to everybody, since when and why; wh
     states.map((one) => one.state),
     ['unreachable', 'connected'],
   );
+});
+
+test('a network that swallows everything keeps who asks first for a statement, and nobody after him', async () => {
+  const line = await startPacingProxy({ bytesPerSecond: 1e9, latencyMs: 0 });
+  line.setUpstream(mariadb.port);
+  const far = openShared(connectionTo(line.port), Date.now);
+  const ask = async () => {
+    const from = performance.now();
+    const outcome = await far
+      .read('a test', (db) => db('shared_signers').first())
+      .then(
+        () => 'reached',
+        (error: { code?: string }) => error.code,
+      );
+    return { outcome, seconds: (performance.now() - from) / 1000 };
+  };
+  try {
+    assert.equal((await ask()).outcome, 'reached');
+    line.setSilent(true);
+    const first = await ask();
+    assert.ok(first.outcome === 'unreachable' && first.seconds < 17, JSON.stringify(first));
+    await new Promise((resolve) => setTimeout(resolve, 600));
+    const looks = ask();
+    const besides = await ask();
+    assert.ok(besides.outcome === 'unreachable' && besides.seconds < 0.2, JSON.stringify(besides));
+    const looked = await looks;
+    assert.ok(looked.outcome === 'unreachable' && looked.seconds < 7, JSON.stringify(looked));
+    line.setSilent(false);
+    const back = performance.now();
+    while ((await ask()).outcome !== 'reached') await new Promise((resolve) => setTimeout(resolve, 50));
+    assert.ok(performance.now() - back < 1500);
+  } finally {
+    line.setSilent(false);
+    await far.close();
+    await line.close();
+  }
 });
