@@ -2,6 +2,7 @@ import type { Json } from '../../core/canonical-json.ts';
 import type { Answer, ControlRequest } from '../../core/control-protocol.ts';
 import { AppError, errorFromPlain } from '../../core/errors.ts';
 import { type Id, newId } from '../../core/ids.ts';
+import { getServer } from '../db/servers.ts';
 import type { Site } from '../site.ts';
 import { controlTopic } from './dispatch.ts';
 import type { ServerBelow } from './servers-below.ts';
@@ -27,9 +28,11 @@ function waitingOf(site: Pick<Site, 'wake'>): Map<string, Waiting> {
 
 /**
  * Asks a server below something by the poll that it, or the child before it, holds open. What it answers is for the caller to
- * check. Errors: `unreachable` without an answer in 30 s, `busy`, and the error that it answered.
+ * check. Errors: `unreachable` without an answer in 30 s, and at once when only a shared database lies between, `busy`, and the
+ * error that it answered.
  */
 export async function askBelow(site: Site, to: ServerBelow, question: { kind: string; query: Json }): Promise<Json> {
+  if ((await getServer(site.db, to.via))?.relation !== 'child') throw unlinked(to);
   const all = waitingOf(site);
   if (all.size >= MOST_WAITING) throw new AppError('busy', 'too many questions to other servers wait for an answer', { hint: 'try again' });
   const request: ControlRequest = { id: newId(site.now()), dest: to.id, ...question };
@@ -59,6 +62,13 @@ export function takeRequests(site: Site, childId: Id): ControlRequest[] {
 export function takeAnswer(site: Site, childId: Id, answer: Answer): void {
   const one = waitingOf(site).get(answer.id);
   if (one?.via === childId) one.settle(answer);
+}
+
+/** The queue of a shared database carries commands, which wait; nobody waits there for a question. */
+function unlinked({ name }: ServerBelow): AppError {
+  return new AppError('unreachable', `no link leads from here to server ${name}: it is met in the shared database only`, {
+    hint: 'ask there, or at the server above it: waystation server list',
+  });
 }
 
 function silent({ name }: ServerBelow): AppError {

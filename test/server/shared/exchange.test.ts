@@ -12,6 +12,7 @@ import { addTarget } from '../../../server/targets.ts';
 import { eventsArrived, eventually, makeNode, type Node } from '../../helpers/control-sites.ts';
 import { type Meeting, startMeeting } from '../../helpers/meeting.ts';
 import { importDisk, makeDisk } from '../../helpers/replication-sites.ts';
+import { runCli } from '../../helpers/run-cli.ts';
 import { temporaryDirectory } from '../../helpers/temp-directory.ts';
 
 const root = await temporaryDirectory('exchange');
@@ -61,6 +62,19 @@ test('what is asked of a machine at another server goes there through the databa
     kind.startsWith('target.group'),
   );
   assert.equal(done.length, 1);
+});
+
+test('what only a link can bring is refused at once where none leads', async () => {
+  const from = performance.now();
+  const args = ['--data', hq.site.dataDir];
+  for (const words of [
+    ['logs', '--server', 'branch'],
+    ['server', 'replicate', 'branch'],
+  ]) {
+    const { code, stderr } = await runCli([...args, ...words]);
+    assert.deepEqual([code, /no link leads from here to server branch/.test(stderr)], [69, true], stderr);
+  }
+  assert.ok(performance.now() - from < 10_000);
 });
 
 test('what a server makes is known at the others, signed, and its content is not', async () => {
