@@ -139,15 +139,23 @@ async function list(frame: Frame): Promise<void> {
     client: async (client) => (await client.get<{ items: ServerView[] }>('/api/v1/servers')).items,
     site: viewServers,
   });
-  frame.print({ items, next: null } as unknown as Json, () =>
-    table(
-      ['NAME', 'ROLE', 'PARENT', 'RELATION', 'STATE', 'HEARD', 'VERSION', 'WAITING', 'ID'],
-      items.map((item) => [
-        ...[item.name, item.role, parentOf(item), relationOf(item), item.silent ? `${item.state}, SILENT` : item.state],
-        ...[heardOf(item), item.version, item.waiting || null, item.id],
-      ]),
-    ),
+  frame.print({ items, next: null } as unknown as Json, () => [serverTable(items), awayWords(items)].filter((text) => text).join('\n'));
+}
+
+function serverTable(items: readonly ServerView[]): string {
+  return table(
+    ['NAME', 'ROLE', 'PARENT', 'RELATION', 'STATE', 'HEARD', 'VERSION', 'WAITING', 'ID'],
+    items.map((item) => [
+      ...[item.name, item.role, parentOf(item), relationOf(item), item.silent ? `${item.state}, SILENT` : item.state],
+      ...[heardOf(item), item.version, item.waiting || null, item.id],
+    ]),
   );
+}
+
+/** Why nothing is new of those that only the database tells of. */
+function awayWords(items: readonly ServerView[]): string {
+  const shared = items.find(({ relation }) => relation === 'self')?.shared;
+  return shared?.state === 'unreachable' ? sharedWords(shared) : '';
 }
 
 async function show(frame: Frame, reference: string): Promise<void> {

@@ -24,9 +24,11 @@ async function assertTold(dataDir: string, words: RegExp): Promise<void> {
   const sync = await runJson<{ shared: SharedView }>(['sync', 'status', '--data', dataDir]);
   for (const view of [show.document.shared, list.document.items[0]?.shared, sync.document.shared])
     assert.match(sharedWords(view as SharedView), words);
+  const isAway = show.document.shared?.state === 'unreachable';
+  const text = (await runCli(['server', 'list', '--data', dataDir])).stdout;
+  assert.equal(/\nunreachable since 20.*: cannot be reached: ECONNREFUSED\n$/.test(text), isAway, text);
   const { stdout } = await runCli(['server', 'show', 'hq', '--data', dataDir]);
   assert.match(stdout, /shared database: \S/);
-  const isAway = show.document.shared?.state === 'unreachable';
   const { document } = await runJson<{ items: { name: string; state: string }[] }>(['doctor', '--data', dataDir]);
   assert.equal(document.items.find(({ name }) => name === 'shared database')?.state, isAway ? 'warn' : 'ok');
 }
