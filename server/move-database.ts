@@ -55,8 +55,8 @@ export async function moveDatabase(move: Move): Promise<Moved> {
     const to = site.shared?.where ?? null;
     const moved = { from, to, dryRun: move.isDryRun };
     const told = site.shared === undefined ? [] : await enter(site, site.shared, move);
-    if (move.isDryRun) return { ...moved, told, notes: [] };
     const left = from === to ? [] : await leave(site, before, move);
+    if (move.isDryRun) return { ...moved, told, notes: left };
     if (site.shared !== undefined) await stayThere(site, site.shared);
     await writeSetting(move.dataDir, move.to);
     if (from !== to) await forgetPeers(site);
@@ -124,22 +124,33 @@ function emptyPlace(shared: Shared): Shared {
   return { ...shared, read: async () => 0 as never };
 }
 
-/** Tells the database that is left what it lacks, and makes our row there one of a server that is gone. Returns what could not be done. */
-async function leave(site: Site, { setting, lost }: Before, { dataDir, env, isForced, signal }: Move): Promise<string[]> {
+/**
+ * Tells the database that is left what it lacks, and makes our row there one of a server that is gone; a dry run only looks whether
+ * it can. Returns what could not be done.
+ */
+async function leave(site: Site, { setting, lost }: Before, { dataDir, env, isDryRun, isForced, signal }: Move): Promise<string[]> {
   if (lost !== undefined) return [`${lost}: this server's row in that database stays active, and silent`];
   const connection = await resolveDatabase(setting, { dataDir, env });
   if (connection.kind !== 'mysql') return [];
   const shared = openShared(connection, site.now, site.self.id);
   try {
+    if (isDryRun) await shared.read('leaving', (db) => getSharedServer(db, site.self.id));
+    if (isDryRun) return [];
     if (!isAllTold(await tellAll(site, shared, signal))) throw new AppError('mismatch', 'not all was told to the database that is left');
     await shared.write('leaving', (trx) => setSharedState(trx, site.self.id, { from: 'active', to: 'retired' }), 'repeat');
     return [];
   } catch (error) {
-    if (!isForced) throw error;
+    if (!isForced) throw hinted(error);
     return [`${shared.where} could not be told (${describeError(error).message}): this server's row there stays active, and silent`];
   } finally {
     await shared.close();
   }
+}
+
+function hinted(error: unknown): unknown {
+  if (!(error instanceof AppError) || error.code !== 'unreachable') return error;
+  const hint = 'move when it is back; --force leaves it all the same, with what it was not told';
+  return new AppError(error.code, error.message, { hint, cause: error });
 }
 
 /** The one before may have been this one under another address: then we have just left where we are to be. */

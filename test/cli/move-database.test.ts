@@ -25,7 +25,13 @@ const dataDir = join(root, 'hq');
 const passwordFile = join(root, 'password');
 const urlOf = (name: string) => `${mariadb.url}${name}?passwordFile=${passwordFile}`;
 type Told = { what: string; here: number; there: number; newestHere: number; newestThere: number };
-type Document = { from: string | null; to: string | null; told: Told[]; notes: string[]; error?: { code: string; message: string } };
+type Document = {
+  from: string | null;
+  to: string | null;
+  told: Told[];
+  notes: string[];
+  error?: { code: string; message: string; hint?: string };
+};
 const move = (to: string, ...flags: string[]) => runJson<Document>(['server', 'database', 'move', to, '--data', dataDir, ...flags]);
 const toldOf = ({ told }: Document) => Object.fromEntries(told.map(({ what, here, there }) => [what, [here, there]]));
 
@@ -117,7 +123,10 @@ test('a running server, a name that is taken, and a database that is away are to
   assert.deepEqual([taken.code, taken.document.error?.code], [65, 'name_taken']);
   assert.equal((await move(urlOf('one'), '--yes')).code, 0);
   await mariadb.kill();
-  assert.equal((await move('none', '--yes')).code, 69);
+  const refused = await move('none', '--yes');
+  assert.deepEqual([refused.code, /--force/.test(refused.document.error?.hint ?? '')], [69, true]);
+  assert.equal((await move('none', '--dry-run')).code, 69, 'a dry run says what would happen');
+  assert.equal((await move('none', '--dry-run', '--force')).code, 0);
   const forced = await move('none', '--yes', '--force');
   assert.deepEqual([forced.code, /stays active/.test(forced.document.notes[0] ?? '')], [0, true]);
   assert.match((await runCli(['store', 'stats', '--data', dataDir])).stdout, /./);
