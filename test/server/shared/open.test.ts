@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
 import type { Knex } from 'knex';
 import { newId } from '../../../core/ids.ts';
+import { SHARED_MIGRATIONS } from '../../../migrations/shared/index.ts';
 import type { MysqlConnection } from '../../../server/db/dialect-mysql.ts';
 import { openSharedDatabase } from '../../../server/db/open.ts';
 import { takeNumbers } from '../../../server/db/shared/counters.ts';
@@ -46,7 +47,10 @@ test('nothing is connected before it is needed; tables that are missing are told
   assert.deepEqual(shared.state(), { state: 'unknown' });
   await assert.rejects(rows('x'), { code: 'config', hint: 'run waystation migrate', message: /^a test: database "meeting" at 127/ });
   await new Promise((resolve) => setTimeout(resolve, 600));
-  assert.deepEqual(await shared.prepare(), ['shared-0001-meeting-place']);
+  assert.deepEqual(
+    await shared.prepare(),
+    SHARED_MIGRATIONS.map(({ name }) => name),
+  );
   assert.equal(shared.state().state, 'connected');
   assert.equal(shared.localAddress(), '127.0.0.1');
 });
@@ -133,7 +137,8 @@ test('all connections taken is told in words', async () => {
   const late = openShared(connectionTo(mariadb.port), Date.now);
   const holding = [greedy, others, third].flatMap((db) => Array.from({ length: 4 }, () => db.raw('select sleep(3)')));
   const settled = Promise.allSettled(holding);
-  await new Promise((resolve) => setTimeout(resolve, 500));
+  const inUse = () => Number(mariadb.ask("select count(*) from information_schema.processlist where user = 'waystation'"));
+  while (inUse() < 10) await new Promise((resolve) => setTimeout(resolve, 50));
   await assert.rejects(late.prepare(), { code: 'busy', message: /every connection it allows is in use \(ER_CON_COUNT_ERROR\)/ });
   await settled;
   mariadb.sql('set global max_connections = 151');

@@ -3,6 +3,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { newId } from '../../../core/ids.ts';
+import { SHARED_MIGRATIONS } from '../../../migrations/shared/index.ts';
 import { readGrants } from '../../../server/db/dialect-examine.ts';
 import type { MysqlConnection } from '../../../server/db/dialect-mysql.ts';
 import { initialise } from '../../../server/initialise.ts';
@@ -58,7 +59,10 @@ test('servers work with exactly the rights that the manual grants, and the table
   const env = { WAYSTATION_DATASOURCES: join(root, 'sources'), WAYSTATION_DATABASE_PASSWORD: 'secret' };
   const url = `mysql://waystation_setup@127.0.0.1:${mariadb.port}/waystation`;
   await runCli(['datasource', 'add', 'setup', '--url', url, '--ca', join(root, 'ca.pem')], { env });
-  assert.deepEqual((await runJson(prepare, { env })).document, { name: 'setup', applied: ['shared-0001-meeting-place'] });
+  assert.deepEqual((await runJson(prepare, { env })).document, {
+    name: 'setup',
+    applied: SHARED_MIGRATIONS.map(({ name }) => name),
+  });
   assert.deepEqual((await runJson(prepare, { env })).document['applied'], []);
   const node = await startSharedNode(root, 'hq', database);
   await eventually('a heartbeat', async () => (await rowOf(node.site))?.heartbeatAt);
