@@ -22,7 +22,7 @@ type NodeOptions = { readonly now?: () => number; readonly flags?: ConfigFlags }
 
 /** Makes a server and starts it, as the child of `parent` when one is given. `now` is its clock. */
 export async function makeNode(root: string, name: string, parent?: Node, options: NodeOptions = {}): Promise<Node> {
-  const node = nodeOf(await makeSite(root, name, options.flags), { root, name, ...options });
+  const node = nodeOf(await makeSite(root, name, options.flags, options.now), { root, name, ...options });
   if (parent !== undefined) await enrolAt(parent.site, node.site, parent.serving?.httpsUrl ?? '');
   await node.start();
   return node;
@@ -30,17 +30,16 @@ export async function makeNode(root: string, name: string, parent?: Node, option
 
 /** Starts the server of a directory that is there. */
 export async function startNode(root: string, name: string, options: NodeOptions = {}): Promise<Node> {
-  const node = nodeOf(await reopenSite(root, name, options.flags), { root, name, ...options });
+  const node = nodeOf(await reopenSite(root, name, options.flags, options.now), { root, name, ...options });
   await node.start();
   return node;
 }
 
 function nodeOf(opened: Site, { root, name, now, ...options }: NodeOptions & { readonly root: string; readonly name: string }): Node {
   let flags: ConfigFlags = options.flags ?? {};
-  const withClock = (site: Site): Site => (now === undefined ? site : { ...site, now });
   const node: Node = {
     name,
-    site: withClock(opened),
+    site: opened,
     serving: undefined,
     start: async () => {
       node.serving = await startServe(node.site);
@@ -56,7 +55,7 @@ function nodeOf(opened: Site, { root, name, now, ...options }: NodeOptions & { r
       await node.site.close();
     },
     reopen: async () => {
-      node.site = withClock(await reopenSite(root, name, flags));
+      node.site = await reopenSite(root, name, flags, now);
     },
   };
   return node;

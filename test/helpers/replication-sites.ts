@@ -14,16 +14,16 @@ import { CLEAN_ENV } from './run-cli.ts';
 
 const PORTS = { httpPort: 0, httpsPort: 0, tftpPort: 0, storeReserveBytes: 1_000_000 } as const;
 
-/** An initialised directory, opened; `flags` as serve would get them. The caller closes the site. */
-export async function makeSite(root: string, name: string, flags: ConfigFlags = {}): Promise<Site> {
+/** An initialised directory, opened; `flags` as serve would get them, `now` its clock. The caller closes the site. */
+export async function makeSite(root: string, name: string, flags: ConfigFlags = {}, now = Date.now): Promise<Site> {
   const dataDir = join(root, name);
   await mkdir(root, { recursive: true });
   await initialise({ dataDir, flags: { name, ...PORTS, ...flags }, env: CLEAN_ENV });
-  return reopenSite(root, name, flags);
+  return reopenSite(root, name, flags, now);
 }
 
-export function reopenSite(root: string, name: string, flags: ConfigFlags = {}): Promise<Site> {
-  return openSite({ dataDir: join(root, name), flags: { name, ...PORTS, ...flags }, env: CLEAN_ENV });
+export function reopenSite(root: string, name: string, flags: ConfigFlags = {}, now = Date.now): Promise<Site> {
+  return openSite({ dataDir: join(root, name), flags: { name, ...PORTS, ...flags }, env: CLEAN_ENV, now });
 }
 
 /** Enrols `child` at a parent that listens at `url`. */

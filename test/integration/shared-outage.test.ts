@@ -1,61 +1,33 @@
 import assert from 'node:assert/strict';
-import { after, test } from 'node:test';
+import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type Name, parseMac } from '../../core/ids.ts';
-import { placeOrder } from '../../server/control/place.ts';
-import { locateOrder, showTarget } from '../../server/control/things-below.ts';
 import { listEvents } from '../../server/db/events.ts';
 import { createOrder, getOrder } from '../../server/orders/orders.ts';
 import { viewOrder } from '../../server/orders/view.ts';
-import { setParent } from '../../server/shared/parents.ts';
-import { addTarget } from '../../server/targets.ts';
 import type { TestServer } from '../agent/helpers.ts';
-import { eventsArrived, eventually, makeNode, type Node, replicate } from '../helpers/control-sites.ts';
-import { startMeeting } from '../helpers/meeting.ts';
-import { bootScript, fillHeadquarters, playDeployment } from '../helpers/play-machine.ts';
+import { eventsArrived, eventually, replicate } from '../helpers/control-sites.ts';
+import { hasBegun, mac, orderFrom, seenAt, startOutageSites } from '../helpers/outage-sites.ts';
+import { bootScript, playDeployment } from '../helpers/play-machine.ts';
 import { temporaryDirectory } from '../helpers/temp-directory.ts';
 
 const root = await temporaryDirectory('shared-outage');
 /** How long the database is stopped, in seconds; a minute in `make soak`. */
 const AWAY_S = Number(process.env['AWAY_S'] ?? (process.env['N'] ? 60 : 8));
-const mac = (n: number) => parseMac(`5254000000${n.toString(16).padStart(2, '0')}`);
 
 test('the database goes away in the middle of an order: the machine boots and is deployed, and the result arrives once afterwards', async (t) => {
-  const meeting = await startMeeting(root);
-  const flags = { database: meeting.database };
   // The order is made at a server to which no link of the branch leads: what it hears comes through the database.
-  const hq = await makeNode(root, 'hq', undefined, { flags });
-  const branch = await makeNode(root, 'branch', undefined, { flags });
-  const office = await makeNode(root, 'office', undefined, { flags });
-  const nodes = [office, branch, hq];
-  after(async () => {
-    for (const node of nodes) await node.close();
-    await meeting.mariadb.stop();
-  });
-  await fillHeadquarters(root, hq.site);
-  await addTarget(branch.site, { name: 'till' as Name, macs: [mac(1)] }, 'test');
-  await addTarget(branch.site, { name: 'desk' as Name, macs: [mac(2)] }, 'test');
-  await eventually('the branch has met hq', async () => (await branch.site.db('peers').where({ name: 'hq' }).first()) !== undefined);
-  await setParent(office.site, { server: 'branch', parent: 'hq', actor: 'operator:me' });
-  await eventually('the branch has its parent', async () => branch.site.keys.parentCredentials(hq.site.self.id) !== undefined);
-  await eventually('office knows the machine', () => showTarget(office.site, 'till').catch(() => undefined));
-  await eventually('office knows the image', async () => (await office.site.db('images').where({ name: 'debian' }).first()) !== undefined);
-
-  const order = await placeOrder(office.site, { targetRef: 'till', imageRef: 'debian', actor: 'operator:me' });
-  const seenAt = async ({ site }: Node) => {
-    const located = await locateOrder(site, order.id).catch(() => undefined);
-    return located?.where === 'below' ? located.below.view : located?.view;
-  };
+  const { meeting, hq, branch, office } = await startOutageSites(root, ['till', 'desk']);
+  const order = await orderFrom(office, 'till');
   const waits = /image debian@1 is not here yet; it comes with a replication run/;
   for (const node of [office, hq])
-    await eventually(`${node.name} says what the order waits for`, async () => waits.test((await seenAt(node))?.note ?? ''));
+    await eventually(`${node.name} says what the order waits for`, async () => waits.test((await seenAt(node, order.id))?.note ?? ''));
   await replicate(branch);
-  await eventually('it has begun', async () => (await getOrder(branch.site, order.id)).state === 'activated');
+  await hasBegun(branch, order.id);
 
   await meeting.mariadb.kill();
   const stopped = performance.now();
   await eventually('the branch knows it', async () => branch.site.shared?.state().state === 'unreachable');
-  const serving = branch.serving;
+  const { serving } = branch;
   assert.ok(serving);
   const server: TestServer = { site: branch.site, serving, folder: root, pin: branch.site.keys.caPin, clock: { offsetMs: 0 } };
   assert.match(await bootScript(serving.httpUrl, mac(1)), /^kernel http/m);
@@ -63,9 +35,9 @@ test('the database goes away in the middle of an order: the machine boots and is
   const own = await createOrder(branch.site, { targetRef: 'desk', imageRef: 'debian', actor: 'test' });
   await playDeployment(t, { server, root, orderId: own.id, address: mac(2) });
   // Made while the database is away, at both ends of it.
-  const during = await placeOrder(office.site, { targetRef: 'desk', imageRef: 'debian', actor: 'operator:me' });
+  const during = await orderFrom(office, 'desk');
   await sleep(Math.max(0, AWAY_S * 1000 - (performance.now() - stopped)));
-  assert.notEqual((await seenAt(office))?.state, 'current');
+  assert.notEqual((await seenAt(office, order.id))?.state, 'current');
   const awaySeconds = (performance.now() - stopped) / 1000;
   await meeting.mariadb.start();
   const back = performance.now();
@@ -73,8 +45,8 @@ test('the database goes away in the middle of an order: the machine boots and is
   for (const { id } of [order, own]) {
     const { revision } = await viewOrder(branch.site, await getOrder(branch.site, id));
     await eventually('the result is there', async () => {
-      const located = await locateOrder(office.site, id).catch(() => undefined);
-      return located?.where === 'below' && located.below.view.state === 'current' && located.below.view.revision === revision;
+      const seen = await seenAt(office, id);
+      return seen?.state === 'current' && seen.revision === revision;
     });
   }
   const arrived = performance.now() - back;
