@@ -6,6 +6,7 @@ import { after, before, it } from 'node:test';
 import { resolveDatabase } from '../../../server/datasource.ts';
 import type { MysqlConnection } from '../../../server/db/dialect-mysql.ts';
 import { connectDatabase, openDatabase, openSharedDatabase } from '../../../server/db/open.ts';
+import { emptyDatabase } from '../../helpers/empty-database.ts';
 import { type Mariadb, startMariadb } from '../../helpers/mariadb.ts';
 import { databaseContract } from './contract.ts';
 import { sharedContract } from './shared-contract.ts';
@@ -33,6 +34,15 @@ sharedContract('MariaDB', async () => {
   mariadb.createDatabase('shared_contract');
   return openSharedDatabase((await resolveDatabase(urlOf('shared_contract'), {})) as MysqlConnection);
 });
+
+/** Another server that is there already, MySQL above all; README.md says how it is named. */
+const other = process.env['WAYSTATION_TEST_DATABASE'];
+if (other !== undefined) {
+  databaseContract('WAYSTATION_TEST_DATABASE', async () => connectDatabase({ database: await emptyDatabase(other, 'contract') }, dir));
+  sharedContract('WAYSTATION_TEST_DATABASE', async () =>
+    openSharedDatabase((await resolveDatabase(await emptyDatabase(other, 'shared'), {})) as MysqlConnection),
+  );
+}
 
 it('refuses an unmigrated database with words', async () => {
   mariadb.createDatabase('fresh');
