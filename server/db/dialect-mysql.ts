@@ -81,6 +81,12 @@ export class MysqlClient extends Mysql2Client {
     else connection.destroy();
   }
 
+  /** The next connection is tried at another host first. */
+  protected leaveHost(address: string): void {
+    const { hosts } = this.config as unknown as { hosts: readonly string[] };
+    if (hosts[this.#preferred] === address) this.#preferred = (this.#preferred + 1) % hosts.length;
+  }
+
   /** What else a new connection must be asked or told; a host that is not fit throws. */
   protected async prepare(_connection: RawConnection, _address: string): Promise<void> {}
 }

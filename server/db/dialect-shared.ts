@@ -19,6 +19,7 @@ const LEAVE = new Set([
   'ER_NO_DB_ERROR',
 ]);
 
+type Placed = RawConnection & { isForsaken?: () => boolean; noteSilence?: () => void };
 type Query = { readonly sql: string };
 /** knex's own, which its types do not know. */
 const plainQuery = (MysqlClient.prototype as unknown as { _query(connection: RawConnection, query: Query | string): Promise<unknown> })
@@ -33,22 +34,11 @@ type Variables = { readonly Variable_name: string; readonly Value: string }[];
 export class SharedClient extends MysqlClient {
   /** Of the newest connection. */
   localAddress: string | undefined;
-  /** Connections made before an answer was waited for in vain are as dead as the one that was to bring it. */
-  readonly #made = new WeakMap<RawConnection, number>();
-  #silentAt = 0;
-
-  override async acquireRawConnection(): Promise<RawConnection> {
-    const from = performance.now();
-    const connection = await super.acquireRawConnection();
-    this.#made.set(connection, from);
-    return connection;
-  }
-
-  override async validateConnection(connection: RawConnection): Promise<boolean> {
-    return (this.#made.get(connection) ?? 0) > this.#silentAt && (await super.validateConnection(connection));
-  }
+  /** When a host last said nothing for too long. */
+  readonly #silences = new Map<string, number>();
 
   protected override async prepare(connection: RawConnection, address: string): Promise<void> {
+    this.#place(connection, address);
     const ask = async <Row>(sql: string): Promise<Row[]> => (await connection.promise().query(sql))[0] as Row[];
     const [first] = await ask<{ version: string }>('select version() as version');
     refuseOld(first?.version ?? '', address);
@@ -61,12 +51,27 @@ export class SharedClient extends MysqlClient {
     await connection.promise().query('set session wsrep_sync_wait = 1');
   }
 
-  async _query(connection: RawConnection, query: Query | string): Promise<unknown> {
+  /** The other connections to a host that says nothing would each be waited for as long: they are not used again. */
+  override async validateConnection(connection: Placed): Promise<boolean> {
+    return connection.isForsaken?.() !== true && (await super.validateConnection(connection));
+  }
+
+  /** Where a connection leads is known to itself: within a transaction knex uses a client that has nothing of this one. */
+  #place(connection: Placed, address: string): void {
+    const since = performance.now();
+    connection.isForsaken = () => since <= (this.#silences.get(address) ?? Number.NEGATIVE_INFINITY);
+    connection.noteSilence = () => {
+      this.#silences.set(address, performance.now());
+      this.leaveHost(address);
+    };
+  }
+
+  async _query(connection: Placed, query: Query | string): Promise<unknown> {
     let timer: NodeJS.Timeout | undefined;
     const silence = new Promise((_resolve, reject) => {
       timer = setTimeout(() => {
         connection.destroy();
-        this.#silentAt = performance.now();
+        connection.noteSilence?.();
         reject(Object.assign(new Error(`no answer within ${STATEMENT_MS / 1000} s`), { code: 'ETIMEDOUT' }));
       }, STATEMENT_MS);
     });
