@@ -36,6 +36,8 @@ export function serverArguments({ dir, address, port, addresses, name }: NodePla
     ...['--skip-name-resolve', '--character-set-server=latin1'],
     ...['--binlog-format=ROW', '--innodb-autoinc-lock-mode=2', '--innodb-flush-log-at-trx-commit=1'],
     ...['--wsrep-on=1', `--wsrep-provider=${PROVIDER}`, '--wsrep-cluster-name=waystation', `--wsrep-node-name=${name}`],
+    // MariaDB 11 has the provider's options as variables of their own, and not all of them (`isolate`).
+    '--loose-plugin-wsrep-provider=OFF',
     `--wsrep-cluster-address=gcomm://${addresses.map((one) => `${one}:${port + 1}`).join(',')}`,
     ...[`--wsrep-node-address=${address}:${port + 1}`, `--wsrep-node-incoming-address=${address}:${port}`],
     ...['--wsrep-sst-method=rsync', `--wsrep-sst-receive-address=${address}:${port + 3}`],

@@ -12,6 +12,8 @@ export type Galera = {
   readonly password: string;
   /** One that user `waystation` may do everything in. */
   createDatabase(name: string): Promise<void>;
+  /** Whether the tables of all nodes hold the same rows. */
+  isAlike(database: string): Promise<boolean>;
   /** After all nodes were killed: makes a cluster again of the one that went furthest. */
   bootstrap(): Promise<void>;
   /** Stops all nodes and removes their directories. */
@@ -52,6 +54,14 @@ export async function startGalera(): Promise<Galera> {
     throw error;
   }
   return {
+    isAlike: async (name) => {
+      const tables = await first.ask<{ name: string }>(
+        `select table_name as name from information_schema.tables where table_schema = '${name}' order by table_name`,
+      );
+      const checksums = `checksum table ${tables.map((table) => `\`${name}\`.\`${table.name}\``).join(', ')}`;
+      const [one, ...rest] = await Promise.all(nodes.map(async (node) => JSON.stringify(await node.ask(checksums))));
+      return rest.every((other) => other === one);
+    },
     bootstrap: async () => {
       const positions = await Promise.all(nodes.map((node) => node.position()));
       const furthest = nodes[positions.indexOf(Math.max(...positions))] as GaleraNode;
