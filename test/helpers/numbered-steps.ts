@@ -2,12 +2,14 @@ import type { Knex } from 'knex';
 import { newId } from '../../core/ids.ts';
 import { takeNumbers } from '../../server/db/shared/counters.ts';
 import type { Site } from '../../server/site.ts';
-import type { Mariadb } from './mariadb.ts';
 
 /** One time that the work of a step ran: the number it was given, on which connection, after how many kills, when (epoch ms). */
 type Attempt = { readonly connection: number; readonly kills: number; readonly at: number; number?: number };
 /** A step as the caller saw it. `told` is the number that was acknowledged; else `refused` says in which words not. */
 type Step = { readonly id: string; readonly by: string; readonly attempts: Attempt[]; told?: number; isFound?: boolean; refused?: string };
+
+/** The database as somebody who may read all of it, and what it wrote when it came back. */
+type Asked = { ask(query: string): string | Promise<string>; errorLog(): string | Promise<string> };
 
 const COUNTER = 'steps';
 /** Of what is wrong, in words. */
@@ -20,7 +22,7 @@ const MOST_TOLD = 20;
  */
 export class NumberedSteps {
   readonly #steps = new Map<string, Step>();
-  readonly #mariadb: Mariadb;
+  readonly #mariadb: Asked;
   readonly #database: string;
   readonly #acknowledgedBy = new Map<string, number>();
   /** How often the database was killed; the caller counts. */
@@ -29,7 +31,7 @@ export class NumberedSteps {
   refused = 0;
 
   /** `database` is the name of the one where they meet. */
-  constructor(mariadb: Mariadb, database: string) {
+  constructor(mariadb: Asked, database: string) {
     this.#mariadb = mariadb;
     this.#database = database;
   }
@@ -68,22 +70,27 @@ export class NumberedSteps {
   }
 
   /** Throws when counter, number of steps and highest number do not agree, as they do between any two transactions. */
-  look(): void {
-    const [value, count, highest] = this.#ask(
+  async look(): Promise<void> {
+    const [row] = await this.#ask(
       `select (select value from shared_counters where name = '${COUNTER}'), count(*), max(fencing) from shared_leases where name like 'step %'`,
-    )[0] as string[];
+    );
+    const [value, count, highest] = row as string[];
     if (value === count && value === highest) return;
-    this.compare();
-    throw new Error(`after kill ${this.kills}: counter ${value}, ${count} steps, the highest ${highest}\n${this.#mariadb.errorLog()}`);
+    await this.compare();
+    throw new Error(
+      `after kill ${this.kills}: counter ${value}, ${count} steps, the highest ${highest}\n${await this.#mariadb.errorLog()}`,
+    );
   }
 
   /**
    * Compares what is there with what was told: each number is there once, and is what its caller was told. Throws with
    * everything that is known of the numbers that are not and of their neighbours, whether the database finds its tables
-   * whole, and what it wrote when it came back.
+   * whole, and what it wrote when it came back. What is told while it asks is not part of it.
    */
-  compare(): void {
-    const there = this.#ask("select name, fencing from shared_leases where name like 'step %'").map(([name = '', number]) => ({
+  async compare(): Promise<void> {
+    const told = [...this.#steps.values()].flatMap(({ id, told: number }) => (number === undefined ? [] : [{ id, number }]));
+    const rows = await this.#ask("select name, fencing from shared_leases where name like 'step %'");
+    const there = rows.map(([name = '', number]) => ({
       id: name.slice('step '.length),
       number: Number(number),
     }));
@@ -94,17 +101,17 @@ export class NumberedSteps {
       if (rows.length > 1) wrong.push({ number, words: `number ${number} is there ${rows.length} times: ${rows.map(({ id }) => id)}` });
     for (let number = 1; number <= there.length; number++)
       if (!byNumber.has(number)) wrong.push({ number, words: `number ${number} is missing` });
-    for (const { id, told: number } of this.#steps.values()) {
+    for (const { id, number } of told) {
       const found = byId.get(id);
-      if (number !== undefined && found !== number) wrong.push({ number, words: `step ${id} was told ${number} and is there as ${found}` });
+      if (found !== number) wrong.push({ number, words: `step ${id} was told ${number} and is there as ${found}` });
     }
     for (const { id, number } of there) if (!this.#steps.has(id)) wrong.push({ number, words: `step ${id} is nobody's` });
     if (wrong.length === 0) return;
-    const counter = this.#ask(`select value from shared_counters where name = '${COUNTER}'`)[0]?.[0];
-    const told = wrong.slice(0, MOST_TOLD).map(({ number, words }) => `${words}\n${this.#around(number, byId)}`);
-    const words = `after kill ${this.kills}: counter ${counter}, ${there.length} steps there, ${wrong.length} wrong`;
-    const checked = this.#ask('check table shared_leases, shared_counters extended').join('\n');
-    throw new Error([words, ...told, checked, this.#mariadb.errorLog()].join('\n'));
+    const [counter] = await this.#ask(`select value from shared_counters where name = '${COUNTER}'`);
+    const all = wrong.slice(0, MOST_TOLD).map(({ number, words }) => `${words}\n${this.#around(number, byId)}`);
+    const words = `after kill ${this.kills}: counter ${counter?.[0]}, ${there.length} steps there, ${wrong.length} wrong`;
+    const checked = (await this.#ask('check table shared_leases, shared_counters extended')).join('\n');
+    throw new Error([words, ...all, checked, await this.#mariadb.errorLog()].join('\n'));
   }
 
   /** All steps that had to do with a number near this one. */
@@ -116,8 +123,8 @@ export class NumberedSteps {
       .join('\n');
   }
 
-  #ask(query: string): string[][] {
-    const text = this.#mariadb.ask(`use ${this.#database}; ${query}`);
+  async #ask(query: string): Promise<string[][]> {
+    const text = await this.#mariadb.ask(`use ${this.#database}; ${query}`);
     return text
       .split('\n')
       .filter(Boolean)

@@ -54,10 +54,10 @@ test(`${KILLS} kills of the shared database during orders and replication lose n
     const back = Math.round(performance.now() - from);
     backs.push(back);
     assert.ok(back <= BACK_MS, `kill ${kill}: back after ${back} ms`);
-    steps.look();
+    await steps.look();
   }
   await work.finish();
-  steps.compare();
+  await steps.compare();
   const { ledger, slowestMs } = work;
   await ledger.compare({ hq, branch, office }, mariadb, 'meet');
   const inTheMiddle = [...hit].map(([what, times]) => `${what} ${times}`).join(', ');
