@@ -10,7 +10,7 @@ import { makeSite, reopenSite } from './replication-sites.ts';
 export type SharedNode = { readonly site: Site; readonly serving: Serving; close(): Promise<void> };
 
 /** Settings for the database `name` of a MariaDB, with the password in a file under `root`. */
-export async function sharedSetting(root: string, mariadb: Mariadb, name: string) {
+export async function sharedSetting(root: string, mariadb: Pick<Mariadb, 'port' | 'password'>, name: string) {
   await mkdir(root, { recursive: true });
   const passwordFile = join(root, 'password');
   await writeFile(passwordFile, `${mariadb.password}\n`, { mode: 0o600 });
