@@ -10,7 +10,7 @@ export type Galera = {
   /** `ADDRESS:PORT` of each, in the order of `nodes`. */
   readonly hosts: readonly string[];
   readonly password: string;
-  /** One that user `waystation` may do everything in. */
+  /** One that user `waystation` may do everything in, at each node when it returns. */
   createDatabase(name: string): Promise<void>;
   /** Whether the tables of all nodes hold the same rows. */
   isAlike(database: string): Promise<boolean>;
@@ -71,6 +71,7 @@ export async function startGalera(): Promise<Galera> {
     ...{ nodes, password, stop, hosts: addresses.map((address) => `${address}:${port}`) },
     createDatabase: async (name) => {
       await first.ask(`create database \`${name}\`; grant all on \`${name}\`.* to waystation@'%'`);
+      for (const node of nodes) await node.ask(`set session wsrep_sync_wait = 15; select count(*) from mysql.db; use \`${name}\``);
     },
   };
 }

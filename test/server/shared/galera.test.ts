@@ -110,6 +110,12 @@ test('numbers that are taken at three nodes at once are all different, without g
 
 test('who held a lease writes nothing any more when it was taken at another node, of which its own node has not heard', async () => {
   await a.ask('create table meeting.busy (id int primary key) engine=InnoDB');
+  await eventually('the table at b', () =>
+    b.ask('select * from meeting.busy').then(
+      () => true,
+      () => false,
+    ),
+  );
   const take = (shared: Shared, holder: string, ttlMs: number) =>
     shared.write('a test', (trx) => acquireSharedLease(trx, { name: 'crossed', holder, ttlMs }), 'repeat');
   const lease = (await take(atA, 'first', 1)) as Lease;
