@@ -12,3 +12,4 @@ import '@patternfly/patternfly/components/Table/table-grid.css';
 import '@patternfly/patternfly/components/Title/title.css';
 import '@patternfly/patternfly/components/ToggleGroup/toggle-group.css';
 import './console.css';
+import './dialog.css';

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
 import type { Knex } from 'knex';
+import { type Connection, createConnection } from 'mysql2/promise';
 import { newId } from '../../../core/ids.ts';
 import { SHARED_MIGRATIONS } from '../../../migrations/shared/index.ts';
 import type { MysqlConnection } from '../../../server/db/dialect-mysql.ts';
-import { openSharedDatabase } from '../../../server/db/open.ts';
 import { takeNumbers } from '../../../server/db/shared/counters.ts';
 import { openShared } from '../../../server/shared/open.ts';
 import type { SharedState } from '../../../server/shared/state.ts';
@@ -131,19 +131,24 @@ test('a database that takes no writes is told as such, and is used again when it
 
 test('all connections taken is told in words', async () => {
   mariadb.sql('set global max_connections = 10');
-  const greedy = openSharedDatabase(connectionTo(mariadb.port));
-  const others = openSharedDatabase({ ...connectionTo(mariadb.port) });
-  const third = openSharedDatabase({ ...connectionTo(mariadb.port) });
   const late = openShared(connectionTo(mariadb.port), Date.now);
-  const holding = [greedy, others, third].flatMap((db) => Array.from({ length: 4 }, () => db.raw('select sleep(3)')));
-  const settled = Promise.allSettled(holding);
-  const inUse = () => Number(mariadb.ask("select count(*) from information_schema.processlist where user = 'waystation'"));
-  while (inUse() < 10) await new Promise((resolve) => setTimeout(resolve, 50));
-  await assert.rejects(late.prepare(), { code: 'busy', message: /every connection it allows is in use \(ER_CON_COUNT_ERROR\)/ });
-  await settled;
-  mariadb.sql('set global max_connections = 151');
-  await Promise.all([greedy, others, third].map((db) => db.destroy()));
-  await late.close();
+  const { user, password, name: database } = connectionTo(mariadb.port);
+  const held: Connection[] = [];
+  const take = async () =>
+    held.push(await createConnection({ host: '127.0.0.1', port: mariadb.port, user, password: password ?? '', database }));
+  try {
+    await assert.rejects(
+      async () => {
+        for (let n = 0; n <= 10; n += 1) await take();
+      },
+      { code: 'ER_CON_COUNT_ERROR' },
+    );
+    await assert.rejects(late.prepare(), { code: 'busy', message: /every connection it allows is in use \(ER_CON_COUNT_ERROR\)/ });
+  } finally {
+    await Promise.all(held.map((connection) => connection.end()));
+    mariadb.sql('set global max_connections = 151');
+    await late.close();
+  }
 });
 
 test('a wrong password and a database that is not there are told in words, without the password', async () => {
