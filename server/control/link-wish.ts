@@ -8,11 +8,11 @@ import { type LINK_FIELDS, LinkWish } from '../../core/site-tree.ts';
 import { appendEvent } from '../db/events.ts';
 import { type Link, listLinks } from '../db/links.ts';
 import { markChanged } from '../db/outbox.ts';
-import { getServer } from '../db/servers.ts';
 import { deleteSetting, getSetting, setSetting } from '../db/settings.ts';
 import { openCron, zoneOf } from '../schedule/cron.ts';
 import { setCaps, setSchedule } from '../schedule.ts';
 import type { Site } from '../site.ts';
+import { serverName } from './servers-below.ts';
 
 /** What a file says of our link, and whose file that is. It also holds for a link that comes later. */
 const Kept = z.object({ wish: LinkWish, file: z.string(), owner: z.string() });
@@ -56,7 +56,7 @@ export async function refuseManaged(site: Pick<Site, 'db'>, fields: readonly Fie
   const kept = await readKept(site.db);
   const field = fields.find((one) => kept?.wish[one] !== undefined);
   if (kept === undefined || field === undefined) return;
-  const owner = (await getServer(site.db, kept.owner as Id))?.name ?? kept.owner;
+  const owner = await serverName(site.db, kept.owner as Id);
   throw new AppError('not_permitted', `${field} of this link is what ${printable(kept.file)} of server ${owner} says`, {
     hint: `change it there and apply it: waystation site apply ${printable(kept.file)}`,
   });

@@ -4,10 +4,10 @@ import { type Id, printable } from '../../core/ids.ts';
 import type { Config } from '../config.ts';
 import { appendEvent } from '../db/events.ts';
 import { markChanged } from '../db/outbox.ts';
-import { getServer } from '../db/servers.ts';
 import { deleteSetting, getSetting, setSetting } from '../db/settings.ts';
 import { succeeds } from '../db/successions.ts';
 import type { Site } from '../site.ts';
+import { serverName } from './servers-below.ts';
 
 /** What can be set while a server runs, also from above, and the values it may have. The configuration file gives the default. */
 export const POLICIES = {
@@ -32,7 +32,7 @@ export async function listPolicies(site: PolicySite): Promise<Record<string, { v
   const entries = Object.keys(POLICIES).map(async (key) => {
     const kept = await readKept(site.db, key as PolicyKey);
     if (kept === undefined) return [key, { value: site.config[key as PolicyKey], from: 'configuration' }] as const;
-    return [key, { value: kept.value, from: (await getServer(site.db, kept.owner))?.name ?? kept.owner }] as const;
+    return [key, { value: kept.value, from: await serverName(site.db, kept.owner) }] as const;
   });
   return Object.fromEntries(await Promise.all(entries));
 }
@@ -53,7 +53,7 @@ export async function putPolicy(
   const { key, value } = checkPolicy(setting);
   const kept = await readKept(trx, key);
   const isOurs = kept === undefined || kept.owner === site.self.id || (await succeeds(trx, site.self.id, kept.owner));
-  if (owner === site.self.id && !isOurs) throw managed(key, (await getServer(trx, kept.owner))?.name ?? kept.owner);
+  if (owner === site.self.id && !isOurs) throw managed(key, await serverName(trx, kept.owner));
   if (value === null) await deleteSetting(trx, settingOf(key));
   else await setSetting(trx, settingOf(key), JSON.stringify({ value, owner } satisfies Kept));
   const data = { key, value, owner };

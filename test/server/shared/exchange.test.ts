@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { type Name, parseMac } from '../../../core/ids.ts';
-import { placeOrder, regroupTarget } from '../../../server/control/place.ts';
+import { placeOrder, regroupTarget, setPolicy } from '../../../server/control/place.ts';
+import { listPolicies } from '../../../server/control/policies.ts';
 import { listAllTargets, locateOrder, showTarget } from '../../../server/control/things-below.ts';
 import { getControlMark } from '../../../server/db/control-queue.ts';
 import { appendEvent, listEvents } from '../../../server/db/events.ts';
@@ -135,4 +136,13 @@ test('who comes when old events are gone from the database begins behind them', 
   } finally {
     await late.close();
   }
+});
+
+test("a setting that another server made is said to be that server's, by name", async () => {
+  await setPolicy(hq.site, 'branch', { key: 'approve', value: 'operator' }, 'operator:me');
+  await eventually('it is taken', async () => (await listPolicies(branch.site))['approve']?.value === 'operator');
+  assert.equal((await listPolicies(branch.site))['approve']?.from, 'hq');
+  const refused = await runCli(['--data', branch.site.dataDir, 'server', 'set', 'branch', 'approve=auto']);
+  assert.deepEqual([refused.code, /is set by server hq /.test(refused.stderr)], [77, true], refused.stderr);
+  await setPolicy(hq.site, 'branch', { key: 'approve', value: null }, 'operator:me');
 });
