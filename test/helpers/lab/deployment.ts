@@ -25,6 +25,8 @@ export type DeploymentOptions = {
   /** The image at HQ, to compare the disk with. */
   readonly imagePath: string;
   readonly imageReference: string;
+  /** One that is at the branch before power-on; without it one is made there as soon as the machine is discovered. */
+  readonly order?: { readonly id: string } | undefined;
   readonly workDir: string;
   readonly mac: string;
 };
@@ -46,8 +48,8 @@ const SPARE_BYTES = 64 << 20;
 
 /**
  * A bare machine with a used disk from power-on to the end of its order: it boots from the network, is
- * discovered, gets an order made at the branch, is deployed, is read from outside before its first boot,
- * and boots its own disk. Never throws for an order that fails: the caller looks at `order.state`.
+ * discovered, gets an order made at the branch (or has one), is deployed, is read from outside before its first
+ * boot, and boots its own disk. Never throws for an order that fails: the caller looks at `order.state`.
  */
 export async function deployMachine(options: DeploymentOptions): Promise<Deployment> {
   const { sites, timeline, imagePath, workDir, mac } = options;
@@ -64,8 +66,7 @@ export async function deployMachine(options: DeploymentOptions): Promise<Deploym
     const target = await discovered(options);
     const engine = since();
     timeline.say('branch-1', `discovered target ${mac}, ${target.environment}: ${target.activity}`);
-    const order = await sites.branch.json<OrderView>('order', 'create', '--target', mac, '--image', options.imageReference);
-    timeline.say('branch-1', `order made here: ${options.imageReference} to ${mac}`);
+    const order = options.order ?? (await orderHere(options));
     const show = () => sites.branch.get<OrderView>(`/api/v1/orders/${order.id}`);
     await timeline.during('machine', 'deploy', async () => (await show()).progress ?? undefined, machine.exited);
     const written = since();
@@ -99,6 +100,12 @@ export async function deployMachine(options: DeploymentOptions): Promise<Deploym
   }
 }
 
+async function orderHere({ sites, timeline, mac, imageReference }: DeploymentOptions): Promise<OrderView> {
+  const order = await sites.branch.json<OrderView>('order', 'create', '--target', mac, '--image', imageReference);
+  timeline.say('branch-1', `order made here: ${imageReference} to ${mac}`);
+  return order;
+}
+
 function machineOptions(
   options: DeploymentOptions,
   directory: string,
@@ -116,7 +123,7 @@ function machineNetwork({ network, sites }: DeploymentOptions): MachineNetwork {
 }
 
 async function discovered({ sites, mac }: DeploymentOptions): Promise<TargetView> {
-  return waitUntil(`target ${mac} waits in the engine`, 300_000, async () => {
+  return waitUntil(`target ${mac} is in the engine`, 300_000, async () => {
     const { items } = await sites.branch.get<{ items: TargetView[] }>('/api/v1/targets');
     return items.find((target) => target.macs.includes(mac) && target.environment === 'engine');
   });

@@ -17,6 +17,8 @@ export type LabNetwork = {
   readonly branch: { readonly netns: string | undefined; readonly lan: string | undefined };
   /** The machine's tap on the bridge, in the branch's namespace. */
   readonly tap: string | undefined;
+  /** Cuts the WAN, or mends it. Not on loopback: there it stays as it is. */
+  setWan(state: 'up' | 'down'): Promise<void>;
   close(): Promise<void>;
 };
 
@@ -26,6 +28,7 @@ export function userNetwork(): LabNetwork {
     hq: { netns: undefined, address: '127.0.0.1' },
     branch: { netns: undefined, lan: undefined },
     tap: undefined,
+    setWan: async () => undefined,
     close: async () => undefined,
   };
 }
@@ -59,6 +62,7 @@ export async function bridgeNetwork(): Promise<LabNetwork> {
     hq: { netns: hq, address: '10.77.0.1' },
     branch: { netns: branch, lan: 'lan0' },
     tap: 'tap0',
+    setWan: (state) => ip('-n', hq, 'link', 'set', 'wan0', state),
     close: async () => {
       await dnsmasq();
       for (const netns of [hq, branch, dhcp]) await ip('netns', 'del', netns);

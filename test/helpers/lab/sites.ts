@@ -22,7 +22,7 @@ export type Run = {
 };
 
 /** Ports that any user may open, free ones. */
-const ANY_PORTS = ['--http-port', '0', '--https-port', '0', '--tftp-port', '0'];
+export const ANY_PORTS = ['--http-port', '0', '--https-port', '0', '--tftp-port', '0'];
 
 /** A master "hq" and a branch "branch-1": two real processes with their own data directories. */
 export async function startSites(
