@@ -14,7 +14,7 @@ soak: ; @script/setup test && N=$(or $(N),20) test/run soak 2>&1 | tee docs/evid
 bench: ; @script/setup test && $(NODE) bench/main.ts $(ARGS)                    # measured figures
 bench-branches: ; @script/setup test && $(NODE) bench/branches.ts $(ARGS)         # many branches at one master: is its total kept, and shared fairly
 bench-sync: ; @script/setup bench && $(NODE) bench/sync/main.ts $(ARGS)                # replication beside its peers, over one counted line
-bench-store: ; @script/setup test && $(NODE) bench/store.ts $(ARGS)                 # what servers that meet in a database pay to hear of one another
+bench-store: ; @script/setup test && $(NODE) bench/store.ts $(ARGS)                 # a large site beside a small one; what servers that meet cost their database
 bench-memory: ; @script/setup bench && $(NODE) bench/memory.ts $(ARGS)               # what a server takes of memory, phase by phase, with a large disk
 dev: ; @script/setup run && $(NODE) script/dev.ts $(ARGS)                       # a master and a branch on high ports, no root
 fresh: ; @script/setup fresh && for suite in bookworm trixie; do test/fresh/run $$suite || exit; done  # both commands on new machines

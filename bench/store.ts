@@ -1,179 +1,98 @@
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import type { Envelope } from '../core/envelope.ts';
-import { digestOf } from '../core/envelope.ts';
-import { type Id, newId } from '../core/ids.ts';
-import { listSharedObjects, type Numbered, putSharedObjects } from '../server/db/shared/objects.ts';
-import { listMoved, lockStream, moveStream } from '../server/db/shared/streams.ts';
-import { openShared, type Shared } from '../server/shared/open.ts';
+import type { Id } from '../core/ids.ts';
+import { listSharedServers } from '../server/db/shared/servers.ts';
 import { type Mariadb, startMariadb } from '../test/helpers/mariadb.ts';
+import { benchAnswers, benchOrders, benchThroughput } from './store/answers.ts';
+import { benchCatalogue } from './store/catalogue.ts';
+import { LOOPS, type Load, playServers } from './store/idle-servers.ts';
+import { catalogueTable, loadTable, rowsTable } from './store/table.ts';
+import { openMeeting, type Pair, runPair } from './store/worlds.ts';
 
 /*
- * What it costs a server to hear of the catalogue of all others in a shared database, on a MariaDB that is started here: all of it in
- * pages, all of it row by row, what changed of it, and the look that finds nothing. Read and parsed, as the exchange does before it
- * verifies and stores.
+ * `make bench-store`: what servers and their shared database bear. A large site (10,000 machines, 100,000 orders, 500 other servers of which
+ * each told 20 machines and 200 orders) beside a small one (100, 1,000, 5) in one run, standing alone and meeting the others in a MariaDB;
+ * what 500 servers without news cost that database; what it costs to hear of a catalogue.
  *
- *   node bench/store.ts [--objects 100000] [--changes 1000] [--origins 10] [--json]
+ *   node bench/store.ts [--quick] [--write] [--only answers,servers,catalogue] [--objects 100000] [--changes 1000] [--origins 10]
  */
-export type CatalogueBench = {
-  readonly objects: number;
-  readonly changes: number;
-  readonly fullSeconds: number;
-  readonly rowByRowSeconds: number;
-  readonly incrementalSeconds: number;
-  /** Median of a look that finds nothing, with a hundredth of the objects there and with all of them. */
-  readonly emptyMs: { readonly few: number; readonly all: number };
+const BEGIN = '<!-- store: made by `make bench-store ARGS=--write` -->';
+const END = '<!-- end of store -->';
+
+const { values } = parseArgs({
+  options: {
+    quick: { type: 'boolean', default: false },
+    write: { type: 'boolean', default: false },
+    only: { type: 'string', default: 'answers,servers,catalogue' },
+    objects: { type: 'string', default: '100000' },
+    changes: { type: 'string', default: '1000' },
+    origins: { type: 'string', default: '10' },
+  },
+});
+const wanted = values.only.split(',');
+const isQuick = values.quick;
+const WORKERS = { workers: 20, each: 4 };
+const PLAYED_SECONDS = isQuick ? 12 : 40;
+
+const root = await mkdtemp(join(tmpdir(), 'waystation-bench-store-'));
+let mariadb: Mariadb | undefined;
+const parts: string[] = [];
+const say = (part: string) => {
+  parts.push(part);
+  process.stdout.write(`${part}\n\n`);
 };
+try {
+  if (wanted.includes('answers'))
+    await answers('**Standing alone** (SQLite; the other servers are its children)', await runPair(root, { isQuick }));
+  if (wanted.includes('answers') || wanted.includes('servers')) {
+    mariadb = await startMariadb(['--innodb-buffer-pool-size=256M', '--innodb-flush-log-at-trx-commit=1', '--innodb-log-file-size=128M']);
+    const pair = await runPair(root, { mariadb, isQuick });
+    if (wanted.includes('answers')) await answers('**Meeting the others in a MariaDB** that has all that is told', pair);
+    else await pair.stop();
+    await servers(mariadb);
+  }
+  if (wanted.includes('catalogue')) {
+    const numbers = { objects: Number(values.objects), changes: Number(values.changes), origins: Number(values.origins) };
+    say(`**Hearing of a catalogue**\n\n${catalogueTable(await benchCatalogue(numbers))}`);
+  }
+} finally {
+  await mariadb?.stop();
+  await rm(root, { recursive: true, force: true });
+}
+say(`${new Date().toISOString().slice(0, 10)}, ${cpus().length} shared cores${isQuick ? ', --quick: a tenth of the large site' : ''}.`);
+if (values.write) await replaceFigures(new URL('../docs/benchmarks.md', import.meta.url), parts.join('\n\n'));
 
-const PAGE = 500;
-const LOOKS = 500;
-
-type Told = { readonly origin: Id; readonly ids: Id[]; seq: number };
-
-export async function benchCatalogue({
-  objects,
-  changes,
-  origins,
-}: {
-  objects: number;
-  changes: number;
-  origins: number;
-}): Promise<CatalogueBench> {
-  const root = await mkdtemp(join(tmpdir(), 'waystation-bench-store-'));
-  let mariadb: Mariadb | undefined;
-  let shared: Shared | undefined;
+async function answers(title: string, pair: Pair): Promise<void> {
   try {
-    mariadb = await startMariadb(['--innodb-buffer-pool-size=256M']);
-    mariadb.createDatabase('meet');
-    const hosts = [`127.0.0.1:${mariadb.port}`];
-    shared = openShared({ kind: 'mysql', hosts, user: 'waystation', name: 'meet', password: mariadb.password }, Date.now);
-    await shared.prepare();
-    const all: Told[] = Array.from({ length: origins }, () => ({ origin: newId(), ids: [], seq: 0 }));
-    await tellMore(shared, all, Math.ceil(objects / 100));
-    const few = await medianLook(shared);
-    await tellMore(shared, all, objects - Math.ceil(objects / 100));
-    const held = new Map<Id, number>();
-    const full = await timed(() => pull(shared as Shared, held, 0));
-    if (full.result !== objects) throw new Error(`${full.result} objects were read, ${objects} are there`);
-    const mark = await newestMark(shared);
-    const byRow = await timed(() => rowByRow(shared as Shared, all));
-    await change(shared, all, changes);
-    const incremental = await timed(() => pull(shared as Shared, held, mark));
-    if (incremental.result !== changes) throw new Error(`${incremental.result} changes were read, ${changes} were made`);
-    return {
-      ...{ objects, changes, fullSeconds: full.seconds, rowByRowSeconds: byRow.seconds, incrementalSeconds: incremental.seconds },
-      emptyMs: { few, all: await medianLook(shared) },
-    };
+    const rows = [...(await benchAnswers(pair, isQuick ? 60 : 300)), ...(await benchOrders(pair, isQuick ? 30 : 150))];
+    const [small, large] = [await benchThroughput(pair.small, WORKERS), await benchThroughput(pair.large, WORKERS)];
+    const claims = `Claims of ${WORKERS.workers} agents at once: ${small.toFixed(0)} a second on the small site, ${large.toFixed(0)} on the large one.`;
+    say(`${title}\n\n${rowsTable(rows)}\n\n${claims}`);
   } finally {
-    await shared?.close();
-    await mariadb?.stop();
-    await rm(root, { recursive: true, force: true });
+    await pair.stop();
   }
 }
 
-/** As the exchange reads: which streams moved, and their objects page by page. */
-async function pull(shared: Shared, held: Map<Id, number>, mark: number): Promise<number> {
-  let count = 0;
-  for (const { origin } of await shared.read('bench', (db) => listMoved(db, mark, 1000))) {
-    for (let after = held.get(origin) ?? 0; ; ) {
-      const page = await shared.read('bench', (db) => listSharedObjects(db, origin, { after, limit: PAGE }));
-      after = page.at(-1)?.seq ?? after;
-      held.set(origin, after);
-      count += page.length;
-      if (page.length < PAGE) break;
+async function servers(where: Mariadb): Promise<void> {
+  const lines = await Promise.all(Array.from({ length: 10 }, () => openMeeting(where, 'large_meeting')));
+  try {
+    const ids: Id[] = (await lines[0]?.read('bench', listSharedServers))?.map(({ id }) => id) ?? [];
+    const loads: [string, Load][] = [];
+    for (const [what, loops] of Object.entries(LOOPS)) {
+      loads.push([what, await playServers({ mariadb: where, lines, ids: ids.slice(0, 500) }, loops, PLAYED_SECONDS)]);
     }
-  }
-  return count;
-}
-
-async function rowByRow(shared: Shared, all: readonly Told[]): Promise<void> {
-  for (const { ids } of all) {
-    for (const id of ids) {
-      const row = await shared.read('bench', (db) => db('shared_objects').where({ id }).first());
-      if (JSON.parse(row.body) === null) throw new Error('an object is gone');
-    }
+    say(`**What a database bears**\n\n${loadTable(loads)}`);
+  } finally {
+    for (const line of lines) await line.close();
   }
 }
 
-async function tellMore(shared: Shared, all: readonly Told[], count: number): Promise<void> {
-  for (const [n, told] of all.entries()) {
-    const many = Math.floor(count / all.length) + (n < count % all.length ? 1 : 0);
-    for (let left = many; left > 0; left -= PAGE)
-      await tell(
-        shared,
-        told,
-        Array.from({ length: Math.min(PAGE, left) }, () => newId()),
-      );
-  }
-}
-
-async function change(shared: Shared, all: readonly Told[], count: number): Promise<void> {
-  for (const [n, told] of all.entries()) {
-    const many = Math.floor(count / all.length) + (n < count % all.length ? 1 : 0);
-    await tell(shared, told, told.ids.slice(0, many));
-  }
-}
-
-async function tell(shared: Shared, told: Told, ids: readonly Id[]): Promise<void> {
-  const from = told.seq;
-  const objects: Numbered[] = ids.map((id) => ({ envelope: document(told.origin, id, ++told.seq), seq: told.seq }));
-  const store = async (trx: Parameters<Parameters<Shared['write']>[1]>[0]) => {
-    await lockStream(trx, told.origin, 'objects');
-    await putSharedObjects(trx, told.origin, objects);
-    await moveStream(trx, { origin: told.origin, stream: 'objects', seq: told.seq }, from);
-  };
-  await shared.write('bench', store, 'repeat');
-  const known = new Set(told.ids);
-  told.ids.push(...ids.filter((id) => !known.has(id)));
-}
-
-/** As long as an image's envelope is: a name, a version, digests, sizes. */
-function document(origin: Id, id: Id, seq: number): Envelope {
-  const body = { type: 'parameter', name: `p-${id}`, content: { value: `value ${seq} `.repeat(40) } };
-  const keyId = `sha256:${'ab'.repeat(32)}` as const;
-  return { kind: 'document', id, origin, revision: seq, body, digest: digestOf(body), keyId: keyId as never, signature: 'S'.repeat(88) };
-}
-
-async function newestMark(shared: Shared): Promise<number> {
-  return (await shared.read('bench', (db) => listMoved(db, 0, 1000))).at(-1)?.mark ?? 0;
-}
-
-async function medianLook(shared: Shared): Promise<number> {
-  const mark = await newestMark(shared);
-  const times: number[] = [];
-  for (let n = 0; n < LOOKS; n += 1) times.push((await timed(() => shared.read('bench', (db) => listMoved(db, mark, 500)))).seconds * 1000);
-  return times.sort((a, b) => a - b)[LOOKS >> 1] ?? 0;
-}
-
-async function timed<Result>(work: () => Promise<Result>): Promise<{ result: Result; seconds: number }> {
-  const started = performance.now();
-  const result = await work();
-  return { result, seconds: (performance.now() - started) / 1000 };
-}
-
-function print(bench: CatalogueBench): void {
-  const { objects, changes, fullSeconds, rowByRowSeconds, incrementalSeconds, emptyMs } = bench;
-  const lines = [
-    `catalogue of ${objects} objects, read in pages: ${fullSeconds.toFixed(2)} s`,
-    `the same row by row: ${rowByRowSeconds.toFixed(2)} s, ${(rowByRowSeconds / fullSeconds).toFixed(1)} times as long`,
-    `${changes} changes of it: ${(incrementalSeconds * 1000).toFixed(1)} ms, ${(fullSeconds / incrementalSeconds).toFixed(1)} times cheaper`,
-    `a look that finds nothing: ${emptyMs.few.toFixed(3)} ms with ${Math.ceil(objects / 100)} objects there, ${emptyMs.all.toFixed(3)} ms with ${objects}`,
-  ];
-  process.stdout.write(`${lines.join('\n')}\n`);
-}
-
-if (import.meta.main) {
-  const { values } = parseArgs({
-    options: {
-      objects: { type: 'string', default: '100000' },
-      changes: { type: 'string', default: '1000' },
-      origins: { type: 'string', default: '10' },
-      json: { type: 'boolean', default: false },
-    },
-  });
-  const bench = await benchCatalogue({ objects: Number(values.objects), changes: Number(values.changes), origins: Number(values.origins) });
-  if (values.json) process.stdout.write(`${JSON.stringify(bench, null, 2)}\n`);
-  else print(bench);
+async function replaceFigures(page: URL, figures: string): Promise<void> {
+  const old = await readFile(page, 'utf8');
+  const start = old.indexOf(BEGIN);
+  const end = old.indexOf(END);
+  if (start < 0 || end < start) throw new Error(`${page.pathname} has no place for figures (${BEGIN})`);
+  await writeFile(page, `${old.slice(0, start + BEGIN.length)}\n\n${figures}\n\n${old.slice(end)}`);
 }

@@ -9,6 +9,7 @@ const MAIN = fileURLToPath(new URL('../../cli/main.ts', import.meta.url));
 /** `waystation serve` as a process of its own, for tests that kill it. */
 export type ServeProcess = {
   readonly child: ChildProcess;
+  readonly httpUrl: string;
   readonly httpsPort: number;
   /** SIGKILL; resolves when the process is gone. What it had started lives on. */
   kill(): Promise<void>;
@@ -36,6 +37,6 @@ export async function startServeProcess(dataDir: string, env: NodeJS.ProcessEnv 
   const line = await Promise.race([once(createInterface({ input: child.stdout }), 'line'), ended.then(() => undefined)]);
   if (line === undefined) throw new Error(`serve on ${dataDir} ended: ${words}`);
   child.stdout.resume();
-  const { httpsUrl } = JSON.parse(String(line[0])) as { httpsUrl: string };
-  return { child, httpsPort: Number(new URL(httpsUrl).port), kill: () => end('SIGKILL'), stop: () => end('SIGTERM') };
+  const { httpUrl, httpsUrl } = JSON.parse(String(line[0])) as { httpUrl: string; httpsUrl: string };
+  return { child, httpUrl, httpsPort: Number(new URL(httpsUrl).port), kill: () => end('SIGKILL'), stop: () => end('SIGTERM') };
 }
