@@ -175,6 +175,8 @@ export const ServerReport = z.looseObject({
     .nullable()
     .optional(),
   settings: z.record(z.string(), z.object({ value: z.string().max(64), from: z.string().max(64) })),
+  /** Which fields of its link a file says ("site apply"), also while it has no link. */
+  managed: z.array(z.string().max(32)).max(32).optional(),
   alarms: z.array(z.string().max(512)).max(100),
 });
 export type ServerReport = z.infer<typeof ServerReport>;

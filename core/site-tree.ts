@@ -79,6 +79,8 @@ export type ActualServer = {
   readonly parentBy: 'operator' | 'file' | null;
   readonly settings: Readonly<Record<string, { readonly value: string; readonly from: string }>>;
   readonly link: Readonly<Record<string, unknown>> | null;
+  /** Fields of its link that a file says. */
+  readonly managed: readonly string[];
 };
 
 /** One thing that is not as the file says: null is none, or not told. */
@@ -108,7 +110,10 @@ function diffServer(wanted: TreeServer, is: ActualServer | undefined, owner: str
     const kept = is?.settings[key];
     note(`settings.${key}`, kept?.from === owner ? kept.value : kept && `${kept.value} (${kept.from})`, value);
   }
-  for (const key of LINK_FIELDS) if (wanted.link[key] !== undefined) note(`link.${key}`, is?.link?.[key], wanted.link[key]);
+  for (const key of LINK_FIELDS) {
+    if (wanted.link[key] !== undefined) note(`link.${key}`, is?.link?.[key], wanted.link[key]);
+    else if (is?.managed.includes(key)) note(`link.${key}`, 'by a file', 'by operators');
+  }
   return found;
 }
 

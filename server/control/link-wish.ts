@@ -62,6 +62,11 @@ export async function refuseManaged(site: Pick<Site, 'db'>, fields: readonly Fie
   });
 }
 
+/** Which fields of our link are what a file says. */
+export async function listManaged(db: Knex): Promise<string[]> {
+  return Object.keys((await readKept(db))?.wish ?? {});
+}
+
 async function readKept(db: Knex): Promise<Kept | undefined> {
   const text = await getSetting(db, KEY);
   return text === undefined ? undefined : Kept.parse(JSON.parse(text));

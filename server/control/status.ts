@@ -11,6 +11,7 @@ import { nextLinkStart } from '../schedule/next-start.ts';
 import { SCHEDULES } from '../schedule/topic.ts';
 import type { Site } from '../site.ts';
 import { fenceWords, readFence } from '../succession/fence.ts';
+import { listManaged } from './link-wish.ts';
 import { listPolicies } from './policies.ts';
 
 /** How often it is looked whether there is something new to say of this server, and after how long it is said anyway. */
@@ -37,6 +38,7 @@ export async function describeSelf(site: Site): Promise<ServerReport> {
     run: await describeRun(site),
     link: await describeLink(site, now),
     settings: await listPolicies(site),
+    managed: await listManaged(site.db),
     alarms: [
       ...(fence === undefined ? [] : [fenceWords(fence)]),
       ...(bavail * bsize < site.config.storeReserveBytes ? ['less free space than storeReserveBytes: runs and imports are refused'] : []),

@@ -157,7 +157,7 @@ function actualOf(servers: readonly SharedServer[]): ActualServer[] {
       const told = ServerReport.safeParse(report).data;
       return {
         ...{ name, parentBy, parent: parentId === null ? null : (names.get(parentId) ?? parentId) },
-        ...{ settings: told?.settings ?? {}, link: told?.link ?? null },
+        ...{ settings: told?.settings ?? {}, link: told?.link ?? null, managed: told?.managed ?? [] },
       };
     });
 }

@@ -45,14 +45,15 @@ test('everything that is wrong with a file is told at once, with its line', () =
 });
 
 test('what differs is told server by server, also who is no longer in the file', () => {
+  const none = { settings: {}, link: null, managed: [] };
   const actual: ActualServer[] = [
-    { name: 'hq', parent: null, parentBy: 'file', settings: {}, link: null },
+    { ...none, name: 'hq', parent: null, parentBy: 'file' },
     {
-      ...{ name: 'branch', parent: null, parentBy: 'operator' },
+      ...{ ...none, name: 'branch', parent: null, parentBy: 'operator', managed: ['timezone', 'capMbit'] },
       settings: { approve: { value: 'auto', from: 'configuration' } },
       link: { schedule: '0 1 * * *', timezone: 'UTC' },
     },
-    { name: 'old', parent: 'hq', parentBy: 'file', settings: {}, link: null },
+    { ...none, name: 'old', parent: 'hq', parentBy: 'file' },
   ];
   const branch = { ...at(2, 'branch', 'hq'), settings: { approve: 'operator' }, link: { schedule: null, timezone: 'UTC' } };
   assert.deepEqual(diffTree([at(1, 'hq'), branch], actual, 'hq'), [
@@ -60,6 +61,7 @@ test('what differs is told server by server, also who is no longer in the file',
     { server: 'branch', field: 'managed', is: 'by operators', wanted: 'by a file' },
     { server: 'branch', field: 'settings.approve', is: 'auto (configuration)', wanted: 'operator' },
     { server: 'branch', field: 'link.schedule', is: '0 1 * * *', wanted: null },
+    { server: 'branch', field: 'link.capMbit', is: 'by a file', wanted: 'by operators' },
     { server: 'old', field: 'managed', is: 'by a file', wanted: 'by operators' },
   ]);
 });

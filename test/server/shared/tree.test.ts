@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { isDeepStrictEqual } from 'node:util';
 import { listPolicies } from '../../../server/control/policies.ts';
 import { listLinks } from '../../../server/db/links.ts';
 import { listServers } from '../../../server/db/servers.ts';
@@ -106,6 +107,21 @@ test('a file that was applied half, because its server died in the middle, is co
   await forge(`'file'`, `'tree.yaml of server hq'`);
   await applyTree(hq.site, { file: 'tree.yaml', text: TREE }, 'test');
   await eventually("the link is the file's", isManaged);
+});
+
+test('a field of a link that the file no longer names is for operators again', async () => {
+  const shorter = TREE.replace(', capMbit: 5', '');
+  const given = { server: 'branch', field: 'link.capMbit', is: 'by a file', wanted: 'by operators' };
+  await eventually('it is told what the file holds there', async () => {
+    const { differences } = await compareTree(hq.site, { file: 'tree.yaml', text: shorter });
+    return isDeepStrictEqual(differences, [given]);
+  });
+  await applyTree(hq.site, { file: 'tree.yaml', text: shorter }, 'test');
+  const same = async () => (await compareTree(hq.site, { file: 'tree.yaml', text: shorter })).differences.length === 0;
+  await eventually('nothing differs', same);
+  const here = (...args: string[]) => runCli([...args, '--data', branch.site.dataDir]);
+  assert.equal((await here('sync', 'cap', 'set', '9')).code, 0);
+  assert.equal((await here('sync', 'schedule', 'set', '0 1 * * *')).code, 77, 'what it names is not');
 });
 
 test('drift is told, and who is left out of the file is free again', async () => {
