@@ -177,6 +177,8 @@ export const ServerReport = z.looseObject({
   settings: z.record(z.string(), z.object({ value: z.string().max(64), from: z.string().max(64) })),
   /** Which fields of its link a file says ("site apply"), also while it has no link. */
   managed: z.array(z.string().max(32)).max(32).optional(),
+  /** The rings that a file says of its children, by their id. */
+  rings: z.record(id, z.number().int().nullable()).optional(),
   alarms: z.array(z.string().max(512)).max(100),
 });
 export type ServerReport = z.infer<typeof ServerReport>;
@@ -253,6 +255,7 @@ export const COMMANDS = {
   }),
   'link.put': z.object({ wish: LinkWish, file: z.string().max(255) }),
   'deputy.put': DeputyChildren,
+  'ring.put': z.object({ server: id, ring: z.number().int().min(0).max(1000).nullable(), file: z.string().max(255).nullable() }),
   'setting.put': z.object({ key: z.string().max(64), value: z.string().max(64).nullable() }),
 } as const;
 export type CommandKind = keyof typeof COMMANDS;

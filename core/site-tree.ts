@@ -34,6 +34,8 @@ export const TreeServer = z.strictObject({
   parent: name.nullable().default(null),
   settings: z.record(z.string().max(64), z.string().max(64)).default({}),
   link: LinkWish.default({}),
+  /** What its parent gives it (0: the pilots; null: none of its own); absent: operators give it. */
+  ring: z.number().int().min(0).max(1000).nullable().optional(),
 });
 export type TreeServer = z.infer<typeof TreeServer>;
 
@@ -54,7 +56,8 @@ export function checkTree(servers: readonly Placed[]): Problem[] {
       problems.push({ line: server.line, words: `server ${server.name} ${words} (first in line ${before.line})` });
     }
   }
-  for (const { name: child, parent, line } of first.values()) {
+  for (const { name: child, parent, line, ring } of first.values()) {
+    if (ring !== undefined && parent === null) problems.push({ line, words: `server ${child} has a ring and no parent to give it` });
     if (parent === child) problems.push({ line, words: `server ${child} cannot be its own parent` });
     else if (parent !== null && !first.has(parent))
       problems.push({ line, words: `the parent ${parent} of server ${child} is not in the file` });
@@ -74,6 +77,7 @@ function isInCircle(servers: ReadonlyMap<string, Placed>, start: string): boolea
 
 /** A server as it is: its wished parent and by whom that was wished, what it last told of its settings and its link. */
 export type ActualServer = {
+  readonly id: string;
   readonly name: string;
   readonly parent: string | null;
   readonly parentBy: 'operator' | 'file' | null;
@@ -81,6 +85,8 @@ export type ActualServer = {
   readonly link: Readonly<Record<string, unknown>> | null;
   /** Fields of its link that a file says. */
   readonly managed: readonly string[];
+  /** The rings that a file says of its children, by their id. */
+  readonly rings: Readonly<Record<string, number | null>>;
 };
 
 /** One thing that is not as the file says: null is none, or not told. */
@@ -92,7 +98,8 @@ export function diffTree(servers: readonly TreeServer[], actual: readonly Actual
   const named = new Set(servers.map((server) => server.name));
   const missing = actual.filter((server) => !named.has(server.name) && server.parentBy === 'file');
   return [
-    ...servers.flatMap((server) => diffServer(server, byName.get(server.name), owner)),
+    ...servers.flatMap((server) => [...diffServer(server, byName.get(server.name), owner), ...diffRing(server, byName)]),
+    ...listLeftRings(servers, actual),
     ...missing.map((server) => ({ server: server.name, field: 'managed', is: 'by a file', wanted: 'by operators' })),
   ];
 }
@@ -115,6 +122,31 @@ function diffServer(wanted: TreeServer, is: ActualServer | undefined, owner: str
     else if (is?.managed.includes(key)) note(`link.${key}`, 'by a file', 'by operators');
   }
   return found;
+}
+
+function diffRing({ name: server, parent, ring }: TreeServer, actual: ReadonlyMap<string, ActualServer>): Difference[] {
+  if (ring === undefined || parent === null) return [];
+  const id = actual.get(server)?.id ?? '';
+  const said = actual.get(parent)?.rings[id];
+  if (said === ring) return [];
+  return [{ server, field: 'ring', is: said === undefined ? 'by operators' : ringText(said), wanted: ringText(ring) }];
+}
+
+/** Rings that a file gave and that no line of this one gives: of servers that it left out, that have another parent, or no ring in it. */
+function listLeftRings(servers: readonly TreeServer[], actual: readonly ActualServer[]): Difference[] {
+  const names = new Map(actual.map(({ id, name }) => [id, name]));
+  return actual.flatMap((parent) =>
+    Object.keys(parent.rings)
+      .filter((id) => !servers.some((one) => one.name === names.get(id) && one.parent === parent.name && one.ring !== undefined))
+      .map((id) => ({ server: names.get(id) ?? id, field: `${RING_AT}${parent.name}`, is: 'by a file', wanted: 'by operators' })),
+  );
+}
+
+/** What the field of a ring begins with that its giver, named behind it, is to leave to operators. */
+export const RING_AT = 'ring at ';
+
+function ringText(ring: number | null): string {
+  return ring === null ? 'none' : String(ring);
 }
 
 function textOf(value: unknown): string | null {

@@ -8,6 +8,7 @@ import { inTransaction } from '../db/open.ts';
 import { routeTo } from '../db/origins.ts';
 import { markChanged } from '../db/outbox.ts';
 import { findTargetBy, type Target } from '../db/targets.ts';
+import { putRingWish } from '../holdings/ring-wish.ts';
 import { acceptOrder } from '../orders/accept.ts';
 import { approveWithin } from '../orders/approve.ts';
 import { stopWithin } from '../orders/orders.ts';
@@ -124,6 +125,11 @@ async function perform(site: Site, trx: Knex.Transaction, command: Command): Pro
     case 'deputy.put':
       await keepChildrenOf(trx, command.origin as Id, parseBody('deputy.put', body));
       return [];
+    case 'ring.put': {
+      const wish = parseBody('ring.put', body);
+      await putRingWish(site, trx, { ...wish, server: wish.server as Id }, { owner: command.origin as Id, actor });
+      return [];
+    }
     case 'setting.put':
       await putPolicy(site, trx, parseBody('setting.put', body), { owner: command.origin as Id, actor });
       return [];

@@ -6,6 +6,7 @@ import { markChanged } from '../db/outbox.ts';
 import { listRuns } from '../db/runs.ts';
 import { listAlarmWords } from '../holdings/alarms.ts';
 import { listHoldings } from '../holdings/list.ts';
+import { listRingWishes } from '../holdings/ring-wish.ts';
 import type { HoldingView } from '../holdings/view.ts';
 import { nextLinkStart } from '../schedule/next-start.ts';
 import { SCHEDULES } from '../schedule/topic.ts';
@@ -39,6 +40,7 @@ export async function describeSelf(site: Site): Promise<ServerReport> {
     link: await describeLink(site, now),
     settings: await listPolicies(site),
     managed: await listManaged(site.db),
+    rings: await listRingWishes(site.db),
     alarms: [
       ...(fence === undefined ? [] : [fenceWords(fence)]),
       ...(bavail * bsize < site.config.storeReserveBytes ? ['less free space than storeReserveBytes: runs and imports are refused'] : []),

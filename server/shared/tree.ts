@@ -14,6 +14,7 @@ import { listSharedServers, lockSharedServer, releaseParent, type SharedServer, 
 import type { Site } from '../site.ts';
 import { lockTree } from './parents.ts';
 import { sharedOf } from './shared-of.ts';
+import { tellRings } from './tell-rings.ts';
 import { readTreeFile, refused } from './tree-file.ts';
 
 export type TreeFile = { readonly file: string; readonly text: string };
@@ -49,7 +50,7 @@ export async function applyTree(site: Site, { file, text }: TreeFile, actor: str
   );
   const differences = diffTree(wanted, actualOf(before), site.self.name);
   const active = new Set<string>(before.filter(({ state }) => state === 'active').map(({ name }) => name));
-  await tellSettings(site, { file, wanted, differences, active, actor });
+  await tellSettings(site, { file, wanted, differences, active, servers: before, actor });
   return { file, differences, applied: true };
 }
 
@@ -86,12 +87,14 @@ async function wishAll(trx: Knex.Transaction, { wanted, servers, file }: Wishes)
   for (const { id, name, parentBy } of servers) if (parentBy === 'file' && !named.has(name)) await releaseParent(trx, id);
 }
 
-type Telling = {
+/** What differs, and how that is told. */
+export type Telling = {
   readonly file: string;
   readonly wanted: readonly Placed[];
   readonly differences: readonly Difference[];
   /** Names of the servers that are there. */
   readonly active: ReadonlySet<string>;
+  readonly servers: readonly SharedServer[];
   readonly actor: string;
 };
 
@@ -115,7 +118,7 @@ async function readTold(trx: Knex): Promise<Map<string, string>> {
  * In one transaction of our own: every command is in a queue, or none. When a server dies between the parents and this, the registry says
  * already who is managed; who was told so is known here.
  */
-async function tellSettings(site: Site, { file, wanted, differences, active, actor }: Telling): Promise<void> {
+async function tellSettings(site: Site, { file, wanted, differences, active, servers, actor }: Telling): Promise<void> {
   const topics: string[] = [COMMANDS, 'events'];
   const differs = (server: string, prefix: string) => differences.some((one) => one.server === server && one.field.startsWith(prefix));
   await inTransaction(site.db, async (trx) => {
@@ -143,6 +146,7 @@ async function tellSettings(site: Site, { file, wanted, differences, active, act
       told.delete(name);
     }
     await setSetting(trx, TOLD, JSON.stringify(Object.fromEntries(told)));
+    topics.push(...(await tellRings(site, trx, { file, wanted, differences, servers, actor })));
     const data = { file, differences: differences.length };
     await appendEvent(trx, { origin: site.self.id, at: site.now(), actor, kind: 'site.applied', subject: site.self.id, data });
   });
@@ -153,10 +157,10 @@ function actualOf(servers: readonly SharedServer[]): ActualServer[] {
   const names = new Map<Id, string>(servers.map(({ id, name }) => [id, name]));
   return servers
     .filter(({ state }) => state === 'active')
-    .map(({ name, parentId, parentBy, report }) => {
+    .map(({ id, name, parentId, parentBy, report }) => {
       const told = ServerReport.safeParse(report).data;
       return {
-        ...{ name, parentBy, parent: parentId === null ? null : (names.get(parentId) ?? parentId) },
+        ...{ id, name, parentBy, rings: told?.rings ?? {}, parent: parentId === null ? null : (names.get(parentId) ?? parentId) },
         ...{ settings: told?.settings ?? {}, link: told?.link ?? null, managed: told?.managed ?? [] },
       };
     });

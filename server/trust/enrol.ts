@@ -12,6 +12,7 @@ import { listLinks } from '../db/links.ts';
 import { inTransaction, isUniqueViolation } from '../db/open.ts';
 import { createServer, findServerByName, getServer, type KnownServer, updateServer } from '../db/servers.ts';
 import { saveSigner } from '../db/signers.ts';
+import { applyRingWish } from '../holdings/ring-wish.ts';
 import { aboveUs } from '../replication/tier.ts';
 import type { Site } from '../site.ts';
 import { refuseReturning } from '../succession/fence.ts';
@@ -94,6 +95,7 @@ async function redeem(site: Site, trx: Knex.Transaction, { request, child, permi
   await use();
   if (known) await updateServer(trx, child);
   else await createServer(trx, child, site.self.id);
+  await applyRingWish(trx, child.id);
   await saveSigner(trx, request.signer, site.now());
   await appendEvent(trx, {
     origin: site.self.id,

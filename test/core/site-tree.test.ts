@@ -44,8 +44,26 @@ test('everything that is wrong with a file is told at once, with its line', () =
   for (const bad of ['', 'x: 1\n', 'servers: 3\n', '- a\n']) assert.throws(() => readTreeFile('t.yaml', bad), { code: 'bad_data' });
 });
 
+test('rings are given by parents: what differs, and what a file gave before and gives no more', () => {
+  const none = { parentBy: 'file', settings: {}, link: null, managed: [] } as const;
+  const actual: ActualServer[] = [
+    { ...none, id: 'h', name: 'hq', parent: null, rings: { a: 0, b: 2, c: null } },
+    { ...none, id: 'r', name: 'relay', parent: 'hq', rings: {} },
+    ...['a', 'b', 'c'].map((id) => ({ ...none, id, name: id, parent: 'hq', rings: {} })),
+  ];
+  const file = [at(1, 'hq'), at(2, 'relay', 'hq'), { ...at(3, 'a', 'hq'), ring: 1 }, { ...at(4, 'b', 'relay'), ring: 2 }, at(5, 'c', 'hq')];
+  const rings = diffTree(file, actual, 'hq').filter(({ field }) => field.startsWith('ring'));
+  assert.deepEqual(rings, [
+    { server: 'a', field: 'ring', is: '0', wanted: '1' },
+    { server: 'b', field: 'ring', is: 'by operators', wanted: '2' },
+    { server: 'b', field: 'ring at hq', is: 'by a file', wanted: 'by operators' },
+    { server: 'c', field: 'ring at hq', is: 'by a file', wanted: 'by operators' },
+  ]);
+  assert.match(checkTree([{ ...at(1, 'hq'), ring: 0 }])[0]?.words ?? '', /hq has a ring and no parent to give it/);
+});
+
 test('what differs is told server by server, also who is no longer in the file', () => {
-  const none = { settings: {}, link: null, managed: [] };
+  const none = { id: '', settings: {}, link: null, managed: [], rings: {} };
   const actual: ActualServer[] = [
     { ...none, name: 'hq', parent: null, parentBy: 'file' },
     {

@@ -124,6 +124,41 @@ test('a field of a link that the file no longer names is for operators again', a
   assert.equal((await here('sync', 'schedule', 'set', '0 1 * * *')).code, 77, 'what it names is not');
 });
 
+test('a ring that a file says is given by the parent, read-only there, and told in the drift', async () => {
+  const withRing = (ring: string) => TREE.replace('parent: hq\n', `parent: hq\n${ring}`);
+  const apply = (text: string) => applyTree(hq.site, { file: 'tree.yaml', text }, 'test');
+  const ringsOf = async (text: string) =>
+    (await compareTree(hq.site, { file: 'tree.yaml', text })).differences.filter(({ field }) => field.startsWith('ring'));
+  await assert.rejects(apply(withRing('    ring: -1\n')), { code: 'bad_data', message: /tree\.yaml:3: ring: / });
+  const text = withRing('    ring: 0\n');
+  assert.deepEqual(await ringsOf(text), [{ server: 'branch', field: 'ring', is: 'by operators', wanted: '0' }]);
+  await apply(text);
+  const ringHere = async () => (await listServers(hq.site.db)).find(({ name }) => name === 'branch')?.ring;
+  assert.equal(await ringHere(), 0);
+  const refused = await cli('server', 'ring', 'branch', '2');
+  assert.deepEqual([refused.code, /ring of this server is what tree\.yaml of server hq says/.test(refused.stderr)], [77, true]);
+  await eventually('nothing differs', async () => (await ringsOf(text)).length === 0);
+  assert.deepEqual(await ringsOf(TREE), [{ server: 'branch', field: 'ring at hq', is: 'by a file', wanted: 'by operators' }]);
+  await apply(TREE);
+  assert.equal((await cli('server', 'ring', 'branch', '2')).code, 0);
+  assert.equal(await ringHere(), 2);
+});
+
+test('the parent may be any server: it hears which ring it gives, and gives it to a child that comes later', async () => {
+  const around = 'servers:\n  - name: branch\n  - { name: hq, parent: branch, ring: 3 }\n';
+  await applyTree(hq.site, { file: 'tree.yaml', text: around }, 'test');
+  await eventually('hq is a child of the branch, in its ring', async () => {
+    const child = (await listServers(branch.site.db)).find(({ name }) => name === 'hq');
+    return child?.relation === 'child' && child.ring === 3;
+  });
+  const given = async () => (await compareTree(hq.site, { file: 'tree.yaml', text: TREE })).differences;
+  await eventually('it tells the ring', async () => (await given()).some(({ field }) => field === 'ring at branch'));
+  await applyTree(hq.site, { file: 'tree.yaml', text: TREE }, 'test');
+  await eventually('and the parent again', async () => (await listServers(branch.site.db)).some(({ relation }) => relation === 'parent'));
+  const rest = async () => (await compareTree(hq.site, { file: 'tree.yaml', text: TREE })).differences.length === 0;
+  await eventually('the ring that it gave is told to be given back', rest);
+});
+
 test('drift is told, and who is left out of the file is free again', async () => {
   const free = 'servers:\n  - name: hq\n';
   const report = await applyTree(hq.site, { file: 'tree.yaml', text: free }, 'test');
