@@ -43,6 +43,8 @@ export type ReplicaRow = {
   readonly state: 'published' | 'incoming' | 'known';
   readonly storedBytes: number;
   readonly at: number;
+  /** When all of its content was hashed, if not at `at`; null: it was here, and was not read. */
+  readonly verifiedAt?: number | null;
 };
 
 /** What of a replicated image was here before. */
@@ -56,9 +58,10 @@ export async function getReplica(db: Knex, id: Id): Promise<HeldReplica | undefi
  * Makes the row of a replicated image, or changes it to the object's new revision: content that was here and is the
  * same keeps its times.
  */
-export async function putReplica(trx: Knex.Transaction, { envelope, body, version, state, storedBytes, at }: ReplicaRow): Promise<void> {
+export async function putReplica(trx: Knex.Transaction, row: ReplicaRow): Promise<void> {
+  const { envelope, body, version, state, storedBytes, at, verifiedAt = at } = row;
   const held = await getReplica(trx, envelope.id);
-  const row = {
+  const values = {
     origin: envelope.origin,
     name: body.name,
     version,
@@ -72,18 +75,23 @@ export async function putReplica(trx: Knex.Transaction, { envelope, body, versio
     error: null,
   };
   const isSame = held?.state === 'published' && state === 'published' && held.manifest === body.manifest;
-  const times = isSame ? {} : { published_at: state === 'published' ? at : null, verified_at: state === 'known' ? null : at };
-  if (held === undefined) await trx('images').insert({ id: envelope.id, stored_bytes: storedBytes, ...row, ...times });
+  const isHeld = state === 'published';
+  const times = isSame ? {} : { published_at: isHeld ? at : null, verified_at: isHeld ? verifiedAt : null };
+  if (held === undefined) await trx('images').insert({ id: envelope.id, stored_bytes: storedBytes, ...values, ...times });
   else
     await trx('images')
       .where({ id: envelope.id })
-      .update({ ...row, ...times });
+      .update({ ...values, ...times });
 }
 
 /** A known image whose content is all here now. Returns false when it is not `known` (any more). */
-export async function raiseReplica(trx: Knex.Transaction, id: Id, held: { storedBytes: number; at: number }): Promise<boolean> {
-  const { storedBytes, at } = held;
-  const row = { state: 'published', stored_bytes: storedBytes, published_at: at, verified_at: at, error: null };
+export async function raiseReplica(
+  trx: Knex.Transaction,
+  id: Id,
+  held: Pick<ReplicaRow, 'storedBytes' | 'at' | 'verifiedAt'>,
+): Promise<boolean> {
+  const { storedBytes, at, verifiedAt = at } = held;
+  const row = { state: 'published', stored_bytes: storedBytes, published_at: at, verified_at: verifiedAt, error: null };
   return (await trx('images').where({ id, state: 'known' }).update(row)) === 1;
 }
 

@@ -31,6 +31,8 @@ type Batch = {
     readonly isComplete: (manifest: Digest) => boolean;
     /** Whether it was wanted and nobody had it. */
     readonly isAbsent: (manifest: Digest) => boolean;
+    /** Whether it came now, every chunk of it hashed; absent: all of it did. What was found here is not read for that. */
+    readonly isFetched?: (manifest: Digest) => boolean;
   };
 };
 
@@ -81,7 +83,7 @@ async function isNewHere(site: Site, trx: Knex.Transaction, object: Envelope): P
 /** A name that is taken here keeps its owner: the newcomer stays `incoming` under a version that says where it is from. */
 async function publishImage(site: Site, trx: Knex.Transaction, envelope: Envelope, batch: Batch): Promise<string | undefined> {
   const body = parseImageBody(envelope);
-  const row = { envelope, body, storedBytes: batch.content?.storedBytes(body.manifest) ?? 0, at: batch.at };
+  const row = { envelope, body, storedBytes: batch.content?.storedBytes(body.manifest) ?? 0, ...timesOf(batch, body.manifest) };
   const { name, version } = body;
   if (!(await isImageNameTaken(trx, { name, version, id: envelope.id }))) {
     const before = await getReplica(trx, envelope.id);
@@ -104,11 +106,15 @@ async function publishImage(site: Site, trx: Knex.Transaction, envelope: Envelop
 async function raiseKnown(site: Site, trx: Knex.Transaction, batch: Batch, generation: number): Promise<number> {
   const complete = (await listComplete(trx, batch)).toReversed();
   for (const { id, manifest } of complete) {
-    await raiseReplica(trx, id, { storedBytes: batch.content?.storedBytes(manifest) ?? 0, at: batch.at });
+    await raiseReplica(trx, id, { storedBytes: batch.content?.storedBytes(manifest) ?? 0, ...timesOf(batch, manifest) });
     await renumberObject(trx, id, generation);
     await admitImage(site, trx, id, false);
   }
   return complete.length;
+}
+
+function timesOf({ at, content }: Batch, manifest: Digest): { readonly at: number; readonly verifiedAt: number | null } {
+  return { at, verifiedAt: content?.isFetched?.(manifest) === false ? null : at };
 }
 
 /** Without news of contents nothing is looked through: a server may know of a hundred thousand images. */

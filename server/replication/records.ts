@@ -31,6 +31,8 @@ export function openRecords(
   let state: RunState = run.state;
   let plan: RunChange['plan'] = parsePlan(run.plan);
   let waitsFor = run.error?.code ?? null;
+  // What this process had fetched, round by round; of a run that goes on after a kill, what is known of the last one.
+  const fetched = new Set<Digest>(plan?.want);
   const counters = () => {
     const { bytesReceived, bytesSent, bytesRsync, requests } = given.traffic();
     return {
@@ -87,7 +89,9 @@ export function openRecords(
     const isComplete = (manifest: Digest) => (plan?.wanted ?? []).includes(manifest) && !absent.includes(manifest);
     const isAbsent = (manifest: Digest) => absent.includes(manifest);
     await noteKept(site, trx, link, catalogue);
-    const published = await publishReplicas(site, trx, catalogue.objects, { at, content: { storedBytes, isComplete, isAbsent } });
+    const published = await publishReplicas(site, trx, catalogue.objects, {
+      ...{ at, content: { storedBytes, isComplete, isAbsent, isFetched: (manifest) => fetched.has(manifest) } },
+    });
     const { epoch, generation, mark } = catalogue;
     if (!plan?.away && run.trigger !== 'repair') await endReturn(site, trx);
     // A run that did not hear of the parent proves nothing of today.
@@ -99,6 +103,7 @@ export function openRecords(
     async save(change) {
       const patch = toPatch(change);
       plan = change.plan ?? plan;
+      for (const manifest of plan?.want ?? []) fetched.add(manifest);
       if (change.state !== undefined && isRunEnded(change.state)) {
         // Nothing new: an empty catalogue is published as well, for its epoch and generation.
         const catalogue = change.state === 'done' ? (change.plan?.catalogue ?? undefined) : undefined;

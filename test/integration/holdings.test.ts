@@ -13,6 +13,7 @@ import { checkAlarms } from '../../server/holdings/alarms.ts';
 import { activateImage, pinImage, rollbackImage, unpinImage } from '../../server/holdings/choices.ts';
 import { listHoldings } from '../../server/holdings/list.ts';
 import { setScope } from '../../server/holdings/scope.ts';
+import { verifyImage } from '../../server/images/content.ts';
 import { deleteImage } from '../../server/images/delete.ts';
 import { type ImportRequest, importImage } from '../../server/images/import.ts';
 import { resolveImage, resolveVisibleImage } from '../../server/images/reference.ts';
@@ -260,6 +261,20 @@ test('of each image is told what is wanted, held and missing, and why', async ()
   const [poster, previous] = [await told('poster@1'), await told('till@3')];
   assert.deepEqual([poster?.wanted, poster?.held, poster?.choice], [true, true, 'pinned']);
   assert.deepEqual([previous?.role, (await told('lab@1'))?.wanted], ['previous', false]);
+});
+
+test('content that a run found here and did not fetch counts as verified when somebody has read it', async () => {
+  await scopeTo({});
+  const first = await publish('first');
+  await run();
+  assert.ok((await at(first))?.verifiedAt);
+  const twin = await importImage(pair.hq, { path: join(root, `disk-${made}.raw`), name: 'twin', actor });
+  assert.equal(twin.manifest, first.manifest);
+  await run();
+  const found = await at(twin);
+  assert.deepEqual([found?.state, found?.verifiedAt], ['published', null]);
+  await verifyImage(pair.branch, 'twin');
+  assert.ok((await at(twin))?.verifiedAt);
 });
 
 test('a site that does not sync is reported once, by itself and by its parent, and once when it does again', async () => {
