@@ -8,6 +8,8 @@ export type CuttingProxy = {
    * carried out and the answer is on its way; `mute`: it stays, and nothing comes over it any more. Once.
    */
   cutAt(words: string, when: 'before' | 'after' | 'mute'): void;
+  /** Cuts one of the connections that there are, whatever is on its way; `random` gives a number in [0, 1). */
+  cutAny(random: () => number): void;
   /** How often it cut. */
   readonly cuts: () => number;
   close(): Promise<void>;
@@ -50,6 +52,12 @@ export async function startCuttingProxy(port: number): Promise<CuttingProxy> {
     port: (server.address() as AddressInfo).port,
     cutAt: (words, when) => {
       wish = { words, when };
+    },
+    cutAny: (random) => {
+      const socket = [...sockets][Math.floor(random() * sockets.size)];
+      if (socket === undefined) return;
+      cuts += 1;
+      socket.destroy();
     },
     cuts: () => cuts,
     close: async () => {

@@ -28,6 +28,8 @@ export class NumberedSteps {
   /** How often the database was killed; the caller counts. */
   kills = 0;
   acknowledged = 0;
+  /** Acknowledged because it was there: the answer to COMMIT was lost. */
+  found = 0;
   refused = 0;
 
   /** `database` is the name of the one where they meet. */
@@ -37,7 +39,7 @@ export class NumberedSteps {
   }
 
   /** One step by a server: acknowledged, by the answer to COMMIT or by reading again, or refused. */
-  async take({ shared, self }: Site): Promise<void> {
+  async take({ shared, self }: Pick<Site, 'shared' | 'self'>): Promise<void> {
     const step: Step = { id: newId(), by: self.name, attempts: [] };
     this.#steps.set(step.id, step);
     const row = { name: `step ${step.id}` };
@@ -57,6 +59,7 @@ export class NumberedSteps {
     try {
       step.told = await shared?.write('a test', once, find);
       this.acknowledged += 1;
+      if (step.isFound) this.found += 1;
       this.#acknowledgedBy.set(self.id, this.acknowledgedBy({ self }) + 1);
     } catch (error) {
       step.refused = (error as Error).message;
