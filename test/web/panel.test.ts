@@ -214,6 +214,8 @@ test('whatever the width, nothing sticks out and no title of a column is cut', a
   const { page } = panel.tab;
   for (const width of [320, 700, 800, 1100, 1280, 1920]) {
     await page.setViewportSize({ width, height: 900 });
+    // The browser says that it is done before the page has its new width.
+    await page.waitForFunction(`innerWidth === ${width}`);
     for (const isOpen of [false, true]) {
       if (isOpen) await panel.open('kiosk');
       assert.ok(((await page.evaluate('document.documentElement.scrollWidth')) as number) <= width, `at ${width}`);
