@@ -24,7 +24,8 @@ export const GROUPS: readonly Group[] = [
     concurrency: 2,
     timeoutMs: 120_000,
   },
-  { name: 'integration', takes: (path) => path.startsWith('test/'), concurrency: 2, timeoutMs: 300_000 },
+  // One more than cores: these wait for clocks, leases and databases half of their time.
+  { name: 'integration', takes: (path) => path.startsWith('test/'), concurrency: 3, timeoutMs: 300_000 },
 ];
 
 /**
