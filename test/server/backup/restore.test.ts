@@ -108,13 +108,15 @@ async function longestTurn(work: () => Promise<unknown>): Promise<number> {
   setImmediate(turn);
   await work();
   isOver = true;
+  // The turn in which the work ended counts too.
+  await new Promise((resolve) => setImmediate(resolve));
   return longest;
 }
 
 test('a backup is of one moment, whatever is written meanwhile, and the loop that serves is not held up', async (t) => {
-  const bulk = 20_000;
+  const bulk = 100_000;
   await inTransaction(hq.db, async (trx) => {
-    const first = (await listEvents(trx, { limit: 100_000 })).length;
+    const first = (await listEvents(trx, { limit: 200_000 })).length;
     const row = (n: number) => ({
       origin: hq.self.id,
       seq: first + 1 + n,
@@ -124,7 +126,7 @@ test('a backup is of one moment, whatever is written meanwhile, and the loop tha
       subject: 's',
       data: '{}',
     });
-    for (let n = 0; n < bulk; n += 50) await trx('events').insert(Array.from({ length: 50 }, (_, k) => row(n + k)));
+    for (let n = 0; n < bulk; n += 500) await trx('events').insert(Array.from({ length: 500 }, (_, k) => row(n + k)));
   });
   let written = 0;
   let isOver = false;
@@ -147,16 +149,18 @@ test('a backup is of one moment, whatever is written meanwhile, and the loop tha
     `${during} transactions while the backup was taken; no turn of the loop took more than ${worst.toFixed(1)} ms of processor time`,
   );
   assert.ok(during > 10);
-  // The kernel counts in steps of 4 ms. Turning 20,000 rows into text here would take many times as long.
-  assert.ok(worst < 25, `${worst} ms`);
+  // Beside the same work done here, in the same company: how fast this machine is right now does not matter.
+  const here = await longestTurn(async () => void (await hq.db('events').select('*')).map((row) => JSON.stringify(row)).join('\n'));
+  t.diagnostic(`rows as text here: ${here.toFixed(1)} ms`);
+  assert.ok(worst < here / 2, `${worst} ms, and ${here} ms for the rows as text`);
   await restore('moment.wsb', 'moment');
   const site = await reopenSite(root, 'moment');
   try {
     const [left, right] = [await getSetting(site.db, 'test.left'), await getSetting(site.db, 'test.right')];
     assert.equal(left, right);
-    const ticks = (await listEvents(site.db, { limit: 100_000 })).filter(({ kind }) => kind === 'test.tick');
+    const ticks = (await listEvents(site.db, { limit: 200_000 })).filter(({ kind }) => kind === 'test.tick');
     assert.deepEqual(ticks.at(-1)?.data, { written: Number(left) });
-    const numbers = (await listEvents(site.db, { limit: 100_000 })).map(({ seq }) => seq);
+    const numbers = (await listEvents(site.db, { limit: 200_000 })).map(({ seq }) => seq);
     assert.deepEqual(
       numbers,
       Array.from(numbers, (_, n) => n + 1),
