@@ -3,9 +3,11 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { isDeepStrictEqual } from 'node:util';
+import type { Knex } from 'knex';
 import { viewServers } from '../../server/control/server-views.ts';
 import { listImages } from '../../server/db/images.ts';
 import { listServers } from '../../server/db/servers.ts';
+import { takeNumbers } from '../../server/db/shared/counters.ts';
 import { readServerTree } from '../../server/panel/tree.ts';
 import { setParent } from '../../server/shared/parents.ts';
 import { type Browser, startBrowser } from '../helpers/browser.ts';
@@ -135,8 +137,11 @@ test('a server that only the registry tells of has its row: never heard of, sile
   assert.match((await fact('Version').textContent()) ?? '', /^\d/);
   await setParent(hq.site, { server: 'store', parent: 'branch', actor: 'test' });
   await page.getByRole('button', { name: 'Servers below branch' }).waitFor();
-  const set = (row: object) =>
-    hq.site.shared?.write('a test', (trx) => trx('shared_servers').where({ name: 'store' }).update(row).increment('revision', 1), 'repeat');
+  const change = async (trx: Knex.Transaction, row: object) => {
+    await trx('shared_servers').where({ name: 'store' }).update(row).increment('revision', 1);
+    await takeNumbers(trx, 'registry', 1);
+  };
+  const set = (row: object) => hq.site.shared?.write('a test', (trx) => change(trx, row), 'repeat');
   await set({ heartbeat_at: Date.now() - 300_000 });
   await panel
     .row('store')
