@@ -110,7 +110,7 @@ async function status(frame: Frame): Promise<void> {
   const link = shared.database === null ? await onlyLink(client) : await findLink(client);
   const { items } = await client.get<{ items: RunView[] }>('/api/v1/runs?limit=1');
   const last = items[0] ?? null;
-  const holdings = await client.get<Holdings>('/api/v1/holdings');
+  const holdings = await client.get<Omit<Holdings, 'children'>>('/api/v1/holdings?children=false');
   const { items: images, alarm } = holdings;
   frame.print({ link, run: last, images, alarm, shared } as unknown as Json, () =>
     [alarmText(alarm), sharedWords(shared), link && linkText(link), last === null ? 'no run yet' : runText(last), holdingsText(images)]

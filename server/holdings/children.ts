@@ -1,0 +1,45 @@
+import type { Id } from '../../core/ids.ts';
+import { listServerReports } from '../db/reported.ts';
+import { listServers } from '../db/servers.ts';
+import { listSyncAlarms } from '../db/sync-alarms.ts';
+import type { Site } from '../site.ts';
+import { alarmWords } from './alarms.ts';
+
+/** Reports weigh up to 64 KiB: so many are read in one go, and others get their turn. */
+const AT_ONCE = 50;
+
+/** How the children of this site stand, by what each told last. */
+export async function listChildHoldings(site: Pick<Site, 'db'>) {
+  const alarms = await listSyncAlarms(site.db);
+  const active = (await listServers(site.db)).filter(({ relation, state }) => relation === 'child' && state === 'active');
+  const children = active.filter(({ isContentOnly }) => !isContentOnly);
+  const told = await readImages(
+    site,
+    children.map(({ id }) => id),
+  );
+  return children.map(({ id, name, ring, syncedAt, seenAt }) => {
+    const raised = alarms.get(id);
+    const report = told.get(id);
+    return {
+      ...{ server: name, id, ring: ring ?? null, syncedAt: isoTime(syncedAt ?? null), seenAt: isoTime(seenAt) },
+      alarm: raised === undefined ? null : { since: isoTime(raised), words: alarmWords({ name, syncedAt: syncedAt ?? null }) },
+      reportedAt: report === undefined ? null : isoTime(report.at),
+      images: report?.images ?? null,
+    };
+  });
+}
+
+type Told = { readonly at: number; readonly images: unknown };
+
+/** A report is a document of another server: it is shown, not believed to have a shape. */
+async function readImages({ db }: Pick<Site, 'db'>, ids: readonly Id[]): Promise<Map<Id, Told>> {
+  const told = new Map<Id, Told>();
+  for (let start = 0; start < ids.length; start += AT_ONCE)
+    for (const { origin, at, body } of await listServerReports(db, ids.slice(start, start + AT_ONCE)))
+      told.set(origin, { at, images: (body as { images?: unknown } | null)?.images ?? null });
+  return told;
+}
+
+function isoTime(ms: number | null): string | null {
+  return ms === null ? null : new Date(ms).toISOString();
+}
