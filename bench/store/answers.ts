@@ -38,7 +38,8 @@ const ANSWERS: readonly (readonly [string, Work])[] = [
   ['orders of one target at a server below', get((site, n) => `/api/v1/orders?target=${below(site, n).targetId}`)],
   [
     '`sync status`',
-    async (site) => Promise.all(['shared', 'links', 'runs?limit=1', 'holdings'].map((part) => site.api('GET', `/api/v1/${part}`))),
+    async (site) =>
+      Promise.all(['shared', 'links', 'runs?limit=1', 'holdings?children=false'].map((part) => site.api('GET', `/api/v1/${part}`))),
   ],
   ['`/healthz`, for comparison: no database', get(() => '/healthz')],
   ['`server list`: 501 servers beside 6', get(() => '/api/v1/servers')],
