@@ -84,5 +84,5 @@ function advertisedUrl({ config }: Site, shared: Shared): string | null {
   if (config.advertise.https !== undefined) return new URL(config.advertise.https).origin;
   const address = shared.localAddress()?.replace(/^::ffff:/, '');
   if (address === undefined) return null;
-  return `https://${isIPv6(address) ? `[${address}]` : address}:${config.httpsPort}`;
+  return new URL(`https://${isIPv6(address) ? `[${address}]` : address}:${config.httpsPort}`).origin;
 }

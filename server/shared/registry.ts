@@ -94,7 +94,10 @@ function readPeer(server: Registered): SeenPeer | undefined {
 /** The base URL of its API; null for what is none. */
 function addressOf({ url }: Registered): string | null {
   const parsed = url === null ? null : URL.parse(url);
-  return parsed?.protocol === 'https:' && parsed.origin === url ? url : null;
+  const isPlain =
+    parsed?.protocol === 'https:' && `${parsed.username}${parsed.password}${parsed.search}${parsed.hash}` === '' && parsed.pathname === '/';
+  // Without the port where that is 443, as a URL is compared.
+  return isPlain ? parsed.origin : null;
 }
 
 /** More than meet anywhere, those that left included: who has a login can make up servers without end. */

@@ -108,3 +108,15 @@ test('commands that nobody can do, of however many senders, keep nobody back', a
   }
   assert.ok((await getControlMark(branch.site.db, from, 'applied')) < 10);
 });
+
+test('an address with the port that needs none is known without it, and one that is more than an address is not', async () => {
+  const { id } = hq.site.self;
+  const known = async () => (await getPeer(branch.site.db, id))?.url;
+  const say = (url: string) =>
+    forge(`update shared_servers set url = '${url}', revision = revision + 1 where id = '${id}';
+      update shared_counters set value = value + 1 where name = 'registry'`);
+  await say('https://192.0.2.1:443');
+  await eventually('its address is known', async () => (await known()) === 'https://192.0.2.1');
+  await say('https://user@192.0.2.1/elsewhere');
+  await eventually('that is none', async () => (await known()) === null);
+});
