@@ -8,13 +8,12 @@ import { unscheduledWords } from '../../server/schedule/unscheduled.ts';
 import { revokeServer } from '../../server/servers.ts';
 import type { ParentSet } from '../../server/shared/parents.ts';
 import { sharedWords } from '../../server/shared/view.ts';
-import type { Site } from '../../server/site.ts';
 import { issueEnrolToken } from '../../server/trust/enrol-token.ts';
 import { joinParent } from '../../server/trust/join.ts';
-import type { Client } from '../client.ts';
 import type { Frame } from '../frame.ts';
 import { details, formatBytes, table } from '../output.ts';
 import { duration } from '../parse.ts';
+import { work } from '../work.ts';
 import { registerBackup } from './server-backup.ts';
 import { registerDatabase } from './server-database.ts';
 import { registerDeputy } from './server-deputy.ts';
@@ -237,20 +236,6 @@ async function revoke(frame: Frame, reference: string, isAgreed: boolean): Promi
       site: async (site) => showServer(site, (await revokeServer(site, reference, 'local-admin')).id),
     }),
   );
-}
-
-/** Works through the running server, or on the directory itself when none runs. */
-async function work<Result>(
-  frame: Frame,
-  how: { client: (client: Client) => Promise<Result>; site: (site: Site) => Promise<Result> },
-): Promise<Result> {
-  const reached = await frame.reach();
-  if (reached.kind === 'client') return how.client(reached.client);
-  try {
-    return await how.site(reached.site);
-  } finally {
-    await reached.site.close();
-  }
 }
 
 function printServer(frame: Frame, server: ServerView): void {

@@ -4,12 +4,11 @@ import type { Json } from '../../core/canonical-json.ts';
 import { AppError } from '../../core/errors.ts';
 import { isName } from '../../core/ids.ts';
 import { type MadeTokenView, makeToken, revokeToken, type TokenView, viewTokens } from '../../server/api/routes/operator-tokens.ts';
-import type { Site } from '../../server/site.ts';
-import type { Client } from '../client.ts';
 import type { Frame } from '../frame.ts';
 import { details, table } from '../output.ts';
 import { duration, oneOf } from '../parse.ts';
 import { createSecretFile, type SecretFile } from '../secret-file.ts';
+import { work } from '../work.ts';
 
 const EXITS = `
 Exit codes: 0 done, 64 usage or the file is there already, 65 name taken, 66 not found, 69 not reachable, 77 not permitted`;
@@ -105,18 +104,4 @@ function take(frame: Frame, reference: string): Promise<TokenView> {
     client: (client) => client.post<TokenView>(`${PATH}/${encodeURIComponent(reference)}/revoke`),
     site: (site) => revokeToken(site, reference, 'local-admin'),
   });
-}
-
-/** Through the running server, or on the directory itself when none runs. */
-async function work<Result>(
-  frame: Frame,
-  how: { readonly client: (client: Client) => Promise<Result>; readonly site: (site: Site) => Promise<Result> },
-): Promise<Result> {
-  const reached = await frame.reach();
-  if (reached.kind === 'client') return how.client(reached.client);
-  try {
-    return await how.site(reached.site);
-  } finally {
-    await reached.site.close();
-  }
 }
