@@ -1,6 +1,6 @@
-import { readFile, writeFile } from 'node:fs/promises';
 import { cpus } from 'node:os';
 import { parseArgs } from 'node:util';
+import { replaceFigures } from './figures.ts';
 import { benchImport } from './import.ts';
 import { benchJourney } from './journey.ts';
 import { benchPxe } from './pxe.ts';
@@ -9,8 +9,7 @@ import { benchPxe } from './pxe.ts';
  * `make bench`: measured figures of this machine, peers beside us in the same run. Prints them, and with --write puts
  * them into docs/benchmarks.md and README.md between their marks. Compare ratios, not rates: machines are shared.
  */
-const BEGIN = '<!-- figures: made by `make bench ARGS=--write` -->';
-const END = '<!-- end of figures -->';
+const FIGURES = { begin: '<!-- figures: made by `make bench ARGS=--write` -->', end: '<!-- end of figures -->' };
 const ROOT = new URL('../', import.meta.url);
 
 const { values } = parseArgs({ options: { json: { type: 'boolean' }, write: { type: 'boolean' }, quick: { type: 'boolean' } } });
@@ -48,15 +47,8 @@ for (const { firmware, first, again, stages, diskMBs } of journeys) {
 const text = [`| what | measured |`, `|---|---|`, ...rows.map(([what, figure]) => `| ${what} | ${figure} |`)].join('\n');
 const note = `${new Date().toISOString().slice(0, 10)}, ${cpus().length} shared cores, QEMU software emulation (TCG) for the machine.`;
 console.log(values.json ? JSON.stringify({ imported, pxe, journeys }, null, 2) : `${text}\n\n${note}`);
-if (values.write) for (const page of ['README.md', 'docs/benchmarks.md']) await replaceFigures(new URL(page, ROOT), `${text}\n\n${note}`);
-
-async function replaceFigures(page: URL, figures: string): Promise<void> {
-  const old = await readFile(page, 'utf8');
-  const start = old.indexOf(BEGIN);
-  const end = old.indexOf(END);
-  if (start < 0 || end < start) throw new Error(`${page.pathname} has no place for figures (${BEGIN})`);
-  await writeFile(page, `${old.slice(0, start + BEGIN.length)}\n\n${figures}\n\n${old.slice(end)}`);
-}
+if (values.write)
+  for (const page of ['README.md', 'docs/benchmarks.md']) await replaceFigures(new URL(page, ROOT), FIGURES, `${text}\n\n${note}`);
 
 function mb(bytes: number): string {
   return `${(bytes / 1e6).toFixed(2)} MB`;

@@ -1,10 +1,11 @@
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import type { Id } from '../core/ids.ts';
 import { listSharedServers } from '../server/db/shared/servers.ts';
 import { type Mariadb, startMariadb } from '../test/helpers/mariadb.ts';
+import { replaceFigures } from './figures.ts';
 import { benchAnswers, benchOrders, benchThroughput } from './store/answers.ts';
 import { benchCatalogue } from './store/catalogue.ts';
 import { LOOPS, type Load, playServers } from './store/idle-servers.ts';
@@ -18,8 +19,7 @@ import { openMeeting, type Pair, runPair } from './store/worlds.ts';
  *
  *   node bench/store.ts [--quick] [--write] [--only answers,servers,catalogue] [--objects 100000] [--changes 1000] [--origins 10]
  */
-const BEGIN = '<!-- store: made by `make bench-store ARGS=--write` -->';
-const END = '<!-- end of store -->';
+const FIGURES = { begin: '<!-- store: made by `make bench-store ARGS=--write` -->', end: '<!-- end of store -->' };
 
 const { values } = parseArgs({
   options: {
@@ -62,7 +62,7 @@ try {
   await rm(root, { recursive: true, force: true });
 }
 say(`${new Date().toISOString().slice(0, 10)}, ${cpus().length} shared cores${isQuick ? ', --quick: a tenth of the large site' : ''}.`);
-if (values.write) await replaceFigures(new URL('../docs/benchmarks.md', import.meta.url), parts.join('\n\n'));
+if (values.write) await replaceFigures(new URL('../docs/benchmarks.md', import.meta.url), FIGURES, parts.join('\n\n'));
 
 async function answers(title: string, pair: Pair): Promise<void> {
   try {
@@ -87,12 +87,4 @@ async function servers(where: Mariadb): Promise<void> {
   } finally {
     for (const line of lines) await line.close();
   }
-}
-
-async function replaceFigures(page: URL, figures: string): Promise<void> {
-  const old = await readFile(page, 'utf8');
-  const start = old.indexOf(BEGIN);
-  const end = old.indexOf(END);
-  if (start < 0 || end < start) throw new Error(`${page.pathname} has no place for figures (${BEGIN})`);
-  await writeFile(page, `${old.slice(0, start + BEGIN.length)}\n\n${figures}\n\n${old.slice(end)}`);
 }

@@ -2,9 +2,6 @@ import type { CatalogueBench } from './catalogue.ts';
 import type { Load } from './idle-servers.ts';
 import type { Row, Spread } from './samples.ts';
 
-/** What is wanted of the 99th percentile: of a large site as of a small one. */
-export const WANTED = 2;
-
 const ms = (value: number) => (value < 10 ? value.toFixed(2) : value.toFixed(1));
 const spread = ({ p50, p99 }: Spread) => `${ms(p50)} / ${ms(p99)}`;
 

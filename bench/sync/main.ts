@@ -3,6 +3,7 @@ import { cpus } from 'node:os';
 import { dirname, join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { startWan } from '../../test/helpers/wan.ts';
+import { replaceFigures } from '../figures.ts';
 import { CASES, type Case, makeSyncData } from '../sync-data.ts';
 import { type Figures, measureCommand, measureServers } from './measure.ts';
 import { copyDirectory, directoryOf, importNext, makePair, type Place, secondsOf, serve, syncRun } from './ours.ts';
@@ -19,8 +20,7 @@ import { COLD, type Level, levelsOf, levelTable, type Measured, OFFLINE, OURS, t
  */
 const RTT_MS = 40;
 const UNSHAPED_MBITS = 1000;
-const BEGIN = '<!-- replication: made by `make bench-sync ARGS=--write` -->';
-const END = '<!-- end of replication -->';
+const FIGURES = { begin: '<!-- replication: made by `make bench-sync ARGS=--write` -->', end: '<!-- end of replication -->' };
 const PAGE = new URL('../../docs/benchmarks.md', import.meta.url);
 
 const { values } = parseArgs({
@@ -52,7 +52,7 @@ try {
 }
 const text = report();
 console.log(values.json ? JSON.stringify({ measured, levels: [...levelsOf(measured), ...extra] }, null, 2) : text);
-if (values.write) await write(text);
+if (values.write) await replaceFigures(PAGE, FIGURES, text);
 
 async function note(one: Measured): Promise<void> {
   const at = measured.findIndex(({ method, on, mbits }) => method === one.method && on === one.on && mbits === one.mbits);
@@ -203,14 +203,6 @@ function report(): string {
     .map((on) => `**${titles[on]}**\n\n${tableOf(measured, on)}`);
   const day = `${new Date().toISOString().slice(0, 10)}, ${cpus().length} shared cores, ${RTT_MS} ms RTT; octets are those of IP packets, both ways counted.`;
   return [...tables, levelTable([...levelsOf(measured), ...extra]), day].join('\n\n');
-}
-
-async function write(figures: string): Promise<void> {
-  const old = await readFile(PAGE, 'utf8');
-  const start = old.indexOf(BEGIN);
-  const end = old.indexOf(END);
-  if (start < 0 || end < start) throw new Error(`${PAGE.pathname} has no place for figures (${BEGIN})`);
-  await writeFile(PAGE, `${old.slice(0, start + BEGIN.length)}\n\n${figures}\n\n${old.slice(end)}`);
 }
 
 async function readEarlier(path: string): Promise<{ measured: Measured[]; extra: Level[] }> {
