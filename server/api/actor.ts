@@ -1,4 +1,5 @@
 import type { Identity } from '../../core/authorise.ts';
+import type { Id } from '../../core/ids.ts';
 
 /** Who did it, as events and the request log say it: `operator:<id>`, `server:<id>`, `agent:<target id>`, `local-admin`, `anonymous`. */
 export function actorOf(identity: Identity): string {
@@ -13,4 +14,10 @@ export function actorOf(identity: Identity): string {
     case 'local-admin':
       return identity.kind;
   }
+}
+
+/** The server that calls a route which is open to servers alone. */
+export function callerOf({ identity }: { readonly identity: Identity }): Id {
+  if (identity.kind !== 'server') throw new Error('authorise let somebody else than a server in');
+  return identity.serverId;
 }

@@ -1,13 +1,13 @@
 import { z } from 'zod';
 import { Answer, Pulled, ReportAnswer, Reports } from '../../../core/control-protocol.ts';
 import { AppError } from '../../../core/errors.ts';
-import type { Id } from '../../../core/ids.ts';
 import { takeAnswer } from '../../control/ask.ts';
 import { isTicketOf, redeemTicket } from '../../control/offers/tickets.ts';
 import { answerPull } from '../../control/pulled.ts';
 import { checkProtocol, receiveReports } from '../../control/receive.ts';
 import { TUNNEL_PROTOCOL } from '../../replication/parent-client.ts';
-import { type Route, type RouteContext, route } from '../route.ts';
+import { callerOf } from '../actor.ts';
+import { type Route, route } from '../route.ts';
 import type { UpgradeRoute } from '../upgrade.ts';
 
 /** What children tell us and ask of us as their parent (core/control-protocol.ts). */
@@ -68,8 +68,3 @@ export const OFFER_UPGRADE: UpgradeRoute = {
     await closed;
   },
 };
-
-function callerOf({ identity }: RouteContext): Id {
-  if (identity.kind !== 'server') throw new Error('authorise let somebody else than a server in');
-  return identity.serverId;
-}

@@ -1,13 +1,12 @@
 import { z } from 'zod';
 import { SignedTakeover, TakeoverEnrolment } from '../../../core/deputy.ts';
-import type { Id } from '../../../core/ids.ts';
 import { EnrolAnswer } from '../../../core/sync-protocol.ts';
 import { Heard } from '../../succession/call-back.ts';
 import { setDeputy, showDeputy } from '../../succession/deputy.ts';
 import { hearTakeover } from '../../succession/hear-takeover.ts';
 import { enrolTakenOver, showTakeover } from '../../succession/takeover.ts';
-import { actorOf } from '../actor.ts';
-import { type Route, type RouteContext, route } from '../route.ts';
+import { actorOf, callerOf } from '../actor.ts';
+import { type Route, route } from '../route.ts';
 
 const View = z.object({ server: z.string(), deputy: z.object({ name: z.string(), url: z.string() }).nullable(), said: z.boolean() });
 
@@ -64,8 +63,3 @@ export const DEPUTY_ROUTES: readonly Route[] = [
     handle: (context, signed) => hearTakeover(context.site, callerOf(context), signed),
   }),
 ];
-
-function callerOf({ identity }: RouteContext): Id {
-  if (identity.kind !== 'server') throw new Error('authorise let somebody else than a server in');
-  return identity.serverId;
-}
