@@ -60,15 +60,19 @@ export function digestFromBytes(octets: Uint8Array): Digest {
   return `sha256:${Buffer.from(octets.buffer, octets.byteOffset, octets.byteLength).toString('hex')}` as Digest;
 }
 
+/** What a name is, and that in words. */
+export const NAME_RULE = {
+  pattern: /^[a-z0-9][a-z0-9._-]{0,62}$/,
+  words: 'names have 1 to 63 characters a-z 0-9 . _ - and start with a letter or digit',
+} as const;
+
 export function isName(text: string): text is Name {
-  return /^[a-z0-9][a-z0-9._-]{0,62}$/.test(text);
+  return NAME_RULE.pattern.test(text);
 }
 
 export function parseName(text: string): Name {
   if (!isName(text)) {
-    throw new AppError('usage', `"${printable(text)}" is not a name`, {
-      hint: 'names have 1 to 63 characters a-z 0-9 . _ - and start with a letter or digit',
-    });
+    throw new AppError('usage', `"${printable(text)}" is not a name`, { hint: NAME_RULE.words });
   }
   return text;
 }

@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import { OPERATOR_ROLES, type OperatorRole } from '../../core/authorise.ts';
 import type { Json } from '../../core/canonical-json.ts';
 import { AppError } from '../../core/errors.ts';
-import { isName } from '../../core/ids.ts';
+import { isName, NAME_RULE } from '../../core/ids.ts';
 import { type MadeTokenView, makeToken, revokeToken, type TokenView, viewTokens } from '../../server/api/routes/operator-tokens.ts';
 import type { Frame } from '../frame.ts';
 import { details, table } from '../output.ts';
@@ -49,7 +49,7 @@ export function register(program: Command, frame: Frame): void {
 }
 
 async function create(frame: Frame, name: string, { role, ttl, file }: Options): Promise<void> {
-  if (!isName(name)) throw new AppError('usage', 'names have 1 to 63 characters a-z 0-9 . _ - and start with a letter or digit');
+  if (!isName(name)) throw new AppError('usage', NAME_RULE.words);
   const wanted = { name, role, ttlSeconds: ttl ?? null };
   // Before the token: a file that cannot be made costs none.
   const secret = file === undefined ? undefined : await createSecretFile(file);

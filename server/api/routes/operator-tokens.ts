@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { OPERATOR_ROLES } from '../../../core/authorise.ts';
-import type { Name } from '../../../core/ids.ts';
+import { NAME_RULE, type Name } from '../../../core/ids.ts';
 import { listOperatorTokens, type OperatorToken } from '../../db/operator-tokens.ts';
 import { isInForce, issueOperatorToken, takeOperatorToken } from '../../operator-tokens.ts';
 import type { Site } from '../../site.ts';
@@ -70,7 +70,7 @@ export const OPERATOR_TOKEN_ROUTES: readonly Route[] = [
     action: 'operator-token.write',
     summary: 'Make an operator token; it is shown once',
     input: z.strictObject({
-      name: z.string().regex(/^[a-z0-9][a-z0-9._-]{0,62}$/, 'names have 1 to 63 characters a-z 0-9 . _ - and start with a letter or digit'),
+      name: z.string().regex(NAME_RULE.pattern, NAME_RULE.words),
       role: z.enum(OPERATOR_ROLES).default('viewer'),
       ttlSeconds: z.number().int().min(1).max(TEN_YEARS_SECONDS).nullable().default(null),
     }),

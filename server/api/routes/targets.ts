@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { type Mac, type Name, parseMac } from '../../../core/ids.ts';
+import { type Mac, NAME_RULE, type Name, parseMac } from '../../../core/ids.ts';
 import { forgetTarget, placeTarget, regroupTarget } from '../../control/place.ts';
 import { listAllTargets, showTarget } from '../../control/things-below.ts';
 import { actorOf } from '../actor.ts';
@@ -12,10 +12,7 @@ const ListInput = z.object({
 
 const AddInput = z
   .strictObject({
-    name: z
-      .string()
-      .regex(/^[a-z0-9][a-z0-9._-]{0,62}$/, 'names have 1 to 63 characters a-z 0-9 . _ - and start with a letter or digit')
-      .optional(),
+    name: z.string().regex(NAME_RULE.pattern, NAME_RULE.words).optional(),
     uuid: z.guid('is not a UUID').optional(),
     serial: z.string().min(1).max(80).optional(),
     macs: z

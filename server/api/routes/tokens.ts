@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { NAME_RULE } from '../../../core/ids.ts';
 import { issueEnrolToken } from '../../trust/enrol-token.ts';
 import { type Route, route } from '../route.ts';
 
@@ -12,10 +13,7 @@ export const TOKEN_ROUTES: readonly Route[] = [
     action: 'token.create',
     summary: 'Make a one-time token with which another server enrols here; it is shown once',
     input: z.object({
-      name: z
-        .string()
-        .regex(/^[a-z0-9][a-z0-9._-]{0,62}$/, 'names have 1 to 63 characters a-z 0-9 . _ - and start with a letter or digit')
-        .optional(),
+      name: z.string().regex(NAME_RULE.pattern, NAME_RULE.words).optional(),
       ttlSeconds: z.number().int().min(1).max(MAX_TTL_SECONDS).optional(),
     }),
     output: z.object({ token: z.string(), expiresAt: z.iso.datetime() }),
