@@ -1,12 +1,5 @@
 import Table from 'cli-table3';
 
-/** Epoch milliseconds as every document of ours shows them: ISO 8601, UTC, with milliseconds. */
-export function isoTime(ms: number): string;
-export function isoTime(ms: number | null | undefined): string | null;
-export function isoTime(ms: number | null | undefined): string | null {
-  return ms === null || ms === undefined ? null : new Date(ms).toISOString();
-}
-
 /** `1.5 MB`: powers of ten, as disks and links are sold. */
 export function formatBytes(bytes: number): string {
   const units = ['B', 'kB', 'MB', 'GB', 'TB', 'PB'];

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { ServerReport } from '../../core/control-protocol.ts';
 import { AppError } from '../../core/errors.ts';
 import type { Id } from '../../core/ids.ts';
+import { isoTime } from '../../core/iso-time.ts';
 import { SERVER_ROLES } from '../../core/server-role.ts';
 import { SERVER_STATES } from '../../core/server-state.ts';
 import { countAllCommands } from '../db/control-queue.ts';
@@ -72,7 +73,6 @@ export type ServerView = z.infer<typeof PlacedServer>;
 /** A server as the interface shows it; `fingerprint` is the SHA-256 of its CA's SPKI. */
 export function viewServer(server: KnownServer): KnownView {
   const { id, name, relation, state, url, caPin, createdAt, seenAt } = server;
-  const isoTime = (at: number) => new Date(at).toISOString();
   return {
     id,
     name,
@@ -81,7 +81,7 @@ export function viewServer(server: KnownServer): KnownView {
     url,
     fingerprint: caPin,
     createdAt: isoTime(createdAt),
-    seenAt: seenAt === null ? null : isoTime(seenAt),
+    seenAt: isoTime(seenAt),
     contentOnly: server.isContentOnly ?? false,
     ring: server.ring ?? null,
     ...{ via: null, status: null, reportedAt: null, waiting: 0 },
@@ -107,12 +107,12 @@ function viewWithStatus(server: KnownServer, { self, isFenced, statuses, waiting
 
 function viewStatus(status: ServerStatus | undefined): Pick<KnownView, 'status' | 'reportedAt'> {
   if (status === undefined) return { status: null, reportedAt: null };
-  return { status: status.report, reportedAt: new Date(status.at).toISOString() };
+  return { status: status.report, reportedAt: isoTime(status.at) };
 }
 
 /** A server that enrolled at one of our children, or further down. */
 function viewBehind({ id, name, via }: ServerBelow, { statuses, heard, names }: Facts, now: number): KnownView {
-  const time = new Date(heard.get(id) ?? now).toISOString();
+  const time = isoTime(heard.get(id) ?? now);
   const known = {
     id,
     name,
@@ -130,10 +130,9 @@ function viewBehind({ id, name, via }: ServerBelow, { statuses, heard, names }: 
 
 /** A server that meets us in the shared database. */
 function viewPeer({ id, name, state, url, caPin, firstAt }: Peer, { statuses, heard, waiting }: Facts): KnownView {
-  const at = heard.get(id);
   const known = {
-    ...({ id, name, relation: 'peer', state, url, fingerprint: caPin, createdAt: new Date(firstAt).toISOString() } as const),
-    ...{ seenAt: at === undefined ? null : new Date(at).toISOString(), contentOnly: false, ring: null, via: null },
+    ...({ id, name, relation: 'peer', state, url, fingerprint: caPin, createdAt: isoTime(firstAt) } as const),
+    ...{ seenAt: isoTime(heard.get(id)), contentOnly: false, ring: null, via: null },
   };
   return { ...known, ...viewStatus(statuses.get(id)), waiting: waiting.get(id) ?? 0 };
 }
@@ -178,7 +177,7 @@ export async function viewServers(site: Site): Promise<ServerView[]> {
 
 function successorOf({ id, state }: KnownView, successions: readonly Succession[]): Pick<ServerView, 'successor' | 'succeededAt'> {
   const found = state === 'fenced' ? successions.find(({ predecessor }) => predecessor === id) : undefined;
-  return { successor: found?.successorName ?? null, succeededAt: found === undefined ? null : new Date(found.at).toISOString() };
+  return { successor: found?.successorName ?? null, succeededAt: isoTime(found?.at) };
 }
 
 /** One of them, by name or id. Errors: `not_found`, `ambiguous`. */

@@ -1,5 +1,6 @@
 import { statfs } from 'node:fs/promises';
 import type { ServerReport } from '../../core/control-protocol.ts';
+import { isoTime } from '../../core/iso-time.ts';
 import packageJson from '../../package.json' with { type: 'json' };
 import { listLinks } from '../db/links.ts';
 import { markChanged } from '../db/outbox.ts';
@@ -92,10 +93,6 @@ async function describeLink(site: Site, now: number): Promise<NonNullable<Server
     paused: paused === null ? null : { by: paused.by, since: new Date(paused.at).toISOString() },
     ...{ timezone: link.timezone, ...link.windows, late: link.late, capMbit: link.caps.bps === null ? null : link.caps.bps / 1_000_000 },
   };
-}
-
-function isoTime(ms: number | null): string | null {
-  return ms === null ? null : new Date(ms).toISOString();
 }
 
 /** What makes a report worth telling again: not the time, and not every megabyte. */

@@ -1,4 +1,5 @@
 import type { Id } from '../../core/ids.ts';
+import { isoTime } from '../../core/iso-time.ts';
 import { judgeSync } from '../../core/sync-alarm.ts';
 import { appendEvent } from '../db/events.ts';
 import { listLinks } from '../db/links.ts';
@@ -66,10 +67,6 @@ export async function listAlarmWords(site: Pick<Site, 'db' | 'self'>): Promise<s
 /** What is wrong, for people. */
 export function alarmWords({ name, syncedAt }: Pick<Watched, 'name' | 'syncedAt'>): string {
   return syncedAt === null ? `${name} has never synced` : `${name} has not synced since ${isoTime(syncedAt)}`;
-}
-
-function isoTime(ms: number | null): string | null {
-  return ms === null ? null : new Date(ms).toISOString();
 }
 
 /** Checks while the server runs; returns how to stop. */

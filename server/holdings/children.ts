@@ -1,4 +1,5 @@
 import type { Id } from '../../core/ids.ts';
+import { isoTime } from '../../core/iso-time.ts';
 import { listServerReports } from '../db/reported.ts';
 import { listServers } from '../db/servers.ts';
 import { listSyncAlarms } from '../db/sync-alarms.ts';
@@ -38,8 +39,4 @@ async function readImages({ db }: Pick<Site, 'db'>, ids: readonly Id[]): Promise
     for (const { origin, at, body } of await listServerReports(db, ids.slice(start, start + AT_ONCE)))
       told.set(origin, { at, images: (body as { images?: unknown } | null)?.images ?? null });
   return told;
-}
-
-function isoTime(ms: number | null): string | null {
-  return ms === null ? null : new Date(ms).toISOString();
 }

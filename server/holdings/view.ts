@@ -1,4 +1,5 @@
 import type { Image, ImageBody, ImageError } from '../../core/image.ts';
+import { isoTime } from '../../core/iso-time.ts';
 import { isInScope, type Scope } from '../../core/scope.ts';
 import { type Choice, type ChoiceMode, opensAt, roleOf, type VersionRole } from '../../core/version-choice.ts';
 import { missedBy } from './failure.ts';
@@ -88,8 +89,4 @@ function viewImage(image: Image, facts: HoldingFacts): HoldingView {
 
 function namesOf(body: ImageBody, id: string) {
   return { image: `${body.name}@${body.version}`, id, kind: body.kind, group: body.group ?? null, manifest: body.manifest };
-}
-
-function isoTime(ms: number | null): string | null {
-  return ms === null ? null : new Date(ms).toISOString();
 }

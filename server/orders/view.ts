@@ -1,3 +1,4 @@
+import { isoTime } from '../../core/iso-time.ts';
 import { type AgentBinding, listAgentBindings } from '../db/agent-keys.ts';
 import type { Order } from '../db/orders.ts';
 import { listTargetNames } from '../db/targets.ts';
@@ -70,9 +71,9 @@ function view(site: Site, order: Order, { name, binding }: Seen): OrderView {
     managedBy: order.managedBy,
     note: order.waitsFor,
     revision: order.revision,
-    createdAt: iso(order.createdAt),
-    updatedAt: iso(order.updatedAt),
-    endedAt: order.endedAt === null ? null : iso(order.endedAt),
+    createdAt: isoTime(order.createdAt),
+    updatedAt: isoTime(order.updatedAt),
+    endedAt: order.endedAt === null ? null : isoTime(order.endedAt),
   };
 }
 
@@ -82,9 +83,5 @@ function isHeld({ state, diskWritten }: Order): boolean {
 }
 
 function silentSince(site: Site, binding: AgentBinding | undefined): string | null {
-  return binding === undefined || site.now() - binding.seenAt < SILENT_AFTER_MS ? null : iso(binding.seenAt);
-}
-
-function iso(ms: number): string {
-  return new Date(ms).toISOString();
+  return binding === undefined || site.now() - binding.seenAt < SILENT_AFTER_MS ? null : isoTime(binding.seenAt);
 }

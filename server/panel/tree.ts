@@ -1,3 +1,4 @@
+import { isoTime } from '../../core/iso-time.ts';
 import { type Finding, type HealthFacts, judgeServer } from '../../core/server-health.ts';
 import { roleOf } from '../../core/server-role.ts';
 import type { ServerTree, TreeServer } from '../../core/server-tree.ts';
@@ -119,8 +120,4 @@ function newest(...times: readonly (number | null)[]): number | null {
 
 function parse(text: string | null | undefined): number | null {
   return text == null ? null : Date.parse(text);
-}
-
-function isoTime(ms: number | null): string | null {
-  return ms === null ? null : new Date(ms).toISOString();
 }

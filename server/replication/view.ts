@@ -1,4 +1,5 @@
 import type { ErrorCode } from '../../core/errors.ts';
+import { isoTime } from '../../core/iso-time.ts';
 import type { LateWay, Obstacle } from '../../core/schedule/decide.ts';
 import { forecastWords } from '../../core/schedule/forecast.ts';
 import type { Link } from '../db/links.ts';
@@ -112,9 +113,9 @@ export function viewLink(link: Link, { parentName, now, plan }: LinkContext): Li
     owed: owed === null ? null : { since: isoTime(owed.since), why: owed.why },
     afterParent: link.afterParent,
     unscheduled: unscheduledWords(link),
-    nextRunAt: orNull(nextLinkStart(link, now)),
+    nextRunAt: isoTime(nextLinkStart(link, now)),
     heldGeneration: link.heldGeneration,
-    lastRunAt: orNull(link.lastRunAt),
+    lastRunAt: isoTime(link.lastRunAt),
     plan: plan === undefined ? null : viewPlan(plan, link),
   };
 }
@@ -122,18 +123,10 @@ export function viewLink(link: Link, { parentName, now, plan }: LinkContext): Li
 function viewPlan(plan: LinkForecast, { timezone }: Link): PlanView {
   const { bytes, exact, startsAt, doneBy, durationSeconds, fits, nights } = plan;
   const words = forecastWords(plan, zoneOf(timezone));
-  return { bytes, exact, startsAt: isoTime(startsAt), doneBy: orNull(doneBy), durationSeconds, fits, nights, words };
+  return { bytes, exact, startsAt: isoTime(startsAt), doneBy: isoTime(doneBy), durationSeconds, fits, nights, words };
 }
 
 /** Bits per second as people say them. */
 export function toMbit(bps: number | null): number | null {
   return bps === null ? null : bps / 1_000_000;
-}
-
-function isoTime(ms: number): string {
-  return new Date(ms).toISOString();
-}
-
-function orNull(ms: number | null): string | null {
-  return ms === null ? null : isoTime(ms);
 }

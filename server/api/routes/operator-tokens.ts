@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { OPERATOR_ROLES } from '../../../core/authorise.ts';
 import { NAME_RULE, type Name } from '../../../core/ids.ts';
+import { isoTime } from '../../../core/iso-time.ts';
 import { listOperatorTokens, type OperatorToken } from '../../db/operator-tokens.ts';
 import { isInForce, issueOperatorToken, takeOperatorToken } from '../../operator-tokens.ts';
 import type { Site } from '../../site.ts';
@@ -8,18 +9,18 @@ import { actorOf } from '../actor.ts';
 import { type Route, route } from '../route.ts';
 
 const TEN_YEARS_SECONDS = 3650 * 86_400;
-const isoTime = z.iso.datetime();
+const time = z.iso.datetime();
 
 const Token = z.object({
   id: z.string(),
   name: z.string(),
   role: z.enum(OPERATOR_ROLES),
   state: z.enum(['active', 'expired', 'revoked']),
-  createdAt: isoTime,
+  createdAt: time,
   /** To the minute. */
-  lastUsedAt: isoTime.nullable(),
-  expiresAt: isoTime.nullable(),
-  revokedAt: isoTime.nullable(),
+  lastUsedAt: time.nullable(),
+  expiresAt: time.nullable(),
+  revokedAt: time.nullable(),
 });
 export type TokenView = z.infer<typeof Token>;
 const MadeToken = Token.extend({ token: z.string() });
@@ -29,10 +30,9 @@ export type MadeTokenView = z.infer<typeof MadeToken>;
 export function viewToken(token: OperatorToken, now: number): TokenView {
   const { id, name, role, revokedAt } = token;
   const state = revokedAt !== null ? 'revoked' : isInForce(token, now) ? 'active' : 'expired';
-  const isoTimeOf = (at: number | null) => (at === null ? null : new Date(at).toISOString());
   return {
-    ...{ id, name, role, state, createdAt: new Date(token.createdAt).toISOString() },
-    ...{ lastUsedAt: isoTimeOf(token.lastUsedAt), expiresAt: isoTimeOf(token.expiresAt), revokedAt: isoTimeOf(revokedAt) },
+    ...{ id, name, role, state, createdAt: isoTime(token.createdAt) },
+    ...{ lastUsedAt: isoTime(token.lastUsedAt), expiresAt: isoTime(token.expiresAt), revokedAt: isoTime(revokedAt) },
   };
 }
 
