@@ -6,6 +6,9 @@ import { Endorsement, EnrolRequest, EnvelopeSchema, SignerRecord } from './sync-
  * server says whose place it has taken. The second counts only where the first was said of it.
  */
 
+/** Objects that speak for who made them: its own for ever, and nobody else's. */
+export const STATEMENT_KINDS: readonly string[] = ['deputy', 'takeover'];
+
 const id = z.string().regex(/^[0-9a-f-]{36}$/);
 const { name, caPin } = Endorsement.shape;
 

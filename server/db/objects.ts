@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import type { Knex } from 'knex';
 import type { Json } from '../../core/canonical-json.ts';
+import { STATEMENT_KINDS } from '../../core/deputy.ts';
 import type { Envelope, ObjectKind } from '../../core/envelope.ts';
 import type { Digest, Id } from '../../core/ids.ts';
 
@@ -146,18 +147,23 @@ export async function listObjectsMade(
   return rows.map((row) => ({ envelope: toEnvelope(row), seq: Number(row.generation) }));
 }
 
-/** Objects that speak for who made them: nobody else makes them his own. */
-const STATEMENTS = ['deputy', 'takeover'];
-
 /** Objects of a server that another one may own in its place, tombstones included, by their numbers. */
 export async function listOwnable(db: Knex, origin: Id, limit: number): Promise<Envelope[]> {
-  return (await db<ObjectRow>('objects').where({ origin }).whereNotIn('kind', STATEMENTS).orderBy('generation').limit(limit)).map(
-    toEnvelope,
-  );
+  return (
+    await db<ObjectRow>('objects')
+      .where({ origin })
+      .whereNotIn('kind', [...STATEMENT_KINDS])
+      .orderBy('generation')
+      .limit(limit)
+  ).map(toEnvelope);
 }
 
 export async function countOwnable(db: Knex, origin: Id): Promise<number> {
-  const found = await db('objects').where({ origin }).whereNotIn('kind', STATEMENTS).count({ count: 'id' }).first();
+  const found = await db('objects')
+    .where({ origin })
+    .whereNotIn('kind', [...STATEMENT_KINDS])
+    .count({ count: 'id' })
+    .first();
   return Number(found?.['count'] ?? 0);
 }
 

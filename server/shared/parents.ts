@@ -68,11 +68,18 @@ export async function lockTree(trx: Knex.Transaction): Promise<void> {
   await takeNumbers(trx, 'tree', 1);
 }
 
-/** The active server of this name or id. Throws `not_found`, `wrong_state`. */
-export function present<Server extends Pick<TreeServer, 'id' | 'name' | 'state'>>(tree: readonly Server[], reference: string): Server {
+type Named = Pick<TreeServer, 'id' | 'name'>;
+
+/** The server of this name or id, whatever became of it. Throws `not_found`. */
+export function registered<Server extends Named>(tree: readonly Server[], reference: string): Server {
   const found = tree.find(({ name, id }) => name === reference || id === reference);
-  if (found === undefined)
-    throw new AppError('not_found', `no server "${printable(reference)}" meets others in the database`, { hint: 'waystation server list' });
+  if (found !== undefined) return found;
+  throw new AppError('not_found', `no server "${printable(reference)}" meets others in the database`, { hint: 'waystation server list' });
+}
+
+/** The active server of this name or id. Throws `not_found`, `wrong_state`. */
+export function present<Server extends Named & Pick<TreeServer, 'state'>>(tree: readonly Server[], reference: string): Server {
+  const found = registered(tree, reference);
   if (found.state === 'active') return found;
   const hint =
     found.state === 'fenced' ? `it comes back as a child: server parent set ${found.name} --parent SERVER` : 'choose one that is active';

@@ -1,7 +1,7 @@
 import type { Knex } from 'knex';
 import { ServerReport } from '../../core/control-protocol.ts';
 import { AppError } from '../../core/errors.ts';
-import { type Id, printable } from '../../core/ids.ts';
+import type { Id } from '../../core/ids.ts';
 import { type MovedServer, movesOf, type PromotionServer, topAbove } from '../../core/promotion.ts';
 import { readDatabaseTime } from '../db/dialect-time.ts';
 import { appendEvent } from '../db/events.ts';
@@ -14,7 +14,7 @@ import { deputyOf } from '../succession/deputy.ts';
 import { type Promoted, type PromotionWish, refuseAlive } from '../succession/promotion.ts';
 import { SILENT_MS } from './heartbeat.ts';
 import type { Shared } from './open.ts';
-import { lockTree, present } from './parents.ts';
+import { lockTree, present, registered } from './parents.ts';
 
 const WHAT = 'promoting a server';
 
@@ -47,10 +47,13 @@ async function decideNow(site: Site, db: Knex, wish: PromotionWish): Promise<{ d
   const servers = (await listSharedServers(db)).map(withLink);
   const decided = await decide(db, servers, wish);
   const { lost } = decided;
-  const ageMs = lost.heartbeatAt === null ? null : Math.max(0, (await readDatabaseTime(db)) - lost.heartbeatAt);
-  if (!decided.isDone) await refuseOther(site, decided);
-  if (!decided.isDone) refuseSilent(decided.successor, await readDatabaseTime(db));
-  if (!decided.isDone) refuseAlive(lost.name, { ageMs, limitMs: SILENT_MS, wish });
+  const now = await readDatabaseTime(db);
+  const ageMs = lost.heartbeatAt === null ? null : Math.max(0, now - lost.heartbeatAt);
+  if (!decided.isDone) {
+    await refuseOther(site, decided);
+    refuseSilent(decided.successor, now);
+    refuseAlive(lost.name, { ageMs, limitMs: SILENT_MS, wish });
+  }
   return { decided, heardSecondsAgo: ageMs === null ? null : Math.round(ageMs / 1000) };
 }
 
@@ -79,7 +82,7 @@ function withLink(server: SharedServer): Known {
 async function decide(db: Knex, servers: readonly Known[], { server, insteadOf }: PromotionWish): Promise<Decided> {
   const successor = present(servers, server);
   const before = (await listSharedSuccessions(db)).filter((one) => one.successor === successor.id).map(({ predecessor }) => predecessor);
-  const named = insteadOf === undefined ? undefined : find(servers, insteadOf);
+  const named = insteadOf === undefined ? undefined : registered(servers, insteadOf);
   const done = servers.find(({ id, state }) => state === 'fenced' && before.includes(id) && (named === undefined || named.id === id));
   if (done !== undefined) return { successor, lost: done, moves: [], isDone: true };
   const lost = named ?? topAbove(servers, successor);
@@ -93,12 +96,6 @@ async function decide(db: Knex, servers: readonly Known[], { server, insteadOf }
       hint: 'see who took its place: waystation server list',
     });
   return { successor, lost, moves: movesOf(servers, successor, lost), isDone: false };
-}
-
-function find(servers: readonly Known[], reference: string): Known {
-  const found = servers.find(({ name, id }) => name === reference || id === reference);
-  if (found !== undefined) return found;
-  throw new AppError('not_found', `no server "${printable(reference)}" meets others in the database`, { hint: 'waystation server list' });
 }
 
 async function carryOut(site: Site, trx: Knex.Transaction, { successor, lost, moves }: Decided, actor: string): Promise<void> {

@@ -1,7 +1,6 @@
 import type { Knex } from 'knex';
 import { type Envelope, nextRevision, signedBytes } from '../../core/envelope.ts';
 import type { Id } from '../../core/ids.ts';
-import { keepTrying } from '../control/keep-trying.ts';
 import { appendEvent } from '../db/events.ts';
 import { setImageOrigin } from '../db/images.ts';
 import { listOwnable, putObject, takeGeneration } from '../db/objects.ts';
@@ -11,27 +10,14 @@ import { saveSigner } from '../db/signers.ts';
 import { getSuccession, nextAdoption, setAdopting } from '../db/successions.ts';
 import { CATALOGUE } from '../replication/wait-for-news.ts';
 import type { Site } from '../site.ts';
-import { SUCCESSION } from './believe.ts';
 import { publishTakeover } from './takeover.ts';
 
 const AT_ONCE = 200;
-const LOOK_EVERY_MS = 2_000;
 
-/** Signs anew what is still of servers whose place this one took, in the background; killed in between it goes on. */
-export function startAdoption(site: Site): { readonly close: () => Promise<void> } {
-  const stopping = new AbortController();
-  const running = keepTrying(site, { what: 'the objects of the server before', signal: stopping.signal }, async () => {
-    const woken = site.wake.wait(SUCCESSION, LOOK_EVERY_MS, stopping.signal);
-    const predecessor = await nextAdoption(site.db);
-    if (predecessor !== null && (await hasAll(site.db, predecessor))) await adoptObjects(site, predecessor);
-    await woken;
-  });
-  return {
-    close: async () => {
-      stopping.abort();
-      await running;
-    },
-  };
+/** Signs anew what is still of a server whose place this one took, when all of it is here; killed in between it goes on. */
+export async function adoptPending(site: Site): Promise<void> {
+  const predecessor = await nextAdoption(site.db);
+  if (predecessor !== null && (await hasAll(site.db, predecessor))) await adoptObjects(site, predecessor);
 }
 
 /** Whether everything that it told the others of its objects, as the master, is known here. */

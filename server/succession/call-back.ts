@@ -2,7 +2,6 @@ import type { Knex } from 'knex';
 import { z } from 'zod';
 import { describeError } from '../../core/errors.ts';
 import type { Digest, Id } from '../../core/ids.ts';
-import { inTransaction } from '../db/open.ts';
 import { getServer } from '../db/servers.ts';
 import { deleteSetting, getSetting, setSetting } from '../db/settings.ts';
 import type { Site } from '../site.ts';
@@ -55,7 +54,7 @@ export async function callBack(site: Site, signal: AbortSignal): Promise<void> {
 }
 
 async function forget(site: Site, id: Id): Promise<void> {
-  await inTransaction(site.db, (trx) => deleteSetting(trx, KEY));
+  await deleteSetting(site.db, KEY);
   // As our child, or our parent again, it has given us other ones.
   if ((await getServer(site.db, id))?.relation !== 'parent') await site.keys.dropParentCredentials(id);
 }

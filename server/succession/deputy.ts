@@ -3,7 +3,7 @@ import { type Deputy, DeputyBody, type DeputyChildren } from '../../core/deputy.
 import { AppError } from '../../core/errors.ts';
 import { type Id, printable } from '../../core/ids.ts';
 import { publishObject } from '../catalogue.ts';
-import { dispatchWithin } from '../control/dispatch.ts';
+import { dispatch } from '../control/dispatch.ts';
 import { findServerBelow } from '../control/servers-below.ts';
 import { appendEvent } from '../db/events.ts';
 import { listObjectsOfKind, lockCatalogue } from '../db/objects.ts';
@@ -101,11 +101,7 @@ export async function tellDeputy(site: Site): Promise<void> {
   const news = JSON.stringify([deputy.serverId, body]);
   if ((await getSetting(site.db, TOLD)) === news) return;
   const to = await findServerBelow(site.db, deputy.serverId);
-  await inTransaction(site.db, async (trx) => {
-    await dispatchWithin(site, trx, to, { kind: 'deputy.put', body, actor: 'system' });
-    await setSetting(trx, TOLD, news);
-  });
-  for (const topic of [`control:${to.via}`, 'commands']) site.wake.notify(topic);
+  await dispatch(site, to, { kind: 'deputy.put', body, actor: 'system' }, (trx) => setSetting(trx, TOLD, news));
 }
 
 /** The deputy's side: whom a server above told to be its children. */

@@ -1,16 +1,14 @@
 import type { Knex } from 'knex';
-import { DeputyBody, TakeoverBody } from '../../core/deputy.ts';
+import { DeputyBody, STATEMENT_KINDS, TakeoverBody } from '../../core/deputy.ts';
 import type { Envelope } from '../../core/envelope.ts';
 import type { Digest, Id } from '../../core/ids.ts';
 import { keepVouched } from '../db/trusted-servers.ts';
 import type { Site } from '../site.ts';
 import { believeTakeover } from './takeover.ts';
 
-const STATEMENTS: readonly string[] = ['deputy', 'takeover'];
-
 /** Whether an object is a statement about who takes whose place: its maker's own for ever, adopted by nobody. */
 export function isStatement({ kind }: { readonly kind: string }): boolean {
-  return STATEMENTS.includes(kind);
+  return STATEMENT_KINDS.includes(kind);
 }
 
 /**

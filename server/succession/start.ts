@@ -1,21 +1,21 @@
 import { keepTrying } from '../control/keep-trying.ts';
 import type { Site } from '../site.ts';
-import { startAdoption } from './adopt.ts';
+import { adoptPending } from './adopt.ts';
+import { SUCCESSION } from './believe.ts';
 import { callBack } from './call-back.ts';
 import { DEPUTY, tellDeputy } from './deputy.ts';
-import { refuseReturning } from './fence.ts';
+import { readFence } from './fence.ts';
 import { followDeputy } from './follow-deputy.ts';
 
-const LOOK_EVERY_MS = 5_000;
+const LOOK = { topic: DEPUTY, everyMs: 5_000 };
 
 /** What a running server does about places that are taken: tells its deputy, follows its parent's, calls whose place it took, signs anew. */
 export function startSuccession(site: Site): { readonly close: () => Promise<void> } {
   const stopping = new AbortController();
   const { signal } = stopping;
-  const adoption = startAdoption(site);
-  const keep = (what: string, work: () => Promise<void>) =>
+  const keep = (what: string, work: () => Promise<void>, { topic, everyMs } = LOOK) =>
     keepTrying(site, { what, signal }, async () => {
-      const woken = site.wake.wait(DEPUTY, LOOK_EVERY_MS, signal);
+      const woken = site.wake.wait(topic, everyMs, signal);
       await work();
       await woken;
     });
@@ -23,19 +23,16 @@ export function startSuccession(site: Site): { readonly close: () => Promise<voi
     keep('our children, to our deputy', () => tellUnfenced(site)),
     keep('the deputy of our parent', () => followDeputy(site, signal)),
     keep('the server whose place this one took', () => callBack(site, signal)),
+    keep('the objects of the server before', () => adoptPending(site), { topic: SUCCESSION, everyMs: 2_000 }),
   ]);
   return {
     close: async () => {
       stopping.abort();
-      await Promise.all([running, adoption.close()]);
+      await running;
     },
   };
 }
 
 async function tellUnfenced(site: Site): Promise<void> {
-  const isSilent = await refuseReturning(site.db).then(
-    () => false,
-    () => true,
-  );
-  if (!isSilent) await tellDeputy(site);
+  if ((await readFence(site.db)) === undefined) await tellDeputy(site);
 }
