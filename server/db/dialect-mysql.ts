@@ -18,6 +18,19 @@ const TRY_ELSEWHERE = new Set([
   ...['ER_OPTION_PREVENTS_STATEMENT', 'ER_READ_ONLY_MODE'],
 ]);
 
+/** What is answered within `ms`; else an error with `ETIMEDOUT` and the words that `onSilence` gives. */
+export async function answered<Result>(answer: Promise<Result>, ms: number, onSilence: () => string): Promise<Result> {
+  let timer: NodeJS.Timeout | undefined;
+  const silence = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(() => reject(Object.assign(new Error(onSilence()), { code: 'ETIMEDOUT' })), ms);
+  });
+  try {
+    return await Promise.race([answer, silence]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
 /** For the first statements of a connection, all together. */
 const SETTLE_MS = 5_000;
 
@@ -50,19 +63,13 @@ export class MysqlClient extends Mysql2Client {
   async #connect(address: string): Promise<RawConnection> {
     Object.assign(this.connectionSettings, splitHost(address));
     const connection: RawConnection = await super.acquireRawConnection();
-    let timer: NodeJS.Timeout | undefined;
-    // Only the greeting has a time limit of mysql2: a host that falls silent behind it would keep the others from being tried.
-    const silence = new Promise<never>((_resolve, reject) => {
-      timer = setTimeout(() => reject(Object.assign(new Error(`${address} says nothing`), { code: 'ETIMEDOUT' })), SETTLE_MS);
-    });
     try {
-      await Promise.race([this.#settle(connection, address), silence]);
+      // Only the greeting has a time limit of mysql2: a host that falls silent behind it would keep the others from being tried.
+      await answered(this.#settle(connection, address), SETTLE_MS, () => `${address} says nothing`);
       return connection;
     } catch (error) {
       connection.destroy();
       throw error;
-    } finally {
-      clearTimeout(timer);
     }
   }
 

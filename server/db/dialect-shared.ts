@@ -1,5 +1,5 @@
 import type { Knex } from 'knex';
-import { MysqlClient, type MysqlConnection, mysqlSettings, type RawConnection } from './dialect-mysql.ts';
+import { answered, MysqlClient, type MysqlConnection, mysqlSettings, type RawConnection } from './dialect-mysql.ts';
 
 /** A statement that is not answered for so long is given up with its connection: a dead network says nothing. */
 const STATEMENT_MS = 15_000;
@@ -67,21 +67,15 @@ export class SharedClient extends MysqlClient {
   }
 
   async _query(connection: Placed, query: Query | string): Promise<unknown> {
-    let timer: NodeJS.Timeout | undefined;
-    const silence = new Promise((_resolve, reject) => {
-      timer = setTimeout(() => {
+    try {
+      return await answered(plainQuery.call(this, connection, query), STATEMENT_MS, () => {
         connection.destroy();
         connection.noteSilence?.();
-        reject(Object.assign(new Error(`no answer within ${STATEMENT_MS / 1000} s`), { code: 'ETIMEDOUT' }));
-      }, STATEMENT_MS);
-    });
-    try {
-      return await Promise.race([plainQuery.call(this, connection, query), silence]);
+        return `no answer within ${STATEMENT_MS / 1000} s`;
+      });
     } catch (error) {
       if (LEAVE.has((error as { code?: string }).code ?? '')) connection.destroy();
       throw error;
-    } finally {
-      clearTimeout(timer);
     }
   }
 }
