@@ -10,6 +10,7 @@ import { listHeldObjects } from '../db/peers.ts';
 import { countMarkedOrigins, listMarksOf, lockMark, type Mark, moveMark } from '../db/reported.ts';
 import { listServers } from '../db/servers.ts';
 import { listSharedEvents, listSharedStates, type Page } from '../db/shared/reports.ts';
+import { MOST_SERVERS } from '../db/shared/servers.ts';
 import { listMoved, type StreamMark } from '../db/shared/streams.ts';
 import type { Site } from '../site.ts';
 import type { Shared } from './open.ts';
@@ -22,8 +23,6 @@ export type Heard = { mark: number };
 
 const STREAMS_AT_ONCE = 500;
 const ITEMS_AT_ONCE = 200;
-/** Servers whose reports are kept here: more than meet anywhere. Who made up more of them is told no further. */
-const MOST_ORIGINS = 5_000;
 
 /**
  * Brings here what other servers told the shared database since the last look: their objects, and what they report as far as
@@ -39,7 +38,7 @@ export async function hearNews(site: Site, shared: Shared, heard: Heard, meet: (
     if ((await listHeldObjects(site.db, others)).size < others.length) await meet();
     const needs = await needsReports(site);
     const known = await howFar(site, others);
-    const news = { room: MOST_ORIGINS - (known.origins.size < others.length ? await countMarkedOrigins(site.db) : 0) };
+    const news = { room: MOST_SERVERS - (known.origins.size < others.length ? await countMarkedOrigins(site.db) : 0) };
     for (const told of moved) await hearStream(site, shared, { told, needs, known, news });
     heard.mark = last.mark;
   }

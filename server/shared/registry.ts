@@ -3,7 +3,7 @@ import { SignerRecord } from '../../core/sync-protocol.ts';
 import { appendEvent } from '../db/events.ts';
 import { inTransaction } from '../db/open.ts';
 import { countPeers, getPeer, listPeers, putPeer, type SeenPeer, setPeerState } from '../db/peers.ts';
-import { listSharedServersOf, listSharedTree, registryNumber, type SharedServer } from '../db/shared/servers.ts';
+import { listSharedServersOf, listSharedTree, MOST_SERVERS, registryNumber, type SharedServer } from '../db/shared/servers.ts';
 import type { Site } from '../site.ts';
 import { verifySigner } from '../trust/signatures.ts';
 import type { Shared } from './open.ts';
@@ -100,13 +100,10 @@ function addressOf({ url }: Registered): string | null {
   return isPlain ? parsed.origin : null;
 }
 
-/** More than meet anywhere, those that left included: who has a login can make up servers without end. */
-const MOST_PEERS = 5_000;
-
 async function store(site: Site, peer: SeenPeer): Promise<boolean> {
   return inTransaction(site.db, async (trx) => {
     const isNew = (await getPeer(trx, peer.id)) === undefined;
-    if (isNew && (await countPeers(trx)) >= MOST_PEERS) return false;
+    if (isNew && (await countPeers(trx)) >= MOST_SERVERS) return false;
     if (!(await putPeer(trx, peer, site.now()))) return false;
     const data = { name: peer.name, caPin: peer.caPin };
     const event = { origin: site.self.id, at: site.now(), actor: 'system', kind: 'server.met', subject: peer.id, data };

@@ -27,5 +27,8 @@ export function readDocumentText(text: string | null | undefined): Json | undefi
   }
 }
 
+/** The latest time that a Date can hold, epoch ms. */
+export const LATEST_MS = 8.64e15;
+
 /** Numbers beyond are not told apart; no server gets there. */
 export const MOST_NUMBER = Number.MAX_SAFE_INTEGER;

@@ -4,7 +4,7 @@ import type { Digest, Id, Name } from '../../../core/ids.ts';
 import type { SignerRecord } from '../../../core/sync-protocol.ts';
 import { databaseTime } from '../dialect-time.ts';
 import { newestNumber, takeNumbers } from './counters.ts';
-import { boundedText, readDocumentText } from './documents.ts';
+import { boundedText, LATEST_MS, readDocumentText } from './documents.ts';
 import { chunks } from './reports.ts';
 
 /** What a server says of itself when it registers. */
@@ -112,7 +112,7 @@ export async function listSharedServers(db: Knex): Promise<SharedServer[]> {
   return (await wholeRows(db).orderBy('name').limit(MOST_SERVERS)).map(fromRow);
 }
 
-/** More than meet anywhere. Somebody with a login may write rows without end; nobody reads them all. */
+/** More than meet anywhere, those that left included. Somebody with a login may make up servers without end: nobody reads or keeps more of them. */
 export const MOST_SERVERS = 5_000;
 
 const PLAIN = [
@@ -258,7 +258,7 @@ type Row = {
 
 /** A time that a Date can hold; the nearest one for what is none. */
 function timeOf(value: number | string | null): number | null {
-  return value === null ? null : Math.min(Math.max(Number(value), 0), 8.64e15);
+  return value === null ? null : Math.min(Math.max(Number(value), 0), LATEST_MS);
 }
 
 function fromRow(row: Row): SharedServer {

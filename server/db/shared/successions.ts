@@ -1,10 +1,8 @@
 import type { Knex } from 'knex';
 import { type Id, isId } from '../../../core/ids.ts';
 import { databaseTime } from '../dialect-time.ts';
-import { MOST_NUMBER } from './documents.ts';
+import { LATEST_MS, MOST_NUMBER } from './documents.ts';
 
-/** What a Date can hold. */
-const LATEST_MS = 8.64e15;
 const MOST = 10_000;
 
 /** A promotion as the shared database tells it. `at` is its time, epoch ms. */
