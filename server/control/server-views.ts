@@ -14,16 +14,7 @@ import { SharedView, viewShared } from '../shared/view.ts';
 import type { Site } from '../site.ts';
 import { readFence } from '../succession/fence.ts';
 import { findPlaces } from './places.ts';
-import {
-  findServerBelow,
-  listLinked,
-  listPeersBeside,
-  listServersBehind,
-  type ServerBelow,
-  type ServerStatus,
-  serverNames,
-  statusesOf,
-} from './servers-below.ts';
+import { findServerBelow, listKnown, type ServerBelow, type ServerStatus, serverNames, statusesOf } from './servers-below.ts';
 import { describeSelf } from './status.ts';
 
 const Server = z.object({
@@ -139,15 +130,13 @@ function viewPeer({ id, name, state, url, caPin, firstAt }: Peer, { statuses, he
 
 /** Of 500 servers as of one: what is said of them is read together. */
 async function viewKnown(site: Site): Promise<KnownView[]> {
-  const known = await listLinked(site.db);
-  const behind = await listServersBehind(site.db);
-  const peers = await listPeersBeside(site.db);
+  const { linked, behind, beside } = await listKnown(site.db);
   const facts: Facts = {
     self: await describeSelf(site),
     isFenced: (await readFence(site.db))?.phase === 'fenced',
     statuses: await statusesOf(
       site.db,
-      [...known, ...behind, ...peers].map(({ id }) => id),
+      [...linked, ...behind, ...beside].map(({ id }) => id),
     ),
     heard: new Map((await listOrigins(site.db)).map(({ id, seenAt }) => [id, seenAt])),
     waiting: await countAllCommands(site.db),
@@ -157,9 +146,9 @@ async function viewKnown(site: Site): Promise<KnownView[]> {
     ),
   };
   return [
-    ...known.map((server) => viewWithStatus(server, facts)),
+    ...linked.map((server) => viewWithStatus(server, facts)),
     ...behind.map((server) => viewBehind(server, facts, site.now())),
-    ...peers.map((peer) => viewPeer(peer, facts)),
+    ...beside.map((peer) => viewPeer(peer, facts)),
   ];
 }
 
@@ -184,7 +173,7 @@ function successorOf({ id, state }: KnownView, successions: readonly Succession[
 export async function showServer(site: Site, reference: string): Promise<ServerView> {
   const known = (await findServerByName(site.db, reference)) ?? (await getServer(site.db, reference as Id));
   if (known !== undefined) return placed(site, known.id);
-  const peer = (await listPeersBeside(site.db)).find(({ id, name }) => id === reference || name === reference);
+  const peer = (await listKnown(site.db)).beside.find(({ id, name }) => id === reference || name === reference);
   return placed(site, peer?.id ?? (await findServerBelow(site.db, reference)).id);
 }
 

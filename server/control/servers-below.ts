@@ -55,37 +55,43 @@ export async function statusesOf(db: Knex, ids: readonly Id[]): Promise<Map<Id, 
   return found;
 }
 
+/** Every server that is known here, once. */
+export type KnownServers = {
+  /** This server and those of its links. */
+  readonly linked: readonly KnownServer[];
+  /** Servers that reported and are no children of ours. */
+  readonly behind: readonly ServerBelow[];
+  /** Servers that meet us in the shared database, and that no link of ours leads to. */
+  readonly beside: readonly Peer[];
+};
+
+export async function listKnown(db: Knex): Promise<KnownServers> {
+  const peers = await listPeers(db);
+  const linked = linkedOf(await listServers(db), peers);
+  const here = new Set(linked.map(({ id }) => id));
+  const met = new Set(peers.map(({ id }) => id));
+  const origins = (await listOrigins(db)).filter(({ id, via }) => !here.has(id) && !(via === id && met.has(id)));
+  const passed = new Set(origins.map(({ id }) => id));
+  const names = await serverNames(db, [...passed]);
+  return {
+    linked,
+    behind: origins.map(({ id, via }) => ({ id, via, name: names.get(id) ?? id })),
+    beside: peers.filter(({ id }) => !here.has(id) && !passed.has(id)),
+  };
+}
+
 /**
  * This server and those of its links. A child that was let go because it has another parent now, or none, is not among them: it is
  * a peer like any other. Who was revoked by an operator stays that.
  */
-export async function listLinked(db: Knex): Promise<KnownServer[]> {
-  const servers = await listServers(db);
+export function linkedOf(servers: readonly KnownServer[], peers: readonly Peer[]): KnownServer[] {
   const self = servers.find(({ relation }) => relation === 'self')?.id;
-  const peers = new Map((await listPeers(db)).map((peer) => [peer.id, peer]));
+  const met = new Map(peers.map((peer) => [peer.id, peer]));
   const hasMoved = ({ id, relation, state }: KnownServer) => {
-    const peer = peers.get(id);
+    const peer = met.get(id);
     return relation === 'child' && state === 'revoked' && peer?.state === 'active' && peer.parentRevision > 0 && peer.parentId !== self;
   };
   return servers.filter((server) => !hasMoved(server));
-}
-
-/** Servers that reported and are no children of ours. */
-export async function listServersBehind(db: Knex): Promise<ServerBelow[]> {
-  const linked = new Set((await listLinked(db)).map(({ id }) => id));
-  const met = new Set((await listPeers(db)).map(({ id }) => id));
-  const behind = (await listOrigins(db)).filter(({ id, via }) => !linked.has(id) && !(via === id && met.has(id)));
-  const names = await serverNames(
-    db,
-    behind.map(({ id }) => id),
-  );
-  return behind.map(({ id, via }) => ({ id, via, name: names.get(id) ?? id }));
-}
-
-/** Servers that meet us in the shared database, and that no link of ours leads to. */
-export async function listPeersBeside(db: Knex): Promise<Peer[]> {
-  const linked = new Set([...(await listLinked(db)), ...(await listServersBehind(db))].map(({ id }) => id));
-  return (await listPeers(db)).filter(({ id }) => !linked.has(id));
 }
 
 /** The server below us of that name or id. Errors: `not_found`, `ambiguous`. */

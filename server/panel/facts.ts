@@ -1,5 +1,5 @@
 import type { Id } from '../../core/ids.ts';
-import { listLinked } from '../control/servers-below.ts';
+import { linkedOf } from '../control/servers-below.ts';
 import { describeSelf } from '../control/status.ts';
 import { countAllCommands } from '../db/control-queue.ts';
 import { listGrants } from '../db/egress.ts';
@@ -7,7 +7,7 @@ import { type Link, listLinks, type Pause } from '../db/links.ts';
 import { listOperatorTokens } from '../db/operator-tokens.ts';
 import { listOrigins, type Origin } from '../db/origins.ts';
 import { listPeers, type Peer } from '../db/peers.ts';
-import type { KnownServer } from '../db/servers.ts';
+import { type KnownServer, listServers } from '../db/servers.ts';
 import { listSyncAlarms } from '../db/sync-alarms.ts';
 import { listAncestors } from '../db/trusted-servers.ts';
 import { lastRegistry, type Registry } from '../shared/last-registry.ts';
@@ -40,10 +40,11 @@ export type TreeFacts = {
 export async function readTreeFacts(site: Site): Promise<TreeFacts> {
   const now = site.now();
   const [link] = await listLinks(site.db);
+  const peers = await listPeers(site.db);
   return {
     now,
     link,
-    servers: await listLinked(site.db),
+    servers: linkedOf(await listServers(site.db), peers),
     origins: new Map((await listOrigins(site.db)).map((origin) => [origin.id, origin])),
     reports: await listSummaries(site),
     self: { seq: 0, at: now, summary: summarise(await describeSelf(site)) },
@@ -51,7 +52,7 @@ export async function readTreeFacts(site: Site): Promise<TreeFacts> {
     alarms: await listSyncAlarms(site.db),
     waiting: await countAllCommands(site.db),
     isMeeting: site.shared !== undefined,
-    peers: new Map((await listPeers(site.db)).map((peer) => [peer.id, peer])),
+    peers: new Map(peers.map((peer) => [peer.id, peer])),
     registry: site.shared === undefined ? undefined : await lastRegistry(site.shared),
     ancestors: (await listAncestors(site.db)).map(({ name }) => name),
     operators: new Map((await listOperatorTokens(site.db)).map(({ id, name }) => [id, name])),

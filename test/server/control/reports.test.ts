@@ -7,7 +7,7 @@ import { dispatch } from '../../../server/control/dispatch.ts';
 import { newestMarks, readBatch } from '../../../server/control/own-reports.ts';
 import { regroupTarget } from '../../../server/control/place.ts';
 import { MOST_SERVERS, receiveReports } from '../../../server/control/receive.ts';
-import { findServerBelow, listServersBehind, statusOf } from '../../../server/control/servers-below.ts';
+import { findServerBelow, listKnown, statusOf } from '../../../server/control/servers-below.ts';
 import { listAllTargets, locateTarget, showTarget } from '../../../server/control/things-below.ts';
 import { appendEvent } from '../../../server/db/events.ts';
 import { inTransaction } from '../../../server/db/open.ts';
@@ -57,7 +57,7 @@ test('what a branch behind a relay has is shown at headquarters with its server,
   await eventually('it is gone', async () => !(await namesAt(hq)).includes('till at branch'));
   await assert.rejects(showTarget(hq.site, 'till'), { code: 'not_found' });
   assert.deepEqual(
-    (await listServersBehind(hq.site.db)).map(({ name, via }) => [name, via]),
+    (await listKnown(hq.site.db)).behind.map(({ name, via }) => [name, via]),
     [['branch', relay.site.self.id]],
   );
   assert.equal((await statusOf(hq.site.db, branch.site.self.id))?.report.name, 'branch');
