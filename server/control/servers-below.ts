@@ -4,7 +4,7 @@ import { AppError } from '../../core/errors.ts';
 import { type Id, printable } from '../../core/ids.ts';
 import { listOrigins, routeTo } from '../db/origins.ts';
 import { findPeer, getPeer, listPeers, listPeersOf, type Peer } from '../db/peers.ts';
-import { getReported, listReported, listServerReports } from '../db/reported.ts';
+import { getReported, listReported, readServerReports } from '../db/reported.ts';
 import { findServerByName, getServer, type KnownServer, listServers, listServersOf } from '../db/servers.ts';
 
 /** A server below us: our child, or one behind a child; or one that meets us in a shared database, wherever it stands. */
@@ -40,17 +40,12 @@ export async function serverNames(db: Knex, ids: readonly Id[]): Promise<Readonl
   return names;
 }
 
-/** A report may weigh 64 KiB: others get their turn in between. */
-const REPORTS_AT_ONCE = 20;
-
 /** What each of these said of itself last, where it can be read. */
 export async function statusesOf(db: Knex, ids: readonly Id[]): Promise<Map<Id, ServerStatus>> {
   const found = new Map<Id, ServerStatus>();
-  for (let start = 0; start < ids.length; start += REPORTS_AT_ONCE) {
-    for (const { origin, body, at } of await listServerReports(db, ids.slice(start, start + REPORTS_AT_ONCE))) {
-      const report = ServerReport.safeParse(body).data;
-      if (report !== undefined) found.set(origin, { report, at });
-    }
+  for await (const { origin, body, at } of readServerReports(db, ids)) {
+    const report = ServerReport.safeParse(body).data;
+    if (report !== undefined) found.set(origin, { report, at });
   }
   return found;
 }

@@ -112,14 +112,19 @@ export async function listServerMarks(db: Knex): Promise<ReportedMark[]> {
   return rows.map(({ origin, seq, at }) => ({ origin, seq: Number(seq), at: Number(at) }));
 }
 
-/** What these servers told of themselves. */
-export async function listServerReports(db: Knex, origins: readonly Id[]): Promise<Reported[]> {
-  const rows = await db('reported')
-    .where({ kind: 'server' })
-    .whereIn('origin', [...origins])
-    .whereNotNull('body')
-    .where('origin', db.ref('subject'));
-  return rows.map(fromRow);
+/** Reports of servers are documents of up to 64 KiB: so many are read and parsed in one go, and others get their turn. */
+const REPORTS_AT_ONCE = 20;
+
+/** What these servers told of themselves, some at a time. */
+export async function* readServerReports(db: Knex, origins: readonly Id[]): AsyncGenerator<Reported> {
+  for (let start = 0; start < origins.length; start += REPORTS_AT_ONCE) {
+    const rows = await db('reported')
+      .where({ kind: 'server' })
+      .whereIn('origin', origins.slice(start, start + REPORTS_AT_ONCE))
+      .whereNotNull('body')
+      .where('origin', db.ref('subject'));
+    for (const row of rows) yield fromRow(row);
+  }
 }
 
 /** What of an origin changed after number `after`, gone things included, in the order of the numbers: to be passed on. */

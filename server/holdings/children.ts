@@ -1,13 +1,10 @@
 import type { Id } from '../../core/ids.ts';
 import { isoTime } from '../../core/iso-time.ts';
-import { listServerReports } from '../db/reported.ts';
+import { readServerReports } from '../db/reported.ts';
 import { listServers } from '../db/servers.ts';
 import { listSyncAlarms } from '../db/sync-alarms.ts';
 import type { Site } from '../site.ts';
 import { alarmWords } from './alarms.ts';
-
-/** Reports weigh up to 64 KiB: so many are read in one go, and others get their turn. */
-const AT_ONCE = 50;
 
 /** How the children of this site stand, by what each told last. */
 export async function listChildHoldings(site: Pick<Site, 'db'>) {
@@ -35,8 +32,7 @@ type Told = { readonly at: number; readonly images: unknown };
 /** A report is a document of another server: it is shown, not believed to have a shape. */
 async function readImages({ db }: Pick<Site, 'db'>, ids: readonly Id[]): Promise<Map<Id, Told>> {
   const told = new Map<Id, Told>();
-  for (let start = 0; start < ids.length; start += AT_ONCE)
-    for (const { origin, at, body } of await listServerReports(db, ids.slice(start, start + AT_ONCE)))
-      told.set(origin, { at, images: (body as { images?: unknown } | null)?.images ?? null });
+  for await (const { origin, at, body } of readServerReports(db, ids))
+    told.set(origin, { at, images: (body as { images?: unknown } | null)?.images ?? null });
   return told;
 }

@@ -1,7 +1,7 @@
 import { ServerReport } from '../../core/control-protocol.ts';
 import type { Id } from '../../core/ids.ts';
 import type { TreeServer } from '../../core/server-tree.ts';
-import { listServerMarks, listServerReports } from '../db/reported.ts';
+import { listServerMarks, readServerReports } from '../db/reported.ts';
 import type { Site } from '../site.ts';
 
 /** What a list shows of a server's report: its images are counted. */
@@ -11,9 +11,6 @@ export type Summary = Pick<ServerReport, 'name' | 'version' | 'disk' | 'run' | '
 
 /** A report as it came, with when that was (epoch ms). */
 export type KeptSummary = { readonly seq: number; readonly at: number; readonly summary: Summary | undefined };
-
-/** Reports are documents of up to 64 KiB: so many are read and checked in one go, and others get their turn. */
-const AT_A_TIME = 20;
 
 const kept = new WeakMap<Site['wake'], Map<Id, KeptSummary>>();
 
@@ -26,11 +23,9 @@ export async function listSummaries(site: Pick<Site, 'db' | 'wake'>): Promise<Re
   kept.set(site.wake, known);
   const marks = await listServerMarks(site.db);
   const stale = marks.filter(({ origin, seq }) => known.get(origin)?.seq !== seq).map(({ origin }) => origin);
-  for (let start = 0; start < stale.length; start += AT_A_TIME) {
-    for (const { origin, seq, at, body } of await listServerReports(site.db, stale.slice(start, start + AT_A_TIME))) {
-      const report = ServerReport.safeParse(body).data;
-      known.set(origin, { seq, at, summary: report && summarise(report) });
-    }
+  for await (const { origin, seq, at, body } of readServerReports(site.db, stale)) {
+    const report = ServerReport.safeParse(body).data;
+    known.set(origin, { seq, at, summary: report && summarise(report) });
   }
   const there = new Set(marks.map(({ origin }) => origin));
   for (const id of known.keys()) if (!there.has(id)) known.delete(id);
