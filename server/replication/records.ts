@@ -89,9 +89,8 @@ export function openRecords(
     const isComplete = (manifest: Digest) => (plan?.wanted ?? []).includes(manifest) && !absent.includes(manifest);
     const isAbsent = (manifest: Digest) => absent.includes(manifest);
     await noteKept(site, trx, link, catalogue);
-    const published = await publishReplicas(site, trx, catalogue.objects, {
-      ...{ at, content: { storedBytes, isComplete, isAbsent, isFetched: (manifest) => fetched.has(manifest) } },
-    });
+    const content = { storedBytes, isComplete, isAbsent, isFetched: (manifest: Digest) => fetched.has(manifest) };
+    const published = await publishReplicas(site, trx, catalogue.objects, { at, content });
     const { epoch, generation, mark } = catalogue;
     if (!plan?.away && run.trigger !== 'repair') await endReturn(site, trx);
     // A run that did not hear of the parent proves nothing of today.
