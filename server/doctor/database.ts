@@ -5,7 +5,7 @@ import { splitHost } from '../db/dialect-mysql.ts';
 import { listLinks } from '../db/links.ts';
 import { openOwnDatabase } from '../db/own.ts';
 import { getSetting } from '../db/settings.ts';
-import { unscheduledWords } from '../schedule/unscheduled.ts';
+import { unscheduled } from '../schedule/unscheduled.ts';
 import { complaintsAbout, examineShared } from '../shared/examine.ts';
 import { CLAIMED, claimWords } from '../succession/claim.ts';
 import { type Fence, fencedError, fenceWords, readFence } from '../succession/fence.ts';
@@ -64,11 +64,9 @@ function checkFence(fence: Fence): Finding {
 async function checkLinks(db: Knex): Promise<Finding[]> {
   const name = 'replication';
   return (await listLinks(db)).map((link) => {
-    const words = unscheduledWords(link);
-    if (words === null)
-      return ok(name, link.schedule === null ? 'runs start after the parent' : `runs start at ${link.schedule} (${link.timezone})`);
-    const [message = '', hint = ''] = words.split('; ');
-    return warn(name, message, hint);
+    const none = unscheduled(link);
+    if (none !== null) return warn(name, none.words, none.hint);
+    return ok(name, link.schedule === null ? 'runs start after the parent' : `runs start at ${link.schedule} (${link.timezone})`);
   });
 }
 

@@ -6,6 +6,18 @@ export function unscheduledWords(
   link: { readonly schedule: string | null; readonly afterParent: boolean },
   server?: string,
 ): string | null {
+  const parts = unscheduled(link, server);
+  return parts && `${parts.words}; ${parts.hint}`;
+}
+
+/** As `unscheduledWords`, and apart from it what to do. */
+export function unscheduled(
+  link: { readonly schedule: string | null; readonly afterParent: boolean },
+  server?: string,
+): { readonly words: string; readonly hint: string } | null {
   if (link.schedule !== null || link.afterParent) return null;
-  return `no schedule is set, so it replicates on command only; set one${server === undefined ? '' : ` at ${server}`} with: ${COMMAND}`;
+  return {
+    words: 'no schedule is set, so it replicates on command only',
+    hint: `set one${server === undefined ? '' : ` at ${server}`} with: ${COMMAND}`,
+  };
 }
