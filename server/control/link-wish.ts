@@ -1,7 +1,6 @@
 import type { Knex } from 'knex';
 import { z } from 'zod';
-import { AppError } from '../../core/errors.ts';
-import { type Id, printable } from '../../core/ids.ts';
+import type { Id } from '../../core/ids.ts';
 import { checkCaps } from '../../core/schedule/caps.ts';
 import { checkWindows } from '../../core/schedule/windows.ts';
 import { type LINK_FIELDS, LinkWish } from '../../core/site-tree.ts';
@@ -12,7 +11,7 @@ import { deleteSetting, getSetting, setSetting } from '../db/settings.ts';
 import { openCron, zoneOf } from '../schedule/cron.ts';
 import { setCaps, setSchedule } from '../schedule.ts';
 import type { Site } from '../site.ts';
-import { serverName } from './servers-below.ts';
+import { saidByFile } from './said-by-file.ts';
 
 /** What a file says of our link, and whose file that is. It also holds for a link that comes later. */
 const Kept = z.object({ wish: LinkWish, file: z.string(), owner: z.string() });
@@ -56,10 +55,7 @@ export async function refuseManaged(site: Pick<Site, 'db'>, fields: readonly Fie
   const kept = await readKept(site.db);
   const field = fields.find((one) => kept?.wish[one] !== undefined);
   if (kept === undefined || field === undefined) return;
-  const owner = await serverName(site.db, kept.owner as Id);
-  throw new AppError('not_permitted', `${field} of this link is what ${printable(kept.file)} of server ${owner} says`, {
-    hint: `change it there and apply it: waystation site apply ${printable(kept.file)}`,
-  });
+  throw await saidByFile(site.db, `${field} of this link`, kept);
 }
 
 /** Which fields of our link are what a file says. */

@@ -1,10 +1,10 @@
 import type { Knex } from 'knex';
 import { z } from 'zod';
-import { AppError } from '../../core/errors.ts';
-import { type Id, printable } from '../../core/ids.ts';
+import type { Id } from '../../core/ids.ts';
+import { saidByFile } from '../control/said-by-file.ts';
 import { appendEvent } from '../db/events.ts';
 import { markChanged } from '../db/outbox.ts';
-import { getServer, setChildRing } from '../db/servers.ts';
+import { setChildRing } from '../db/servers.ts';
 import { deleteSetting, getSetting, listSettings, setSetting } from '../db/settings.ts';
 import type { Site } from '../site.ts';
 
@@ -39,11 +39,7 @@ export async function applyRingWish(trx: Knex, childId: Id): Promise<void> {
 /** Throws `not_permitted`, naming the file and its server, when the ring of this child is not for operators here to set. */
 export async function refuseManagedRing(site: Pick<Site, 'db'>, childId: Id): Promise<void> {
   const kept = await readKept(site.db, childId);
-  if (kept === undefined) return;
-  const owner = (await getServer(site.db, kept.owner as Id))?.name ?? kept.owner;
-  throw new AppError('not_permitted', `the ring of this server is what ${printable(kept.file)} of server ${owner} says`, {
-    hint: `change it there and apply it: waystation site apply ${printable(kept.file)}`,
-  });
+  if (kept !== undefined) throw await saidByFile(site.db, 'the ring of this server', kept);
 }
 
 /** The rings that a file says, by child. */
