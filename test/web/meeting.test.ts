@@ -5,7 +5,6 @@ import { after, before, test } from 'node:test';
 import { isDeepStrictEqual } from 'node:util';
 import type { Knex } from 'knex';
 import { viewServers } from '../../server/control/server-views.ts';
-import { listImages } from '../../server/db/images.ts';
 import { listServers } from '../../server/db/servers.ts';
 import { takeNumbers } from '../../server/db/shared/counters.ts';
 import { readServerTree } from '../../server/panel/tree.ts';
@@ -13,10 +12,10 @@ import { setParent } from '../../server/shared/parents.ts';
 import { type Browser, startBrowser } from '../helpers/browser.ts';
 import { eventually, makeNode, type Node } from '../helpers/control-sites.ts';
 import { type Meeting, startMeeting } from '../helpers/meeting.ts';
-import { importDisk, makeDisk, makeSite } from '../helpers/replication-sites.ts';
+import { makeSite } from '../helpers/replication-sites.ts';
 import { runCli } from '../helpers/run-cli.ts';
 import { temporaryDirectory } from '../helpers/temp-directory.ts';
-import { openPanel, type Panel } from './panel.ts';
+import { openPanel, type Panel, replicateNow } from './panel.ts';
 
 const root = await temporaryDirectory('console-meeting');
 const NO_RIGHTS = { mayReplicate: false, mayWriteServers: false, mayMakeArchives: false, mayLoad: false };
@@ -99,14 +98,7 @@ test('a branch is put below hq in the browser; it joins by itself, and the tree 
 });
 
 test('replicate now brings the image of hq to the branch that was assigned', async () => {
-  const { page } = panel.tab;
-  await makeDisk(join(root, 'debian.raw'), 3_000_000);
-  await importDisk(hq.site, join(root, 'debian.raw'));
-  await page.getByRole('button', { name: 'Replicate now' }).click();
-  await page.getByText('branch has begun a run.').waitFor();
-  await panel.row('branch').getByText('complete').waitFor();
-  await page.getByRole('row', { name: 'debian@1' }).getByText('held').waitFor();
-  assert.ok((await listImages(branch.site.db)).every(({ state }) => state === 'published'));
+  await replicateNow(panel, { root, hq, branch });
 });
 
 test('a parent that a file says is read-only here, and told to be', async () => {

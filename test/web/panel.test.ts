@@ -11,7 +11,7 @@ import { type Browser, startBrowser } from '../helpers/browser.ts';
 import { eventually, makeNode, type Node } from '../helpers/control-sites.ts';
 import { importDisk, makeDisk } from '../helpers/replication-sites.ts';
 import { temporaryDirectory } from '../helpers/temp-directory.ts';
-import { openPanel, type Panel } from './panel.ts';
+import { openPanel, type Panel, replicateNow } from './panel.ts';
 
 const root = await temporaryDirectory('console-panel');
 let hq: Node;
@@ -54,14 +54,7 @@ test('the tree shows who is who and how each is, on both sides of a link', async
 });
 
 test('replicate now runs at the branch, and the page follows it to its end', async () => {
-  const { page } = panel.tab;
-  await makeDisk(join(root, 'debian.raw'), 3_000_000);
-  await importDisk(hq.site, join(root, 'debian.raw'));
-  await page.getByRole('button', { name: 'Replicate now' }).click();
-  await page.getByText('branch has begun a run.').waitFor();
-  await panel.row('branch').getByText('complete').waitFor();
-  await page.getByRole('row', { name: 'debian@1' }).getByText('held').waitFor();
-  assert.ok((await listImages(branch.site.db)).every(({ state }) => state === 'published'));
+  await replicateNow(panel, { root, hq, branch });
   await panel.row('branch').getByText('1 of 1').waitFor({ state: 'attached' });
 });
 

@@ -1,11 +1,14 @@
 import assert from 'node:assert/strict';
+import { join } from 'node:path';
 import type { Locator } from 'playwright-core';
 import { newId } from '../../core/ids.ts';
 import { cookieName } from '../../server/api/session.ts';
 import { hashToken } from '../../server/api/token.ts';
+import { listImages } from '../../server/db/images.ts';
 import { createOperatorToken } from '../../server/db/operator-tokens.ts';
 import type { Browser, Tab } from '../helpers/browser.ts';
 import type { Node } from '../helpers/control-sites.ts';
+import { importDisk, makeDisk } from '../helpers/replication-sites.ts';
 
 /** The console of one server, signed in as its administrator. */
 export type Panel = {
@@ -48,4 +51,18 @@ export async function openPanel(browser: Browser, { site, serving }: Node): Prom
       await page.close();
     },
   };
+}
+
+/** Imports an image at hq and has the branch, whose details are shown, replicate it by its button; resolves when it holds it. */
+export async function replicateNow(
+  { tab: { page }, row }: Panel,
+  { root, hq, branch }: { readonly root: string; readonly hq: Node; readonly branch: Node },
+): Promise<void> {
+  await makeDisk(join(root, 'debian.raw'), 3_000_000);
+  await importDisk(hq.site, join(root, 'debian.raw'));
+  await page.getByRole('button', { name: 'Replicate now' }).click();
+  await page.getByText('branch has begun a run.').waitFor();
+  await row('branch').getByText('complete').waitFor();
+  await page.getByRole('row', { name: 'debian@1' }).getByText('held').waitFor();
+  assert.ok((await listImages(branch.site.db)).every(({ state }) => state === 'published'));
 }

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
-import { after, before, test } from 'node:test';
+import { test } from 'node:test';
 import { type Name, parseMac } from '../../../core/ids.ts';
 import { placeOrder, regroupTarget, setPolicy } from '../../../server/control/place.ts';
 import { listPolicies } from '../../../server/control/policies.ts';
@@ -11,25 +11,14 @@ import { getObject } from '../../../server/db/objects.ts';
 import { inTransaction } from '../../../server/db/open.ts';
 import { addTarget } from '../../../server/targets.ts';
 import { eventsArrived, eventually, makeNode, type Node } from '../../helpers/control-sites.ts';
-import { type Meeting, startMeeting } from '../../helpers/meeting.ts';
+import { startMeetingNodes } from '../../helpers/meeting-nodes.ts';
 import { importDisk, makeDisk } from '../../helpers/replication-sites.ts';
 import { runCli } from '../../helpers/run-cli.ts';
 import { temporaryDirectory } from '../../helpers/temp-directory.ts';
 
 const root = await temporaryDirectory('exchange');
-let meeting: Meeting;
-let hq: Node;
-let branch: Node;
-
-before(async () => {
-  meeting = await startMeeting(root);
-  hq = await makeNode(root, 'hq', undefined, { flags: { database: meeting.database } });
-  branch = await makeNode(root, 'branch', undefined, { flags: { database: meeting.database } });
-});
-after(async () => {
-  for (const node of [branch, hq]) await node?.close();
-  await meeting?.mariadb.stop();
-});
+const { meeting, nodes } = await startMeetingNodes(root, ['hq', 'branch']);
+const [hq, branch] = nodes;
 
 const mac = (n: number) => parseMac(`5254000000${n.toString(16).padStart(2, '0')}`);
 const add = (node: Node, name: string, n: number) => addTarget(node.site, { name: name as Name, macs: [mac(n)] }, 'test');

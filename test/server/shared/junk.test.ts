@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { after, before, test } from 'node:test';
+import { test } from 'node:test';
 import { type Name, newId, parseMac } from '../../../core/ids.ts';
 import { regroupTarget } from '../../../server/control/place.ts';
 import { showTarget } from '../../../server/control/things-below.ts';
@@ -11,29 +11,17 @@ import { getPeer } from '../../../server/db/peers.ts';
 import { getSharedServer, listNewlySilent } from '../../../server/db/shared/servers.ts';
 import { setDocument } from '../../../server/documents.ts';
 import { addTarget } from '../../../server/targets.ts';
-import { eventually, makeNode, type Node } from '../../helpers/control-sites.ts';
-import { type Meeting, startMeeting } from '../../helpers/meeting.ts';
+import { eventually } from '../../helpers/control-sites.ts';
+import { startMeetingNodes } from '../../helpers/meeting-nodes.ts';
 import { temporaryDirectory } from '../../helpers/temp-directory.ts';
 
 /** Rows that no server writes stand in the shared database: they are passed over, and what is behind them counts. */
 
 const root = await temporaryDirectory('junk');
-let meeting: Meeting;
-let hq: Node;
-let branch: Node;
-
-before(async () => {
-  meeting = await startMeeting(root);
-  const flags = { database: meeting.database };
-  hq = await makeNode(root, 'hq', undefined, { flags });
-  branch = await makeNode(root, 'branch', undefined, { flags });
-  await addTarget(branch.site, { name: 'till' as Name, macs: [parseMac('525400000001')] }, 'test');
-  await eventually('hq knows the machine', () => showTarget(hq.site, 'till').catch(() => undefined));
-});
-after(async () => {
-  for (const node of [branch, hq]) await node?.close();
-  await meeting?.mariadb.stop();
-});
+const { meeting, nodes } = await startMeetingNodes(root, ['hq', 'branch']);
+const [hq, branch] = nodes;
+await addTarget(branch.site, { name: 'till' as Name, macs: [parseMac('525400000001')] }, 'test');
+await eventually('hq knows the machine', () => showTarget(hq.site, 'till').catch(() => undefined));
 
 const forge = (sql: string) => meeting.mariadb.sqlBeside(`use meet; start transaction; ${sql}; commit`);
 const DEEP = `${'['.repeat(500)}${']'.repeat(500)}`;

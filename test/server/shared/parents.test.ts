@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
-import { after, before, test } from 'node:test';
+import { test } from 'node:test';
 import { type Name, parseMac } from '../../../core/ids.ts';
 import { placeOrder, regroupTarget } from '../../../server/control/place.ts';
 import { locateOrder, showTarget } from '../../../server/control/things-below.ts';
@@ -10,27 +10,13 @@ import { resolveImage } from '../../../server/images/reference.ts';
 import { setParent } from '../../../server/shared/parents.ts';
 import { addTarget } from '../../../server/targets.ts';
 import { eventually, makeNode, type Node, replicate } from '../../helpers/control-sites.ts';
-import { type Meeting, startMeeting } from '../../helpers/meeting.ts';
+import { startMeetingNodes } from '../../helpers/meeting-nodes.ts';
 import { importDisk, makeDisk } from '../../helpers/replication-sites.ts';
 import { temporaryDirectory } from '../../helpers/temp-directory.ts';
 
 const root = await temporaryDirectory('parents');
-let meeting: Meeting;
-let hq: Node;
-let relay: Node;
-let branch: Node;
-
-before(async () => {
-  meeting = await startMeeting(root);
-  const flags = { database: meeting.database };
-  hq = await makeNode(root, 'hq', undefined, { flags });
-  relay = await makeNode(root, 'relay', undefined, { flags });
-  branch = await makeNode(root, 'branch', undefined, { flags });
-});
-after(async () => {
-  for (const node of [branch, relay, hq]) await node?.close();
-  await meeting?.mariadb.stop();
-});
+const { meeting, nodes } = await startMeetingNodes(root, ['hq', 'relay', 'branch']);
+const [hq, relay, branch] = nodes;
 
 const set = (at: Node, server: string, parent: string | null) => setParent(at.site, { server, parent, actor: 'operator:me' });
 const parentsOf = async ({ site }: Node): Promise<string[]> =>

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { cp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { after, before, test } from 'node:test';
+import { test } from 'node:test';
 import { type Name, parseMac } from '../../../core/ids.ts';
 import { regroupTarget } from '../../../server/control/place.ts';
 import { showTarget } from '../../../server/control/things-below.ts';
@@ -10,29 +10,17 @@ import { getObject } from '../../../server/db/objects.ts';
 import { setDocument } from '../../../server/documents.ts';
 import { raiseEpoch } from '../../../server/epoch.ts';
 import { addTarget } from '../../../server/targets.ts';
-import { eventually, makeNode, type Node } from '../../helpers/control-sites.ts';
-import { type Meeting, startMeeting } from '../../helpers/meeting.ts';
+import { eventually } from '../../helpers/control-sites.ts';
+import { startMeetingNodes } from '../../helpers/meeting-nodes.ts';
 import { temporaryDirectory } from '../../helpers/temp-directory.ts';
 
 /** A server that was set back meets others in a database that remembers what it has forgotten. */
 
 const root = await temporaryDirectory('restored');
-let meeting: Meeting;
-let hq: Node;
-let branch: Node;
-
-before(async () => {
-  meeting = await startMeeting(root);
-  const flags = { database: meeting.database };
-  hq = await makeNode(root, 'hq', undefined, { flags });
-  branch = await makeNode(root, 'branch', undefined, { flags });
-  await addTarget(branch.site, { name: 'till' as Name, macs: [parseMac('525400000001')] }, 'test');
-  await eventually('hq knows the machine', () => showTarget(hq.site, 'till').catch(() => undefined));
-});
-after(async () => {
-  for (const node of [branch, hq]) await node?.close();
-  await meeting?.mariadb.stop();
-});
+const { nodes } = await startMeetingNodes(root, ['hq', 'branch']);
+const [hq, branch] = nodes;
+await addTarget(branch.site, { name: 'till' as Name, macs: [parseMac('525400000001')] }, 'test');
+await eventually('hq knows the machine', () => showTarget(hq.site, 'till').catch(() => undefined));
 
 const regroup = (group: string) => regroupTarget(hq.site, 'till', group as Name, 'operator:me');
 const document = (name: string) => setDocument(hq.site, { type: 'parameter', name, actor: 'test' }, { value: name });

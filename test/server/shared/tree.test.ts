@@ -1,34 +1,22 @@
 import assert from 'node:assert/strict';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { after, before, test } from 'node:test';
+import { test } from 'node:test';
 import { isDeepStrictEqual } from 'node:util';
 import { listPolicies } from '../../../server/control/policies.ts';
 import { listLinks } from '../../../server/db/links.ts';
 import { listServers } from '../../../server/db/servers.ts';
 import { setParent } from '../../../server/shared/parents.ts';
 import { applyTree, compareTree } from '../../../server/shared/tree.ts';
-import { eventually, makeNode, type Node } from '../../helpers/control-sites.ts';
-import { type Meeting, startMeeting } from '../../helpers/meeting.ts';
+import { eventually } from '../../helpers/control-sites.ts';
+import { startMeetingNodes } from '../../helpers/meeting-nodes.ts';
 import { runCli } from '../../helpers/run-cli.ts';
 import { temporaryDirectory } from '../../helpers/temp-directory.ts';
 
 const root = await temporaryDirectory('tree');
-let meeting: Meeting;
-let hq: Node;
-let branch: Node;
-
-before(async () => {
-  meeting = await startMeeting(root);
-  const flags = { database: meeting.database };
-  hq = await makeNode(root, 'hq', undefined, { flags });
-  branch = await makeNode(root, 'branch', undefined, { flags });
-  for (const node of [hq, branch]) await eventually('they have met', async () => (await node.site.db('peers').first()) !== undefined);
-});
-after(async () => {
-  for (const node of [branch, hq]) await node?.close();
-  await meeting?.mariadb.stop();
-});
+const { meeting, nodes } = await startMeetingNodes(root, ['hq', 'branch']);
+const [hq, branch] = nodes;
+for (const node of [hq, branch]) await eventually('they have met', async () => (await node.site.db('peers').first()) !== undefined);
 
 const TREE = `servers:
   - name: hq
