@@ -1,9 +1,10 @@
 import { existsSync } from 'node:fs';
-import { mkdir, rename, rm } from 'node:fs/promises';
+import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Knex } from 'knex';
 import { AppError } from '../core/errors.ts';
 import { MIGRATIONS } from '../migrations/index.ts';
+import { publishFile } from '../sync/content/durable.ts';
 import type { Connection } from './datasource.ts';
 import { type Copied, copyRows } from './db/copy-rows.ts';
 import { listTables } from './db/dialect-sqlite.ts';
@@ -63,6 +64,6 @@ async function copyInto(staging: string, { from, upTo, target }: Copy): Promise<
     await db.destroy();
   }
   if (existsSync(target)) throw new AppError('busy', `${target} appeared meanwhile`, { hint: 'look what made it' });
-  await rename(join(staging, OWN_DATABASE), target);
+  await publishFile(join(staging, OWN_DATABASE), target);
   return copied;
 }
