@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { AppError } from '../core/errors.ts';
 import type { Id, Name } from '../core/ids.ts';
 import { openContentStore } from '../sync/content/open.ts';
+import { removeLeftovers } from './backup/leftovers.ts';
 import { type Config, type ConfigFlags, loadConfig } from './config.ts';
 import { dataDirectory } from './data-directory.ts';
 import { resolveDatabase } from './datasource.ts';
@@ -42,6 +43,7 @@ export async function openSite(options: OpenSiteOptions): Promise<Site> {
     const config = await readConfig(options);
     const log = createLog({ dataDir, level: config.logLevel, toStdout: options.logToStdout ?? false });
     opened.push(() => closeLog(log));
+    for (const path of await removeLeftovers(dataDir)) log.info('backup that was cut off removed', { path });
     const connection = await resolveDatabase(config.database, { dataDir, env: options.env ?? process.env });
     const db = await openOwnDatabase(dataDir, connection);
     opened.push(() => db.destroy());

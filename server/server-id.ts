@@ -31,7 +31,7 @@ export async function readServerId(dataDir: string): Promise<Id> {
   if (id === undefined) {
     if (existsSync(join(dataDir, RESTORE_STAGING))) {
       throw new AppError('not_found', `a restore into ${dataDir} was not finished: there is no server in it`, {
-        hint: `run waystation server restore FILE --data ${dataDir} again`,
+        hint: `run waystation server restore FILE --data ${dataDir} again, or remove the directory: it may hold the keys of a server`,
       });
     }
     throw new AppError('not_found', `there is no server in ${dataDir}`, {

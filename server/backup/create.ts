@@ -6,11 +6,12 @@ import type { BackupContent } from '../../core/backup-file.ts';
 import type { LinkedPacks, OnProgress } from '../../core/content-store.ts';
 import { AppError, errorFromPlain } from '../../core/errors.ts';
 import packageJson from '../../package.json' with { type: 'json' };
-import { temporaryBeside } from '../../sync/content/durable.ts';
+import { asStoreError, temporaryBeside } from '../../sync/content/durable.ts';
 import { appendEvent } from '../db/events.ts';
 import { inTransaction } from '../db/open.ts';
 import { OWN_DATABASE } from '../db/own.ts';
 import type { Site } from '../site.ts';
+import { noteTemporary } from './leftovers.ts';
 import type { BackupTask, FromBackup } from './worker.ts';
 import { refuseExisting } from './write-file.ts';
 
@@ -92,6 +93,9 @@ type Running = {
 async function runWorker(task: BackupTask, { hold, onProgress, totalBytes }: Running): Promise<number> {
   // A server that is told to stop does not wait for its backup, and leaves nothing of it.
   const removeRest = () => rmSync(task.temporary, { force: true });
+  const forget = await noteTemporary(task.dataDir, task.temporary).catch((error) => {
+    throw asStoreError(error, 'noting where the backup is written');
+  });
   process.once('exit', removeRest);
   const worker = new Worker(new URL('./worker.ts', import.meta.url), { workerData: task, name: 'backup' });
   let doneBytes = 0;
@@ -111,6 +115,7 @@ async function runWorker(task: BackupTask, { hold, onProgress, totalBytes }: Run
     await worker.terminate();
     process.off('exit', removeRest);
     removeRest();
+    await forget();
   }
 }
 

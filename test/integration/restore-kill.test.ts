@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
-import { readdir, readFile, rm } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -38,6 +38,40 @@ async function restore(killAfterMs?: number): Promise<{ code: number | null; ms:
   const [code] = await ended;
   return { code: code as number | null, ms: performance.now() - began };
 }
+
+test('a backup that is killed leaves its file, which holds the keys, until the directory is opened again', async () => {
+  const site = await makeSite(root, 'killed');
+  await inTransaction(site.db, async (trx) => {
+    const event = { origin: site.self.id, at: 1, actor: 'test', kind: 'test.bulk', subject: 's' };
+    for (let n = 0; n < 2_000; n += 1) await appendEvent(trx, event);
+  });
+  await site.close();
+  const backups = join(root, 'backups');
+  await mkdir(backups);
+  const argv = ['--no-warnings', MAIN, '--data', join(root, 'killed'), 'server', 'backup', join(backups, 'night.wsb')];
+  const child = spawn(process.execPath, argv, { env: CLEAN_ENV, stdio: 'ignore' });
+  const ended = once(child, 'exit');
+  while (child.exitCode === null && (await readdir(backups)).length === 0) await sleep(1);
+  child.kill('SIGKILL');
+  await ended;
+  const [left, ...others] = await readdir(backups);
+  assert.match(left ?? '', /^\.night\.wsb\..*\.tmp$/);
+  assert.deepEqual(others, []);
+  // What a link there names besides is nobody's to take away.
+  await writeFile(join(backups, 'mine.wsb'), 'mine');
+  await symlink(join(backups, 'mine.wsb'), join(root, 'killed', 'run', 'backup-0123456789ab'));
+  // A restore that was killed behind its last step.
+  await mkdir(join(root, 'killed', '.restore'));
+  await (await reopenSite(root, 'killed')).close();
+  assert.deepEqual(await readdir(backups), ['mine.wsb']);
+  assert.ok(!existsSync(join(root, 'killed', '.restore')));
+  const again = await runCli(['--data', join(root, 'killed'), 'server', 'backup', join(backups, 'night.wsb')]);
+  assert.equal(again.code, 0, again.stderr);
+  assert.deepEqual(
+    (await readdir(join(root, 'killed', 'run'))).filter((name) => name.startsWith('backup-')),
+    ['backup-0123456789ab'],
+  );
+});
 
 test(`a restore that is killed ${KILLS} times leaves a directory on which nothing starts, and the next one makes it whole`, {
   timeout: 120_000 + KILLS * 20_000,
