@@ -10,7 +10,7 @@ demo: ; @script/setup demo$(if $(DATABASE),-$(DATABASE)) && $(NODE) script/demo.
 test: ; @script/setup test && test/run all                                      # everything that CI runs
 check: ; @script/setup check && test/run check                                  # the quick loop: types, lint, map, pure tests
 e2e: ; @script/setup test && $(if $(N),N=$(N)) test/run e2e                     # QEMU runs; N=5 repeats each
-soak: ; @script/setup test && N=$(or $(N),20) test/run soak 2>&1 | tee docs/evidence/soak.log  # every test that counts to N, in full
+soak: ; @script/setup test && $(if $(N),N=$(N)) $(if $(ONLY),ONLY="$(ONLY)") test/run soak  # every test that repeats something, in full, its log into docs/evidence; ONLY=kills, N=3
 bench: ; @script/setup test && $(NODE) bench/main.ts $(ARGS)                    # measured figures
 bench-branches: ; @script/setup test && $(NODE) bench/branches.ts $(ARGS)         # many branches at one master: is its total kept, and shared fairly
 bench-sync: ; @script/setup bench && $(NODE) bench/sync/main.ts $(ARGS)                # replication beside its peers, over one counted line

@@ -4,6 +4,7 @@ import { after, type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { connectLocal } from '../../cli/client.ts';
 import { eventually } from '../helpers/control-sites.ts';
+import { howMany } from '../helpers/how-many.ts';
 import { NumberedSteps } from '../helpers/numbered-steps.ts';
 import { checkDisk, checkTables } from '../helpers/power/database-check.ts';
 import { type DatabaseGuest, makeDatabaseGuest } from '../helpers/power/database-guest.ts';
@@ -16,12 +17,12 @@ import { temporaryDirectory } from '../helpers/temp-directory.ts';
 
 /**
  * Two servers meet in a database whose machine loses its power, again and again: memory and the disk's write cache are
- * gone. N (or CUTS) sets how many cuts, SEED where they fall.
+ * gone. SEED sets where the cuts fall.
  *
  * FLUSH_LOG=0 is a database that acknowledges before its disk does. Servers tell again what such a one loses; the numbered
  * steps, which nobody tells again, are then missing, and the test fails.
  */
-const CUTS = Math.max(1, Number(process.env['CUTS'] || process.env['N'] || 1));
+const CUTS = howMany({ sample: 1, full: 20 });
 const SEED = Number(process.env['SEED'] ?? Date.now() % 1_000_000);
 const FLUSH_LOG = Number(process.env['FLUSH_LOG'] ?? 1);
 const BACK_MS = 5_000;

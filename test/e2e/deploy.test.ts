@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
+import { howMany } from '../helpers/how-many.ts';
 import { type Laboratory, openLaboratory } from '../helpers/lab/laboratory.ts';
 import { cutOff, eventsAt, orderAtHeadquarters, stateAt } from '../helpers/lab/outage.ts';
 import { waitUntil } from '../helpers/lab/wait.ts';
 
-/** `N` repeats each run (`make e2e N=5`); every run has a new machine, disk, NVRAM, network and all data directories. */
-const RUNS = Number(process.env['N'] || 1);
+/** How often each run is done; every one has a new machine, disk, NVRAM, network and all data directories. */
+const RUNS = howMany({ sample: 1, full: 5 });
 
 for (let run = 1; run <= RUNS; run += 1) {
   describe(`bios, run ${run} of ${RUNS}`, () => {

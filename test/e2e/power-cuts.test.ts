@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { after, type TestContext, test } from 'node:test';
+import { howMany } from '../helpers/how-many.ts';
 import { waitUntil } from '../helpers/lab/wait.ts';
 import { dissect, type Remains, readEvents, readRows } from '../helpers/power/autopsy.ts';
 import { doLongWork, viewBranch } from '../helpers/power/branch-api.ts';
@@ -14,9 +15,9 @@ import { temporaryDirectory } from '../helpers/temp-directory.ts';
 
 /**
  * A branch in a machine of its own loses its power, again and again: the machine's memory and its disk's write cache are
- * gone. The ledger here holds what the branch had acknowledged. N (or CUTS) sets how many cuts, SEED where they fall.
+ * gone. The ledger here holds what the branch had acknowledged. SEED sets where the cuts fall.
  */
-const CUTS = Number(process.env['CUTS'] || process.env['N'] || 1);
+const CUTS = howMany({ sample: 1, full: 20 });
 const SEED = Number(process.env['SEED'] ?? Date.now() % 1_000_000);
 const IMAGE_BYTES = 1_500_000;
 const IMPORT_BYTES = 700_000;

@@ -1,13 +1,16 @@
 import assert from 'node:assert/strict';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { howMany } from '../helpers/how-many.ts';
 import { closingLines, sumOutcomes } from '../runner/closing.ts';
 import { findLoss } from '../runner/count.ts';
 import type { Counts } from '../runner/reporter.ts';
 import { type FileOutcome, NO_COUNTS, runFile } from '../runner/run-file.ts';
 import { runGroup } from '../runner/run-group.ts';
+import { countsOf, runSoak, soakFiles, soakName } from '../runner/soak.ts';
+import { readTexts } from './source-files.ts';
 
 const counts = (some: Partial<Counts>): Counts => ({ ...NO_COUNTS, ...some });
 const outcome = (some: Partial<Counts>) => ({ name: 'pure', counts: counts(some), problems: [], ms: 5 });
@@ -73,6 +76,54 @@ test('a file that something keeps open, and one that breaks off, fail by themsel
   const broken = await runSample(`import test from 'node:test'; test('good', () => process.kill(process.pid, 'SIGKILL'));`);
   assert.ok(broken.problems.some(({ title }) => /before its summary/.test(title)));
   assert.equal(broken.counts.failed, 1);
+});
+
+test('a test repeats its sample, its full count in make soak, and what N says before both', () => {
+  const count = { sample: 3, full: 200 };
+  assert.equal(howMany(count, {}), 3);
+  assert.equal(howMany(count, { N: '', SOAK: '1' }), 200);
+  assert.equal(howMany(count, { N: '7', SOAK: '1' }), 7);
+  for (const N of ['0', 'many']) assert.throws(() => howMany(count, { N }), /not "(0|many)"/);
+});
+
+test('every test that repeats itself says so in one line, is called like no other, and has its log in docs/evidence', async () => {
+  const files = readTexts().filter(({ path }) => path.startsWith('test/') && path.endsWith('.test.ts'));
+  const repeated = files.filter(({ text }) => /\bhowMany\(/.test(text) && !text.includes('runner/soak.ts'));
+  assert.ok(repeated.length > 10);
+  for (const { path, text } of repeated) assert.equal(countsOf(text).length, text.split('howMany(').length - 1, path);
+  for (const { path, text } of files) assert.doesNotMatch(text, /process\.env(\['N'\]|\.N\b)/, `${path} reads N without howMany`);
+  const names = repeated.map(({ path }) => soakName(path));
+  assert.equal(new Set(names).size, names.length, names.join(' '));
+  const evidence = await readFile('docs/evidence/README.md', 'utf8');
+  assert.deepEqual(
+    names.filter((name) => !evidence.includes(`\`${name}.log\``)),
+    [],
+  );
+  const paths = repeated.map(({ path }) => path);
+  assert.deepEqual(soakFiles(paths), paths);
+  assert.deepEqual(soakFiles(paths, 'kills, galera').map(soakName), ['galera', 'kills']);
+  assert.throws(() => soakFiles(paths, 'kill'), /"kill" is none of .* kills /);
+});
+
+test('make soak goes on after a file that failed, and each file has a log that says how often, of what and with which figures', async () => {
+  const directory = await mkdtemp(join(tmpdir(), 'waystation-sample-'));
+  const body = (name: string, end: string) => `import test from 'node:test';
+const howMany = ({ full }) => (process.env.SOAK ? full : 0);
+const KILLS = howMany({ sample: 1, full: 20 });
+test('${name}', (t) => { t.diagnostic('seed 7, ' + KILLS + ' kills'); ${end} });`;
+  const paths = ['bad', 'good'].map((name) => join(directory, `${name}.test.mjs`));
+  await writeFile(paths[0] as string, body('bad', 'throw new Error("lost one");'));
+  await writeFile(paths[1] as string, body('good', ''));
+  const { counts, problems } = await runSoak(paths, new AbortController().signal, join(directory, 'logs'));
+  assert.deepEqual([counts.passed, counts.failed], [1, 1]);
+  assert.match(problems[0]?.text ?? '', /lost one/);
+  const [bad, good] = await Promise.all(['bad', 'good'].map((name) => readFile(join(directory, 'logs', `${name}.log`), 'utf8')));
+  assert.match(bad ?? '', /seed 7, 20 kills[\s\S]*lost one[\s\S]*n = 20: ✖ .*1 FAILED/);
+  assert.match(
+    good ?? '',
+    /^.*good.test.mjs, n = 20, commit \w+.*\nbegun 20[\s\S]*✔ good[\s\S]*seed 7, 20 kills[\s\S]*n = 20: ✔ .*1 passed/,
+  );
+  await rm(directory, { recursive: true });
 });
 
 async function runSample(body: string, timeoutMs = 20_000): Promise<FileOutcome> {

@@ -7,15 +7,16 @@ import { after, before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { listImages } from '../../server/db/images.ts';
 import { runOnce } from '../../server/replication.ts';
+import { howMany } from '../helpers/how-many.ts';
 import { importDisk, makeDisk, makePair, reopenSite } from '../helpers/replication-sites.ts';
 import { CLEAN_ENV } from '../helpers/run-cli.ts';
 import { temporaryDirectory } from '../helpers/temp-directory.ts';
 
 /*
  * A run killed at its k-th rename, fsync or commit: not when a timer says, but at each of them (strace injects SIGKILL; one
- * thread for files, so that k is the same call every time). Two points unless N is given, which takes all of them.
+ * thread for files, so that k is the same call every time).
  */
-const SAMPLE = process.env['N'] === undefined || process.env['N'] === '' ? 2 : Number.POSITIVE_INFINITY;
+const POINTS = howMany({ sample: 2, full: Number.POSITIVE_INFINITY });
 const MAIN = fileURLToPath(new URL('../../cli/main.ts', import.meta.url));
 /** SQLite commits with fsync, or fdatasync where it was built for that. */
 const CALLS = ['rename', 'fsync', 'fdatasync'] as const;
@@ -70,12 +71,12 @@ async function countCalls(): Promise<Map<Call, number>> {
 }
 
 test('a run that is killed at any rename, fsync or commit shows old or new, loses nothing, and the next one completes', {
-  timeout: SAMPLE === 2 ? 240_000 : 6 * 3_600_000,
+  timeout: POINTS === 2 ? 240_000 : 6 * 3_600_000,
 }, async (t) => {
   const counts = await countCalls();
   const points = CALLS.flatMap((call) => Array.from({ length: counts.get(call) ?? 0 }, (_, n) => ({ call, k: n + 1 })));
-  const every = Math.max(1, Math.floor(points.length / SAMPLE));
-  const chosen = SAMPLE === 2 ? points.filter((_, n) => n % every === every - 1).slice(0, SAMPLE) : points;
+  const every = Math.max(1, Math.floor(points.length / POINTS));
+  const chosen = points.filter((_, n) => n % every === every - 1).slice(0, POINTS);
   let killed = 0;
   for (const { call, k } of chosen) {
     const { signal, code } = await runUnderStrace(['-o', '/dev/null', '-e', `inject=${call}:signal=KILL:when=${k}`]);

@@ -15,14 +15,15 @@ import type { TestServer } from '../agent/helpers.ts';
 import { eventsArrived, eventually } from '../helpers/control-sites.ts';
 import { startGalera } from '../helpers/galera/cluster.ts';
 import type { GaleraNode } from '../helpers/galera/node.ts';
+import { howMany } from '../helpers/how-many.ts';
 import { fillHeadquarters, playDeployment } from '../helpers/play-machine.ts';
 import { randomFrom } from '../helpers/seeded.ts';
 import { type SharedNode, startSharedNode } from '../helpers/shared-sites.ts';
 import { compareSteps, keepStepping, STEPS_OF, type Steps } from '../helpers/shared-steps.ts';
 import { temporaryDirectory } from '../helpers/temp-directory.ts';
 
-/** How often a node is killed; `make soak` does it 20 times. */
-const KILLS = Math.max(1, Number(process.env['N'] || 2));
+/** How often a node is killed. */
+const KILLS = howMany({ sample: 2, full: 20 });
 const SEED = Number(process.env['SEED'] || 1127);
 /** A node that dies without a word is waited for by the others for 5 s. */
 const BACK_MS = 20_000;

@@ -8,6 +8,7 @@ import { connectLocal } from '../../cli/client.ts';
 import { isRunEnded, type RunState } from '../../core/run.ts';
 import { listImages } from '../../server/db/images.ts';
 import type { RunView } from '../../server/replication/view.ts';
+import { howMany } from '../helpers/how-many.ts';
 import { type PacingProxy, startPacingProxy } from '../helpers/pacing-proxy.ts';
 import { makeDisk, makeSite, reopenSite } from '../helpers/replication-sites.ts';
 import { runJson } from '../helpers/run-cli.ts';
@@ -17,9 +18,9 @@ import { temporaryDirectory } from '../helpers/temp-directory.ts';
 
 /**
  * Two real servers with a slow link between them; kill -9 lands on one of them before the run is done, again and again.
- * N (or KILLS) sets how many (3 unless given), SEED which. From 20 on every stage and both sides are hit at least twice.
+ * SEED sets which. From 20 on every stage and both sides are hit at least twice.
  */
-const KILLS = Number(process.env['KILLS'] || process.env['N'] || 3);
+const KILLS = howMany({ sample: 3, full: 200 });
 const SEED = Number(process.env['SEED'] ?? Date.now() % 1_000_000);
 const BYTES_PER_SECOND = 3_000_000;
 const IMAGE_BYTES = 4_000_000;

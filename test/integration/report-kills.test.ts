@@ -9,11 +9,12 @@ import { appendEvent } from '../../server/db/events.ts';
 import { inTransaction } from '../../server/db/open.ts';
 import { addTarget } from '../../server/targets.ts';
 import { eventually, makeNode } from '../helpers/control-sites.ts';
+import { howMany } from '../helpers/how-many.ts';
 import { type ServeProcess, startServeProcess } from '../helpers/serve-process.ts';
 import { temporaryDirectory } from '../helpers/temp-directory.ts';
 
-/** Two real servers of which one is killed with SIGKILL, again and again, while reports go up and commands down. N sets how often. */
-const KILLS = Number(process.env['KILLS'] || process.env['N'] || 4);
+/** Two real servers of which one is killed with SIGKILL, again and again, while reports go up and commands down. */
+const KILLS = howMany({ sample: 4, full: 100 });
 const EVENTS = 300 * KILLS;
 const COMMANDS = 40 * KILLS;
 const root = await temporaryDirectory('report-kills');

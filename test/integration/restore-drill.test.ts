@@ -18,15 +18,16 @@ import type { Site } from '../../server/site.ts';
 import { addTarget, createBoot, getTarget } from '../../server/targets.ts';
 import { inventoryOf, MIB } from '../agent/fixtures.ts';
 import { eventsArrived, eventually, makeNode, type Node, replicate, startNode } from '../helpers/control-sites.ts';
+import { howMany } from '../helpers/how-many.ts';
 import { importDisk, makeDisk } from '../helpers/replication-sites.ts';
 import { runJson } from '../helpers/run-cli.ts';
 import { temporaryDirectory } from '../helpers/temp-directory.ts';
 
 /**
  * Master lost, restored elsewhere, its branches carry on. Real servers, each with its own database, over real TLS; the backup is
- * taken and restored by the commands. N sets how often; contents by reference and whole take turns.
+ * taken and restored by the commands. Contents by reference and whole take turns.
  */
-const DRILLS = Number(process.env['N'] || 1);
+const DRILLS = howMany({ sample: 1, full: 10 });
 
 type Sites = { readonly root: string; hq: Node; readonly berlin: Node; readonly rome: Node };
 

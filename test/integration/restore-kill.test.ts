@@ -11,12 +11,13 @@ import { createBackup } from '../../server/backup/create.ts';
 import { appendEvent } from '../../server/db/events.ts';
 import { findImageVersion } from '../../server/db/images.ts';
 import { inTransaction } from '../../server/db/open.ts';
+import { howMany } from '../helpers/how-many.ts';
 import { importDisk, makeDisk, makeSite, reopenSite } from '../helpers/replication-sites.ts';
 import { CLEAN_ENV, runCli, runJson } from '../helpers/run-cli.ts';
 import { temporaryDirectory } from '../helpers/temp-directory.ts';
 
-/** `server restore` as a process of its own, killed with SIGKILL at moments spread over its whole time. N sets how often. */
-const KILLS = Number(process.env['N'] || 3);
+/** `server restore` as a process of its own, killed with SIGKILL at moments spread over its whole time. */
+const KILLS = howMany({ sample: 3, full: 100 });
 const MAIN = fileURLToPath(new URL('../../cli/main.ts', import.meta.url));
 const root = await temporaryDirectory('restore-kill');
 const dir = join(root, 'restored');

@@ -20,12 +20,13 @@ import type { Site } from '../../server/site.ts';
 import { EMPTY_PLAN, parsePlan } from '../../sync/replicate/plan.ts';
 import { random } from '../core/content/make-disk.ts';
 import { flipBit } from '../helpers/flip-bit.ts';
+import { howMany } from '../helpers/how-many.ts';
 import { importDisk, makeDisk, makePair, makeSite, reopenSite } from '../helpers/replication-sites.ts';
 import { runCli, runJson } from '../helpers/run-cli.ts';
 import { temporaryDirectory } from '../helpers/temp-directory.ts';
 
-/** Flips; SEED repeats a series. */
-const N = Number(process.env['N'] ?? 8);
+/** SEED repeats a series. */
+const FLIPS = howMany({ sample: 8, full: 1000 });
 const SEED = Number(process.env['SEED'] ?? 20_261_127);
 /** What a repair costs beside its chunks: the TLS handshakes, the request, rsync's greetings, the part's header and trailer. */
 const OVERHEAD_BYTES = 12_000;
@@ -112,7 +113,7 @@ async function readAll(stream: ReadableStream<Uint8Array>, digest: Digest): Prom
 test('every flipped bit in a pack is found before the content is used, and healed by fetching what it cost and nothing else', async (t) => {
   const next = random(SEED);
   let [found, refetched, bytes, lostBytes] = [0, 0, 0, 0];
-  for (let n = 0; n < N; n++) {
+  for (let n = 0; n < FLIPS; n++) {
     const { path, bit } = await pickBit(KINDS[n % KINDS.length] ?? 'payload', next);
     told = [];
     await flipBit(path, bit);
@@ -139,7 +140,7 @@ test('every flipped bit in a pack is found before the content is used, and heale
   assert.ok(disk.equals(await exported()));
   assert.deepEqual((await branch.store.check()).damages, []);
   t.diagnostic(
-    `${found} of ${N} flips found; ${N - refetched} healed from what is here, ${refetched} fetched: ${bytes} bytes for chunks of ${lostBytes}`,
+    `${found} of ${FLIPS} flips found; ${FLIPS - refetched} healed from what is here, ${refetched} fetched: ${bytes} bytes for chunks of ${lostBytes}`,
   );
 });
 
@@ -171,7 +172,7 @@ function rowsOf(path: string): string {
 test('bits flipped in the rows of the index are found and put right, with nothing fetched', async () => {
   const next = random(SEED + 1);
   const newest = (await listRuns(branch.db, { limit: 1 }))[0]?.id;
-  for (let n = 0; n < Math.ceil(N / 8); n++) {
+  for (let n = 0; n < Math.ceil(FLIPS / 8); n++) {
     const path = join(branch.dataDir, 'store', 'index.sqlite');
     await branch.close();
     await flipRow(path, next);

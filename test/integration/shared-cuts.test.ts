@@ -5,12 +5,13 @@ import { type Name, newId } from '../../core/ids.ts';
 import type { MysqlConnection } from '../../server/db/dialect-mysql.ts';
 import { openShared } from '../../server/shared/open.ts';
 import { startCuttingProxy } from '../helpers/cutting-proxy.ts';
+import { howMany } from '../helpers/how-many.ts';
 import { startMariadb } from '../helpers/mariadb.ts';
 import { NumberedSteps } from '../helpers/numbered-steps.ts';
 import { randomFrom } from '../helpers/seeded.ts';
 
-/** How many connections are cut: 30 times N. A database that lives goes on with what it has read, so more commits are in doubt here than where it is killed. */
-const CUTS = 30 * Math.max(1, Number(process.env['N'] || 1));
+/** How many connections are cut. A database that lives goes on with what it has read, so more commits are in doubt here than where it is killed. */
+const CUTS = howMany({ sample: 30, full: 600 });
 const SEED = Number(process.env['SEED'] ?? Date.now() % 1_000_000);
 const SERVERS = 3;
 /** More than a server has connections. */

@@ -5,6 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { findServerBelow } from '../../server/control/servers-below.ts';
 import { setParent } from '../../server/shared/parents.ts';
 import { eventually, makeNode, type Node, replicate } from '../helpers/control-sites.ts';
+import { howMany } from '../helpers/how-many.ts';
 import { startMeeting } from '../helpers/meeting.ts';
 import type { Imported } from '../helpers/meeting-ledger.ts';
 import { MeetingWork, type Moment } from '../helpers/meeting-work.ts';
@@ -13,8 +14,8 @@ import { fillHeadquarters } from '../helpers/play-machine.ts';
 import { randomFrom } from '../helpers/seeded.ts';
 import { temporaryDirectory } from '../helpers/temp-directory.ts';
 
-/** How often the database is killed; `make soak` does it a hundred times. SEED sets the pauses. */
-const KILLS = Math.max(1, Number(process.env['N'] || 2));
+/** How often the database is killed. SEED sets the pauses. */
+const KILLS = howMany({ sample: 2, full: 100 });
 const SEED = Number(process.env['SEED'] ?? Date.now() % 1_000_000);
 /** After the database, in which the API of every server has answered and written there. */
 const BACK_MS = 5_000;

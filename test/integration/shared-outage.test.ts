@@ -6,13 +6,14 @@ import { createOrder, getOrder } from '../../server/orders/orders.ts';
 import { viewOrder } from '../../server/orders/view.ts';
 import type { TestServer } from '../agent/helpers.ts';
 import { eventsArrived, eventually, replicate } from '../helpers/control-sites.ts';
+import { howMany } from '../helpers/how-many.ts';
 import { hasBegun, mac, orderFrom, seenAt, startOutageSites } from '../helpers/outage-sites.ts';
 import { bootScript, playDeployment } from '../helpers/play-machine.ts';
 import { temporaryDirectory } from '../helpers/temp-directory.ts';
 
 const root = await temporaryDirectory('shared-outage');
-/** How long the database is stopped, in seconds; a minute in `make soak`. */
-const AWAY_S = Number(process.env['AWAY_S'] ?? (process.env['N'] ? 60 : 8));
+/** How long the database is stopped, in seconds. */
+const AWAY_S = howMany({ sample: 8, full: 60 });
 
 test('the database goes away in the middle of an order: the machine boots and is deployed, and the result arrives once afterwards', async (t) => {
   // The order is made at a server to which no link of the branch leads: what it hears comes through the database.

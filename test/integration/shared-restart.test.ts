@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
 import { eventually } from '../helpers/control-sites.ts';
+import { howMany } from '../helpers/how-many.ts';
 import { startMariadb } from '../helpers/mariadb.ts';
 import { NumberedSteps } from '../helpers/numbered-steps.ts';
 import { runJson } from '../helpers/run-cli.ts';
@@ -8,8 +9,8 @@ import { randomFrom } from '../helpers/seeded.ts';
 import { rowOf, type SharedNode, sharedSetting, startSharedNode } from '../helpers/shared-sites.ts';
 import { temporaryDirectory } from '../helpers/temp-directory.ts';
 
-/** How often the database is killed; `make soak` does it a hundred times. SEED sets the pauses. */
-const KILLS = Math.max(1, Number(process.env['N'] || 2));
+/** How often the database is killed. SEED sets the pauses. */
+const KILLS = howMany({ sample: 2, full: 100 });
 const SEED = Number(process.env['SEED'] ?? Date.now() % 1_000_000);
 const random = randomFrom(SEED);
 const BACK_MS = 5_000;

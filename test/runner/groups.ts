@@ -1,3 +1,5 @@
+import { howMany } from '../helpers/how-many.ts';
+
 /**
  * The tests by size. A test file belongs to the first group whose pattern takes its path, so every
  * `*.test.ts` under test/ is in exactly one; the house's own tests hold that.
@@ -9,12 +11,12 @@ export type Group = {
   readonly concurrency: number;
   /** For one test, and for one file as a whole. */
   readonly timeoutMs: number;
-  /** Shows what tests print also when they pass. */
+  /** Shows results, figures and what tests print also when they pass. */
   readonly isLoud?: boolean;
 };
 
 /** `make e2e N=5` repeats the runs in the files; so their time is N times as long. */
-const REPEATS = Math.max(1, Number(process.env['N'] || 1));
+const REPEATS = howMany({ sample: 1, full: 5 });
 
 export const GROUPS: readonly Group[] = [
   { name: 'e2e', takes: (path) => /^test\/e2e\//.test(path), concurrency: 1, timeoutMs: REPEATS * 1_800_000, isLoud: REPEATS > 1 },
@@ -27,16 +29,6 @@ export const GROUPS: readonly Group[] = [
   // One more than cores: these wait for clocks, leases and databases half of their time.
   { name: 'integration', takes: (path) => path.startsWith('test/'), concurrency: 3, timeoutMs: 300_000 },
 ];
-
-/**
- * Every test that repeats itself N times, one after the other, with what they print (seeds, stages, figures): no group
- * of its own but the files of the others that read N, so that the short run and the long one are the same tests.
- */
-export const SOAK: Group = { name: 'soak', takes: () => false, concurrency: 1, timeoutMs: 6 * 3_600_000, isLoud: true };
-
-export function isRepeated(text: string): boolean {
-  return /process\.env(\['N'\]|\.N\b)/.test(text);
-}
 
 /** What the words on the command line stand for. */
 export const SUITES: { readonly [suite: string]: readonly string[] } = {

@@ -1,19 +1,27 @@
 import { existsSync, globSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { closingLines, sumOutcomes, writtenSummary } from './closing.ts';
 import { countFile } from './count.ts';
-import { GROUPS, type Group, groupOf, isRepeated, SOAK, SUITES } from './groups.ts';
+import { GROUPS, groupOf, SUITES } from './groups.ts';
 import { type Outcome, runGroup } from './run-group.ts';
 import { PROGRAMS, runProgram } from './run-program.ts';
+import { runSoak, soakFiles } from './soak.ts';
 
 // CI stops a run after 90 minutes; stopping it ourselves before that says which group was at work.
 const DEADLINE_MS = Number(process.env['TEST_DEADLINE_MINUTES'] ?? 80) * 60_000;
 
+/**
+ * No group of its own but those files of the others that repeat something, so that the short run and the long one are the
+ * same tests.
+ */
+const SOAK = 'soak';
+const KNOWN = [...Object.keys(PROGRAMS), ...GROUPS.map((group) => group.name), SOAK];
+
 async function main(words: readonly string[]): Promise<number> {
   const names = words.flatMap((word) => SUITES[word] ?? [word]);
-  const unknown = names.find((name) => !(name in PROGRAMS) && findGroup(name) === undefined);
+  const unknown = names.find((name) => !KNOWN.includes(name));
   if (names.length === 0 || unknown !== undefined) return usage(unknown);
   const deadline = new AbortController();
-  const timer = names.includes('soak') ? undefined : setTimeout(() => deadline.abort(), DEADLINE_MS);
+  const timer = names.includes(SOAK) ? undefined : setTimeout(() => deadline.abort(), DEADLINE_MS);
   const outcomes: Outcome[] = [];
   for (const name of names) outcomes.push(await runOne(name, deadline.signal));
   clearTimeout(timer);
@@ -34,29 +42,22 @@ function raiseCount(passed: number): void {
 }
 
 async function runOne(name: string, deadline: AbortSignal): Promise<Outcome> {
-  const group = findGroup(name);
-  const files = group ? filesOf(group) : [];
-  console.log(`\n── ${name}${group ? `: ${files.length} files` : ''}`);
-  const outcome = group ? await runGroup(group, files, deadline) : await runProgram(name, deadline);
+  if (name in PROGRAMS) console.log(`\n── ${name}`);
+  const outcome = name in PROGRAMS ? await runProgram(name, deadline) : await runFiles(name, deadline);
   console.log(`── ${name}: ${outcome.counts.passed} passed, ${(outcome.ms / 1000).toFixed(1)} s`);
   return outcome;
 }
 
-function findGroup(name: string): Group | undefined {
-  return [...GROUPS, SOAK].find((group) => group.name === name);
-}
-
-function filesOf(group: Group): string[] {
-  if (group === SOAK) return testFiles().filter((file) => isRepeated(readFileSync(file, 'utf8')));
-  return testFiles().filter((file) => groupOf(file) === group);
-}
-
-function testFiles(): string[] {
-  return globSync('test/**/*.test.ts').sort();
+async function runFiles(name: string, deadline: AbortSignal): Promise<Outcome> {
+  const all = globSync('test/**/*.test.ts').sort();
+  const group = GROUPS.find((one) => one.name === name);
+  const files = group ? all.filter((file) => groupOf(file) === group) : soakFiles(all, process.env['ONLY']);
+  console.log(`\n── ${name}: ${files.length} files`);
+  return group ? runGroup(group, files, deadline) : runSoak(files, deadline);
 }
 
 function usage(unknown: string | undefined): number {
-  const known = [...Object.keys(SUITES), ...Object.keys(PROGRAMS), ...[...GROUPS, SOAK].map((group) => group.name)].join(' | ');
+  const known = [...Object.keys(SUITES), ...KNOWN].join(' | ');
   console.error(`test/run: ${unknown === undefined ? 'say what to run' : `"${unknown}" is no group`}: ${known}`);
   return 64;
 }

@@ -4,14 +4,21 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Group } from './groups.ts';
 import type { Counts, Line } from './reporter.ts';
 
 export type Problem = { readonly title: string; readonly text: string };
+/** `hear` is given all that is printed, as it comes; `env` is added to the environment. */
+export type FileRun = {
+  readonly timeoutMs: number;
+  readonly isLoud?: boolean;
+  readonly env?: NodeJS.ProcessEnv;
+  readonly hear?: (data: Buffer) => void;
+};
 export type FileOutcome = { readonly counts: Counts; readonly problems: readonly Problem[]; readonly ms: number };
 
 export const NO_COUNTS: Counts = { tests: 0, suites: 0, passed: 0, failed: 0, cancelled: 0, skipped: 0, todo: 0 };
 const REPORTER = resolve(import.meta.dirname, 'reporter.ts');
+const FOR_PEOPLE = ['--test-reporter=spec', '--test-reporter-destination=stdout'];
 const OUTPUT_TAIL = 4_000;
 const KILL_AFTER_MS = 10_000;
 
@@ -20,12 +27,12 @@ const KILL_AFTER_MS = 10_000;
  * share one pipe, and Node 24 takes what is printed right behind a result for the head of the next one; then the results
  * of the file are lost, or those of the whole group (nodejs/node#64061).
  */
-export async function runFile(group: Pick<Group, 'timeoutMs' | 'isLoud'>, path: string, deadline: AbortSignal): Promise<FileOutcome> {
+export async function runFile(run: FileRun, path: string, deadline: AbortSignal): Promise<FileOutcome> {
   const started = performance.now();
   const directory = await mkdtemp(join(tmpdir(), 'waystation-report-'));
   try {
     const report = join(directory, 'report');
-    const ended = await runProcess(group, { path, report }, deadline);
+    const ended = await runProcess(run, { path, report }, deadline);
     const lines = (await readFile(report, 'utf8').catch(() => '')).split('\n').flatMap(parseLine);
     return { ...sumUp(path, lines, ended), ms: performance.now() - started };
   } finally {
@@ -36,17 +43,19 @@ export async function runFile(group: Pick<Group, 'timeoutMs' | 'isLoud'>, path: 
 type Ended = { readonly code: number | null; readonly output: string; readonly isLate: boolean };
 
 async function runProcess(
-  { timeoutMs, isLoud }: Pick<Group, 'timeoutMs' | 'isLoud'>,
+  { timeoutMs, isLoud, env: more, hear }: FileRun,
   { path, report }: { readonly path: string; readonly report: string },
   deadline: AbortSignal,
 ): Promise<Ended> {
   const { NODE_TEST_CONTEXT: _, ...env } = process.env;
-  const args = [`--test-timeout=${timeoutMs}`, `--test-reporter=${REPORTER}`, `--test-reporter-destination=${report}`, path];
-  const child = spawn(process.execPath, args, { env, stdio: ['ignore', 'pipe', 'pipe'] });
+  const reporter = [`--test-reporter=${REPORTER}`, `--test-reporter-destination=${report}`];
+  const args = [`--test-timeout=${timeoutMs}`, ...reporter, ...(isLoud ? FOR_PEOPLE : []), path];
+  const child = spawn(process.execPath, args, { env: { ...env, ...more }, stdio: ['ignore', 'pipe', 'pipe'] });
   let output = '';
   let isLate = false;
   const take = (data: Buffer) => {
     if (isLoud) process.stdout.write(data);
+    hear?.(data);
     output = `${output}${data}`.slice(-OUTPUT_TAIL);
   };
   child.stdout.on('data', take);

@@ -25,9 +25,15 @@ export async function runGroup(group: Group, files: readonly string[], deadline:
   const problems = ended.flatMap((outcome) => outcome.problems);
   if (files.length === 0) problems.push({ title: `${group.name}: no test file matches this group`, text: '' });
   if (waiting.length > 0) problems.push({ title: `${group.name}: ${waiting.length} files were not run`, text: waiting.join('\n') });
+  const outcome = sumFiles(group.name, ended, started);
+  const counts = files.length === 0 ? { ...outcome.counts, tests: 1, failed: 1 } : outcome.counts;
+  return { ...outcome, counts, problems };
+}
+
+/** What all files of a group gave together; `started` is on the clock of `performance.now`. */
+export function sumFiles(name: string, ended: readonly FileOutcome[], started: number): Outcome {
   const counts = sumCounts(ended.map((outcome) => outcome.counts));
-  const isEmpty = files.length === 0;
-  return { name: group.name, counts: isEmpty ? { ...counts, tests: 1, failed: 1 } : counts, problems, ms: performance.now() - started };
+  return { name, counts, problems: ended.flatMap((outcome) => outcome.problems), ms: performance.now() - started };
 }
 
 /** All counts, each by its name. */
@@ -36,7 +42,8 @@ export function sumCounts(all: readonly Counts[]): Counts {
   return all.reduce((sum, one) => Object.fromEntries(keys.map((key) => [key, sum[key] + one[key]])) as Counts, NO_COUNTS);
 }
 
-function lineOf(path: string, { counts, problems, ms }: FileOutcome): string {
+/** One finished file in a line. */
+export function lineOf(path: string, { counts, problems, ms }: FileOutcome): string {
   const failed = counts.failed + counts.cancelled;
   const words = problems.length > 0 ? `, ${failed} FAILED` : '';
   return `${problems.length > 0 ? '✖' : '✔'} ${path}  ${counts.passed} passed${words}  ${(ms / 1000).toFixed(1)} s`;

@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
+import { howMany } from '../../helpers/how-many.ts';
 import { versionsOf } from '../../helpers/simulation/site.ts';
 import { playWeek } from '../../helpers/simulation/week.ts';
 
-/** How many weeks (40 unless N is given); SEED plays one week again. */
-const WEEKS = Number(process.env['N'] || 40);
+/** Each week has a seed; SEED plays one again. */
+const WEEKS = howMany({ sample: 40, full: 1000 });
 const SEED = process.env['SEED'];
 
 test(`${SEED === undefined ? WEEKS : 1} weeks of three tiers and five branches end with every version everywhere, each frame sent once but for interruptions`, {

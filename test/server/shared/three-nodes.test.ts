@@ -14,9 +14,10 @@ import { openShared, type Shared } from '../../../server/shared/open.ts';
 import { eventually } from '../../helpers/control-sites.ts';
 import { startGalera } from '../../helpers/galera/cluster.ts';
 import type { GaleraNode } from '../../helpers/galera/node.ts';
+import { howMany } from '../../helpers/how-many.ts';
 
-/** How often all nodes are killed at once; `make soak` does it 20 times. */
-const ALL_DOWN = Math.max(1, Number(process.env['N'] || 1));
+/** How often all nodes are killed at once. */
+const ALL_DOWN = howMany({ sample: 1, full: 10 });
 
 const cluster = await startGalera();
 after(() => cluster.stop());

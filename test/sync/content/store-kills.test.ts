@@ -7,10 +7,11 @@ import { type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Digest } from '../../../core/ids.ts';
 import { gptDisk, random } from '../../core/content/make-disk.ts';
+import { howMany } from '../../helpers/how-many.ts';
 import { exportOctets, hashOf, leftovers, openedStore, temporaryDirectory, writeSparse } from './fixtures.ts';
 
 /** Kills per kind of work; SEED repeats a run. */
-const N = Number(process.env['N'] ?? 4);
+const KILLS = howMany({ sample: 4, full: 200 });
 const SEED = Number(process.env['SEED'] ?? 7);
 
 /** Starts the work in a process of its own and kills it some milliseconds later. True when it died before it was done. */
@@ -37,7 +38,7 @@ async function surviveKills(t: TestContext, work: Work): Promise<void> {
   const next = random(SEED);
   const directory = await temporaryDirectory(t);
   let died = 0;
-  for (let round = 0; round < N; round++) {
+  for (let round = 0; round < KILLS; round++) {
     const delayMs = next(500);
     const isDead = await killDuring(work.args, delayMs);
     died += isDead ? 1 : 0;
@@ -51,7 +52,7 @@ async function surviveKills(t: TestContext, work: Work): Promise<void> {
     await store.close();
     if (round % 2 === 1) await rm(work.root, { recursive: true });
   }
-  t.diagnostic(`${died} of ${N} kills landed before the end, seed ${SEED}`);
+  t.diagnostic(`${died} of ${KILLS} kills landed before the end, seed ${SEED}`);
 }
 
 test('a kill at any moment of an import leaves a clean store, and the next import completes', async (t) => {
