@@ -28,8 +28,9 @@ const IMAGE_BYTES = 4_000_000;
 const FIRST_BYTE = 2048 * 512;
 const CHANGED_BYTES = 1_000_000;
 const KILLS_PER_IMAGE = 6;
+const FRAME_BYTES = 1_048_576;
 /** One frame, and what it costs to meet again: TLS, catalogue, plan, rsync's greeting. */
-const RESENT_PER_KILL = 1_048_576 + 65_536;
+const RESENT_PER_KILL = FRAME_BYTES + 65_536;
 const STAGES = ['waiting-parent', 'toc', 'diff', 'archive', 'transfer', 'verify', 'publish'] as const;
 
 type Blow = { readonly side: 'child' | 'parent'; readonly stage: RunState };
@@ -56,6 +57,7 @@ test(`${KILLS} kills before the run is done lose at most a frame each and nothin
   const disks = new Map<string, Buffer>();
   let landed = 0;
   let missed = 0;
+  const link = { needed: 0, sent: 0 };
   for (let version = 1; wanted.length > 0; version += 1) {
     assert.ok(missed < 10, `${missed} runs ended before a blow fell; still wanted: ${JSON.stringify(wanted)}`);
     const path = join(root, `disk-${version}.raw`);
@@ -84,8 +86,15 @@ test(`${KILLS} kills before the run is done lose at most a frame each and nothin
     const limit = run.bytesNeeded * 1.02 + 65_536 + kills * RESENT_PER_KILL;
     assert.ok(sent <= limit, `${sent} bytes on the link for ${run.bytesNeeded} needed and ${kills} kills`);
     t.diagnostic(`image ${version}: ${kills} kills, ${run.bytesNeeded} bytes needed, ${sent} on the link`);
+    link.needed += run.bytesNeeded;
+    link.sent += sent;
   }
   assert.deepEqual(wanted, [], 'blows that never landed');
+  const perKill = Math.round((link.sent - link.needed) / landed);
+  t.diagnostic(
+    `${landed} kills: ${link.sent} bytes on the link, TLS and rsync's words included, for ${link.needed} of frames: ${perKill} a kill`,
+  );
+  assert.ok(link.sent <= link.needed + landed * FRAME_BYTES, 'more than a frame a kill came again');
   await branch?.stop();
   await hq?.stop();
   await checkBranch(disks);
