@@ -87,7 +87,8 @@ export class PinnedAgent extends Agent {
       tcp.once('error', fail);
       tcp.once('close', () => fail(new Error('the connection was given up')));
       tls.once('error', fail);
-      const onClose = () => fail(new Error('the connection was closed during the handshake'));
+      // A connection that was refused closes this end first: what it failed of says more.
+      const onClose = () => fail(tcp.errored ?? new Error('the connection was closed during the handshake'));
       tls.once('close', onClose);
       tls.once('secureConnect', () => {
         clearTimeout(timer);
@@ -132,8 +133,19 @@ function peerChain(socket: TLSSocket): Buffer[] {
   return chain;
 }
 
+/** What people meet most, in words. */
+const WHY: Readonly<Record<string, string>> = {
+  ECONNREFUSED: 'nothing listens there (ECONNREFUSED)',
+  EHOSTUNREACH: 'there is no way to it (EHOSTUNREACH)',
+  ENETUNREACH: 'there is no way to its network (ENETUNREACH)',
+  ENOTFOUND: 'nobody has that name (ENOTFOUND)',
+  EAI_AGAIN: 'its name cannot be looked up now (EAI_AGAIN)',
+  ERR_SSL_WRONG_VERSION_NUMBER: 'it speaks no TLS on that port',
+};
+
 function unreachable(host: string, port: number, cause: Error): AppError {
-  const why = (cause as NodeJS.ErrnoException).code ?? cause.message;
+  const code = (cause as NodeJS.ErrnoException).code;
+  const why = WHY[code ?? ''] ?? code ?? cause.message;
   return new AppError('unreachable', `cannot reach ${host} port ${port}: ${why}`, {
     hint: 'check the address, the network and that "waystation serve" runs there',
     cause,

@@ -1,12 +1,13 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import type { AddressInfo, Socket } from 'node:net';
+import { type AddressInfo, createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { createTlsListener } from '../../../server/api/listeners.ts';
 import { createKeys } from '../../../server/trust/keys.ts';
 import { pinnedJson, pinnedUpgrade } from '../../../server/trust/pinned-request.ts';
 import { pinnedAgent } from '../../../server/trust/pinned-tls.ts';
+import { freePort } from '../../helpers/free-port.ts';
 import { temporaryDirectory } from '../../helpers/temp-directory.ts';
 
 const root = await temporaryDirectory('pinned-request');
@@ -32,6 +33,20 @@ test('an answer that drips on and on is given up, although it is never silent', 
     response.on('close', () => clearInterval(timer));
   });
   await assert.rejects(pinnedJson(agent, { url, timeoutMs: 200 }), { code: 'unreachable', message: /too slowly/ });
+});
+
+test('a port on which nothing listens, and one without TLS, are told as such', async (t) => {
+  const { agent } = await peer(t, () => undefined);
+  const closed = `https://127.0.0.1:${await freePort()}/`;
+  await assert.rejects(pinnedJson(agent, { url: closed }), { code: 'unreachable', message: /nothing listens there \(ECONNREFUSED\)/ });
+  const plain = createServer((socket) => socket.on('error', () => undefined).end('HTTP/1.1 400 Bad Request\r\n\r\n')).listen(
+    0,
+    '127.0.0.1',
+  );
+  t.after(() => plain.close());
+  await once(plain, 'listening');
+  const url = `https://127.0.0.1:${(plain.address() as AddressInfo).port}/`;
+  await assert.rejects(pinnedJson(agent, { url }), { code: 'unreachable', message: /speaks no TLS on that port/ });
 });
 
 test('an answer that breaks off half way is unreachable, which is tried again', async (t) => {
