@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { viewServers } from '../../../server/control/server-views.ts';
+import { touchServer } from '../../../server/db/servers.ts';
 import { eventually, makeNode, type Node } from '../../helpers/control-sites.ts';
 import { runJson } from '../../helpers/run-cli.ts';
 import { temporaryDirectory } from '../../helpers/temp-directory.ts';
@@ -45,4 +46,17 @@ test('the list says who was heard when, and which release runs there', async () 
     document.items.map(({ shared }) => shared),
     [none, null, null],
   );
+});
+
+test('a parent that answers is heard, however long ago the link was made', async () => {
+  const { site } = leaf as Node;
+  const parent = (relay as Node).site.self.id;
+  await touchServer(site.db, parent, site.now() - 3_600_000);
+  await (leaf as Node).stop();
+  await (leaf as Node).start();
+  const heard = await eventually('the parent is heard', async () => {
+    const found = (await viewServers((leaf as Node).site)).find(({ id }) => id === parent);
+    return found !== undefined && !found.silent && found;
+  });
+  assert.ok((heard.heartbeatAgeSeconds ?? 3600) < 60, `${heard.heartbeatAgeSeconds} s ago`);
 });
