@@ -66,8 +66,7 @@ async function refuse(site: Site, parentId: Id, command: Command, error: unknown
   const { code, message } = describeError(error);
   const { id, kind, dest, body } = command;
   site.log.warn('a command from above is refused', { command: id, kind, code, error: message });
-  const orderId = (body as { orderId?: unknown } | null)?.orderId;
-  const data = { command: id, kind, dest, code, words: message, ...(typeof orderId === 'string' ? { orderId } : {}) };
+  const data = { command: id, kind, dest, code, words: message, ...meantBy(body) };
   await inTransaction(site.db, async (trx) => {
     const done = await lockControlMark(trx, parentId, 'applied');
     if (command.seq <= done) return;
@@ -75,6 +74,12 @@ async function refuse(site: Site, parentId: Id, command: Command, error: unknown
     await appendEvent(trx, { origin: site.self.id, at: site.now(), actor: actorOf(command), kind: 'control.refused', subject: id, data });
   });
   site.wake.notify('events');
+}
+
+/** What a command is about, for whoever shows it as on its way. */
+function meantBy(body: unknown): Record<string, string> {
+  const { orderId, targetId } = (body ?? {}) as Record<string, unknown>;
+  return { ...(typeof orderId === 'string' ? { orderId } : {}), ...(typeof targetId === 'string' ? { targetId } : {}) };
 }
 
 /** The server answers for what its operators do. */

@@ -16,6 +16,7 @@ import { type TargetView, viewTarget } from '../targets/view.ts';
 import { type AddedTarget, addTarget, groupTarget, removeTarget } from '../targets.ts';
 import { dispatch } from './dispatch.ts';
 import { checkPolicy, listPolicies, putPolicy } from './policies.ts';
+import { refuseKnown } from './refuse-known.ts';
 import { findServerBelow, type ServerBelow, serverName } from './servers-below.ts';
 import { type Below, locateOrder, locateTarget } from './things-below.ts';
 
@@ -98,7 +99,7 @@ export async function haltOrder(site: Site, id: string, actor: string): Promise<
   return { ...view, note };
 }
 
-/** Writes a target down, here or at a server below. Errors: those of `addTarget`; `not_found` for the server. */
+/** Writes a target down, here or at a server below. Errors: those of `addTarget`; `not_found` for the server, `name_taken` by what it told. */
 export async function placeTarget(
   site: Site,
   added: AddedTarget,
@@ -107,6 +108,7 @@ export async function placeTarget(
   if (server === undefined || server === site.self.name || server === site.self.id)
     return viewTarget(site, await addTarget(site, added, actor));
   const owner = await findServerBelow(site.db, server);
+  await refuseKnown(site.db, owner, added);
   const now = site.now();
   const targetId = newId(now);
   const { id: _id, ...facts } = added;

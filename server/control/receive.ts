@@ -75,7 +75,7 @@ export async function storeBatch(
   if (held !== after || last === undefined) return { seq: held, isNew: false };
   refuseDisorder(batch);
   const at = site.now();
-  if (batch.stream === 'events') for (const event of batch.items) await noteRefusal(trx, sender, event);
+  if (batch.stream === 'events') for (const event of batch.items) await noteRefusal(site, trx, sender, event);
   if (batch.stream === 'events') await storeEvents(trx, batch, sender);
   else await storeStates(trx, batch, { origin, at, changed });
   if (!(await moveMark(trx, { origin, stream, seq: last }, held)))
@@ -131,19 +131,40 @@ async function storeStates(
   }
 }
 
-/** A command of ours that did not arrive or was not understood: the copy of its order, which nobody else will ever report, says so. */
+/**
+ * A command of ours that did not arrive, or was not done: our log says so. What is shown of it here as on its way, and nobody else
+ * will ever report, goes: an order has failed, a target is none.
+ */
 async function noteRefusal(
+  site: Site,
   trx: Knex,
   sender: Id,
-  { kind, at, data }: { kind: string; at: number; data: Record<string, Json> },
+  { kind, at, actor, data }: { kind: string; at: number; actor: string; data: Record<string, Json> },
 ): Promise<void> {
-  const { orderId, dest, words, code } = data as Record<string, unknown>;
-  if (kind !== 'control.refused' || typeof orderId !== 'string' || typeof dest !== 'string') return;
-  const row = await getReported(trx, { origin: dest as Id, kind: 'order', subject: orderId });
-  if (row?.seq !== 0 || (await reachOf(trx, dest as Id)) !== sender) return;
-  const ended = { state: 'failed', note: null, endedAt: new Date(at).toISOString(), revision: 1 };
-  const error = { code: String(code).slice(0, 64), message: String(words).slice(0, 4096) };
-  await putReported(trx, { ...row, body: { ...(row.body as Record<string, Json>), ...ended, error } });
+  const { orderId, targetId, dest, words, code, kind: asked } = data as Record<string, unknown>;
+  if (kind !== 'control.refused' || typeof dest !== 'string' || (await reachOf(trx, dest as Id)) !== sender) return;
+  if (actor === `server:${site.self.id}`) site.log.warn('a command was refused', { server: dest, kind: asked, code, words });
+  if (typeof orderId === 'string') {
+    const ended = { state: 'failed', note: null, endedAt: new Date(at).toISOString(), revision: 1 };
+    const error = { code: String(code).slice(0, 64), message: String(words).slice(0, 4096) };
+    await changeExpected(trx, { origin: dest as Id, kind: 'order', subject: orderId }, (body) => ({ ...body, ...ended, error }));
+  }
+  if (typeof targetId === 'string' && asked === 'target.add') {
+    const key = { origin: dest as Id, kind: 'target', subject: targetId };
+    if (await changeExpected(trx, key, () => null)) await replaceWords(trx, key.origin, targetId, []);
+  }
+}
+
+/** Changes the copy of what is on its way to its server; false when that server has spoken of it itself. */
+async function changeExpected(
+  trx: Knex,
+  key: { readonly origin: Id; readonly kind: string; readonly subject: string },
+  change: (body: Record<string, Json>) => Json,
+): Promise<boolean> {
+  const row = await getReported(trx, key);
+  if (row?.seq !== 0) return false;
+  await putReported(trx, { ...row, body: change(row.body as Record<string, Json>) });
+  return true;
 }
 
 /** By what a target that is reported is found. */

@@ -96,6 +96,7 @@ export type NewOrder = Pick<Order, 'id' | 'jobId' | 'targetId' | 'imageId' | 'im
 export async function insertOrder(db: Knex, order: NewOrder): Promise<void> {
   await db('active_orders').insert({ target_id: order.targetId, order_id: order.id });
   await insertIdleOrder(db, order);
+  await markChanged(db, 'target', order.targetId);
 }
 
 /** As `insertOrder`, for an order that is refused in the same transaction: it takes its target from nobody. */
@@ -205,6 +206,8 @@ export async function updateOrder(db: Knex, was: Order, patch: OrderPatch, now: 
     const expected = { id: was.id, state: was.state, revision: was.revision };
     if ((await trx<Row>('orders').where(expected).update(fields)) !== 1) return false;
     await markChanged(trx, 'order', was.id);
+    // A target is shown with its order: servers above are told of each state, not of each second of progress.
+    if (patch.state !== undefined && patch.state !== was.state) await markChanged(trx, 'target', was.targetId);
     return true;
   });
 }

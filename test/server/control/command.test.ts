@@ -2,6 +2,8 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import type { Json } from '../../../core/canonical-json.ts';
+import { parseMac, parseName } from '../../../core/ids.ts';
+import { addTarget } from '../../../server/targets.ts';
 import { eventually, makeNode, type Node, replicate } from '../../helpers/control-sites.ts';
 import { importDisk, makeDisk } from '../../helpers/replication-sites.ts';
 import { runCli, runJson } from '../../helpers/run-cli.ts';
@@ -32,6 +34,8 @@ const done = async (node: Node, ...words: string[]) => {
   return document;
 };
 
+const wordsIn = ({ error }: Answer) => (error as { message: string }).message;
+
 test('a machine of a branch is written down, grouped, ordered and stopped from the command line of headquarters', async () => {
   const added = await done(hq, 'target', 'add', 'till', '--mac', '52:54:00:00:00:01', '--server', 'branch');
   assert.equal(added['server'], 'branch');
@@ -44,6 +48,8 @@ test('a machine of a branch is written down, grouped, ordered and stopped from t
   const order = await done(hq, 'order', 'create', '--target', 'till', '--image', 'debian');
   const id = String(order['id']);
   await eventually('it is active', async () => (await done(hq, 'order', 'show', id))['state'] === 'activated');
+  const orderOf = async () => ((await done(hq, 'target', 'show', 'till'))['order'] as { state: string } | null)?.state;
+  await eventually('its target shows it at headquarters too', async () => (await orderOf()) === 'activated');
   assert.deepEqual(
     (await done(hq, 'order', 'list')).items.map(({ id: listed, server }) => [listed, server]),
     [[id, 'branch']],
@@ -54,6 +60,27 @@ test('a machine of a branch is written down, grouped, ordered and stopped from t
   assert.match(text.stdout, /stopped +till +debian@1 +branch/);
   assert.match((await runCli(['--data', hq.site.dataDir, 'target', 'list'])).stdout, /till .* branch +shop/);
   assert.equal((await at(hq, 'target', 'add', 'x', '--mac', '52:54:00:00:00:09', '--server', 'nowhere')).code, 66);
+});
+
+test('a machine that the branch has already is refused at headquarters, and what the branch refuses does not stay', async () => {
+  const nameTaken = await at(hq, 'target', 'add', 'till', '--mac', '52:54:00:00:00:02', '--server', 'branch');
+  assert.deepEqual([nameTaken.code, wordsIn(nameTaken.document)], [65, 'server branch has a target "till" already']);
+  const macTaken = await at(hq, 'target', 'add', 'till-2', '--mac', '52-54-00-00-00-01', '--server', 'branch');
+  assert.deepEqual([macTaken.code, wordsIn(macTaken.document)], [65, 'server branch knows this machine as "till" already']);
+  // What headquarters cannot know yet: the branch decides, and what was shown as on its way is gone with its answer.
+  await branch.stop();
+  await addTarget(branch.site, { name: parseName('bench'), macs: [parseMac('52:54:00:00:00:04')] }, 'test');
+  await done(hq, 'target', 'add', 'bench', '--mac', '52:54:00:00:00:03', '--server', 'branch');
+  await branch.start();
+  const left = await eventually('the refusal is told', async () => {
+    const { items } = await done(hq, 'target', 'list');
+    return !items.some(({ activity }) => activity === 'on its way to its server') && items;
+  });
+  assert.deepEqual(left.map(({ name, macs }) => [name, macs]).sort(), [
+    ['bench', ['52:54:00:00:00:04']],
+    ['till', ['52:54:00:00:00:01']],
+  ]);
+  assert.match((await runCli(['--data', hq.site.dataDir, 'logs'])).stdout, /warn .*refused.*target\.add.*"bench" belongs/);
 });
 
 test('a branch shows its state, takes a policy and gives its log to headquarters', async () => {
