@@ -4,8 +4,12 @@ import { runCommand } from '../../cli/main.ts';
 
 export type CliResult = { readonly code: number; readonly stdout: string; readonly stderr: string };
 
-/** Only what every machine has: no setting of the one that runs the tests gets in. */
-export const CLEAN_ENV: NodeJS.ProcessEnv = { PATH: process.env['PATH'], WAYSTATION_DATASOURCES: '/nonexistent' };
+/** Only what every machine has: no setting of the one that runs the tests gets in. What is compiled already stays so. */
+export const CLEAN_ENV: NodeJS.ProcessEnv = {
+  PATH: process.env['PATH'],
+  WAYSTATION_DATASOURCES: '/nonexistent',
+  NODE_COMPILE_CACHE: process.env['NODE_COMPILE_CACHE'],
+};
 
 export type CliOptions = { readonly env?: NodeJS.ProcessEnv; readonly stdin?: string; readonly signal?: AbortSignal };
 

@@ -56,7 +56,8 @@ async function runUnderStrace(k?: number): Promise<Ended> {
   await cp(kept, dir, { recursive: true });
   const log = join(root, 'strace.log');
   await writeFile(log, '');
-  const env = { ...CLEAN_ENV, UV_THREADPOOL_SIZE: '1', WAYSTATION_STORE_RESERVE_BYTES: '1000000' };
+  // Without what is compiled already: to keep it, Node renames files too, and in the first run only.
+  const env = { ...CLEAN_ENV, NODE_COMPILE_CACHE: '', UV_THREADPOOL_SIZE: '1', WAYSTATION_STORE_RESERVE_BYTES: '1000000' };
   const command = [process.execPath, '--no-warnings', MAIN, '--data', dir, 'sync', 'run', '--json'];
   const trace = ['-e', `trace=${CALLS.join(',')}`, '-e', `inject=${CALLS.join(',')}:delay_enter=${HELD_MS}ms`];
   const child = spawn('strace', ['-f', '-qq', '-y', '-o', log, ...trace, ...command], { env, stdio: 'ignore' });

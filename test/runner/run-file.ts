@@ -19,6 +19,8 @@ export type FileOutcome = { readonly counts: Counts; readonly problems: readonly
 export const NO_COUNTS: Counts = { tests: 0, suites: 0, passed: 0, failed: 0, cancelled: 0, skipped: 0, todo: 0 };
 const REPORTER = resolve(import.meta.dirname, 'reporter.ts');
 const FOR_PEOPLE = ['--test-reporter=spec', '--test-reporter-destination=stdout'];
+/** Compiled TypeScript, of all test files and of what they start. */
+const COMPILED = resolve('.cache/compiled');
 const OUTPUT_TAIL = 4_000;
 const KILL_AFTER_MS = 10_000;
 
@@ -51,6 +53,10 @@ async function runProcess(
   const reporter = [`--test-reporter=${REPORTER}`, `--test-reporter-destination=${report}`];
   const args = [`--test-timeout=${timeoutMs}`, ...reporter, ...(isLoud ? FOR_PEOPLE : []), path];
   const child = spawn(process.execPath, args, { env: { ...env, ...more }, stdio: ['ignore', 'pipe', 'pipe'] });
+  const { NODE_TEST_CONTEXT: _, ...inherited } = process.env;
+  const env = { NODE_COMPILE_CACHE: COMPILED, ...inherited };
+  const args = [`--test-timeout=${timeoutMs}`, `--test-reporter=${REPORTER}`, `--test-reporter-destination=${report}`, path];
+  const child = spawn(process.execPath, args, { env, stdio: ['ignore', 'pipe', 'pipe'] });
   let output = '';
   let isLate = false;
   const take = (data: Buffer) => {
