@@ -1,10 +1,12 @@
-import { spawn, spawnSync } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
 import { freePort } from './free-port.ts';
+import { putEmptyData } from './mariadb-data.ts';
+import { program, run } from './mariadb-programs.ts';
 
 export type Mariadb = {
   /** Base of database URLs: `mysql://waystation@ADDRESS:PORT/`; append a name made with `createDatabase`. */
@@ -29,8 +31,6 @@ export type Mariadb = {
 };
 
 const ERROR_LINES = 200;
-/** Of what a query gives: a row for each of 100,000 steps is 5 MB. */
-const MOST_OUTPUT_BYTES = 64_000_000;
 
 /** Where it listens: an address of a network namespace, else loopback. */
 export type MariadbPlace = { readonly netns?: string | undefined; readonly address?: string };
@@ -42,14 +42,7 @@ export async function startMariadb(args: readonly string[] = [], { netns, addres
   const socket = join(dir, 'sock');
   // Temporary tables are called by the process id, which another namespace may have as well: never in a common directory.
   const tmpdirs = [`--tmpdir=${dir}`];
-  run('mariadb-install-db', [
-    '--no-defaults',
-    ...asUser,
-    `--datadir=${join(dir, 'data')}`,
-    '--auth-root-authentication-method=normal',
-    '--skip-test-db',
-    ...tmpdirs,
-  ]);
+  await putEmptyData(join(dir, 'data'));
   const port = await freePort();
   const sql = (text: string) => run('mariadb', ['--no-defaults', '-uroot', `--socket=${socket}`, '-e', text]);
   const begin = async () => {
@@ -136,22 +129,4 @@ async function waitUntilUp(socket: string, server: { exitCode: number | null }, 
     if (server.exitCode !== null || attempt > 300) throw new Error(`MariaDB did not start: ${await readFile(log, 'utf8')}`);
     await new Promise((resolve) => setTimeout(resolve, 100));
   }
-}
-
-/** Where a program of MariaDB is: Debian keeps the server itself in /usr/sbin, which is not on every user's PATH. */
-export function program(name: string): string {
-  const found = spawnSync('sh', ['-c', `PATH="$PATH:/usr/sbin:/usr/local/sbin" command -v ${name}`], { encoding: 'utf8' }).stdout.trim();
-  if (found === '') throw new Error(`${name} is not installed (Debian: mariadb-server)`);
-  return found;
-}
-
-/** What a program of MariaDB prints; throws with its words when it fails. This process stands still meanwhile. */
-export function run(name: string, args: readonly string[]): string {
-  const { status, stdout, stderr, error } = spawnSync(program(name), args, {
-    encoding: 'utf8',
-    stdio: ['ignore', 'pipe', 'pipe'],
-    maxBuffer: MOST_OUTPUT_BYTES,
-  });
-  if (status !== 0) throw new Error(`${name} failed: ${error?.message ?? stderr}`);
-  return stdout;
 }

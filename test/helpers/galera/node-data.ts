@@ -2,8 +2,9 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { chown, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { program, run } from '../mariadb.ts';
-import { AS_NOBODY, NOBODY, type NodePlace, serverArguments } from './arguments.ts';
+import { putEmptyData } from '../mariadb-data.ts';
+import { program, run } from '../mariadb-programs.ts';
+import { NOBODY, type NodePlace, serverArguments } from './arguments.ts';
 
 /** Its directories, for whom it runs as. */
 export async function makeDirectories({ dir }: NodePlace): Promise<void> {
@@ -14,9 +15,11 @@ export async function makeDirectories({ dir }: NodePlace): Promise<void> {
 }
 
 /** Its first data: a server without tables of anybody. */
-export function installData({ dir }: NodePlace): void {
-  const data = ['--no-defaults', `--datadir=${join(dir, 'data')}`, `--tmpdir=${dir}`, ...AS_NOBODY];
-  run('mariadb-install-db', [...data, '--auth-root-authentication-method=normal', '--skip-test-db', '--skip-name-resolve']);
+export async function installData({ dir }: NodePlace): Promise<void> {
+  const data = join(dir, 'data');
+  await rm(data, { recursive: true, force: true });
+  await putEmptyData(data);
+  if (NOBODY !== undefined) run('chown', ['-R', NOBODY.user, data]);
 }
 
 /** The data of a neighbour that stopped in order. */

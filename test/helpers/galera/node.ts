@@ -4,7 +4,7 @@ import { readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createConnection } from 'mysql2/promise';
-import { program } from '../mariadb.ts';
+import { program } from '../mariadb-programs.ts';
 import { type NodePlace, serverArguments } from './arguments.ts';
 import { allowToBeFirst, copyData, installData, type Joining, joiningOf, makeDirectories, recoverPosition } from './node-data.ts';
 
@@ -91,7 +91,7 @@ export function galeraNode(place: NodePlace): GaleraNode {
     position: async () => Number((await recoverPosition(place))?.split(':')[1] ?? -1),
     create: async () => {
       await makeDirectories(place);
-      installData(place);
+      await installData(place);
       begin(['--wsrep-new-cluster']);
       await waitUntilSynced();
     },

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { fetchPackages } from '../../../server/engine/debian/packages.ts';
 import { makeTree, unpackPackages } from '../../../server/engine/debian/unpack-process.ts';
 import { cacheDirectory } from '../cache.ts';
-import { run } from '../mariadb.ts';
+import { run } from '../mariadb-programs.ts';
 
 const NAMES = ['wsrep_sst_common', 'wsrep_sst_rsync'];
 

@@ -7,7 +7,7 @@ import type { Toolbox } from '../../../server/engine/debian/toolbox.ts';
 import { cacheDirectory } from '../cache.ts';
 import { freePort } from '../free-port.ts';
 import { waitUntil } from '../lab/wait.ts';
-import { program } from '../mariadb.ts';
+import { program } from '../mariadb-programs.ts';
 import type { Machine } from '../qemu.ts';
 import { makeDiskFrom, openDiskTools } from './disk.ts';
 import { type Guest, makeGuest } from './guest.ts';

@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { copyFile, cp, mkdir, readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
-import { program } from '../mariadb.ts';
+import { program } from '../mariadb-programs.ts';
 import type { Program } from './program.ts';
 
 const run = promisify(execFile);
