@@ -8,7 +8,7 @@ import { closingLines, sumOutcomes } from '../runner/closing.ts';
 import { findLoss } from '../runner/count.ts';
 import type { Counts } from '../runner/reporter.ts';
 import { type FileOutcome, NO_COUNTS, runFile } from '../runner/run-file.ts';
-import { runGroup } from '../runner/run-group.ts';
+import { runGroups } from '../runner/run-group.ts';
 import { countsOf, runSoak, soakFiles, soakName } from '../runner/soak.ts';
 import { readTexts } from './source-files.ts';
 
@@ -17,24 +17,52 @@ const outcome = (some: Partial<Counts>) => ({ name: 'pure', counts: counts(some)
 const commit = (count: number, message = 'house: change tests') => ({ id: 'c'.repeat(40), count, message });
 
 test('a run with passes alone is good, and ends with one plain line', () => {
-  const summary = sumOutcomes([outcome({ tests: 2, passed: 2 }), outcome({ tests: 1, passed: 1 })], false);
+  const summary = sumOutcomes([outcome({ tests: 2, passed: 2 }), outcome({ tests: 1, passed: 1 })], false, 7);
   assert.equal(summary.ok, true);
   assert.equal(closingLines(summary).at(-1), '3 passed, 0 failed, 0 skipped');
 });
 
 test('skipped, todo and cancelled tests, a deadline, and no test at all fail a run', () => {
   for (const bad of [{ skipped: 1 }, { todo: 1 }, { cancelled: 1 }, { failed: 1 }]) {
-    assert.equal(sumOutcomes([outcome({ tests: 2, passed: 1, ...bad })], false).ok, false, JSON.stringify(bad));
+    assert.equal(sumOutcomes([outcome({ tests: 2, passed: 1, ...bad })], false, 7).ok, false, JSON.stringify(bad));
   }
-  assert.equal(sumOutcomes([outcome({ tests: 1, passed: 1 })], true).ok, false);
-  assert.equal(sumOutcomes([], false).ok, false);
+  assert.equal(sumOutcomes([outcome({ tests: 1, passed: 1 })], true, 7).ok, false);
+  assert.equal(sumOutcomes([], false, 7).ok, false);
 });
 
 test('a group without files fails', async () => {
   const group = { name: 'empty', takes: () => false, concurrency: 1, timeoutMs: 1000 };
-  const result = await runGroup(group, [], new AbortController().signal);
-  assert.equal(result.counts.failed, 1);
-  assert.match(result.problems[0]?.title ?? '', /no test file/);
+  const [result] = await runGroups([{ group, files: [] }], new AbortController().signal);
+  assert.equal(result?.counts.failed, 1);
+  assert.match(result?.problems[0]?.title ?? '', /no test file/);
+});
+
+test('groups run beside each other, each as many files at a time as it allows', async () => {
+  const directory = await mkdtemp(join(tmpdir(), 'waystation-sample-'));
+  const sample = async (name: string, body: string) => {
+    const file = join(directory, `${name}.mjs`);
+    await writeFile(
+      file,
+      `import test from 'node:test'; import { existsSync, mkdirSync, rmdirSync } from 'node:fs'; import { setTimeout } from 'node:timers/promises';
+const at = (name) => ${JSON.stringify(`${directory}/`)} + name; test('it', async () => { ${body} });`,
+    );
+    return file;
+  };
+  const alone = `mkdirSync(at('turn')); for (let n = 0; n < 200 && !existsSync(at('other')); n++) await setTimeout(50); rmdirSync(at('turn')); if (!existsSync(at('other'))) throw new Error('alone')`;
+  const one = { name: 'one', takes: () => false, concurrency: 1, timeoutMs: 20_000 };
+  const groups = [
+    { group: one, files: [await sample('first', alone), await sample('second', alone)] },
+    { group: { ...one, name: 'other', concurrency: 2 }, files: [await sample('other', `mkdirSync(at('other'))`)] },
+  ];
+  const outcomes = await runGroups(groups, new AbortController().signal);
+  assert.deepEqual(
+    outcomes.map(({ name, counts, problems }) => [name, counts.passed, problems]),
+    [
+      ['one', 2, []],
+      ['other', 1, []],
+    ],
+  );
+  await rm(directory, { recursive: true });
 });
 
 test('fewer tests than committed, or a lowered count without a reason, is a loss', () => {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { groupOf } from '../runner/groups.ts';
+import { groupOf, LONG } from '../runner/groups.ts';
 import { findLines, listFiles, readTexts, readTypeScript } from './source-files.ts';
 
 const self = 'test/house/texts.test.ts';
@@ -14,6 +14,11 @@ test('every test file is in a group that the runner runs', () => {
   assert.deepEqual(
     tests.filter((path) => !path.endsWith('.test.ts') || groupOf(path) === undefined),
     [],
+  );
+  assert.deepEqual(
+    LONG.filter((path) => !tests.includes(path)),
+    [],
+    'they start first, and are not there',
   );
 });
 

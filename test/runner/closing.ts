@@ -16,16 +16,16 @@ export const writtenSummary = '.cache/test-summary.json';
 const PROBLEM_LINES = 60;
 const SHOWN_PROBLEMS = 40;
 
-/** All groups as one. Skipped and todo tests are failures: a test that did not run proves nothing. */
-export function sumOutcomes(outcomes: readonly Outcome[], timedOut: boolean): Summary {
+/** All groups as one, which took `ms`. Skipped and todo tests are failures: a test that did not run proves nothing. */
+export function sumOutcomes(outcomes: readonly Outcome[], timedOut: boolean, ms: number): Summary {
   const counts = sumCounts(outcomes.map((outcome) => outcome.counts));
   const problems = outcomes.flatMap((outcome) => outcome.problems);
   const clean = counts.failed + counts.cancelled + counts.skipped + counts.todo === 0;
   return {
     ok: clean && problems.length === 0 && !timedOut && counts.passed > 0,
     counts,
-    ms: outcomes.reduce((sum, { ms }) => sum + ms, 0),
-    groups: outcomes.map(({ name, counts: one, ms }) => ({ name, tests: one.tests, ms })),
+    ms,
+    groups: outcomes.map(({ name, counts: one, ms: took }) => ({ name, tests: one.tests, ms: took })),
     problems: timedOut ? [...problems, { title: 'the overall deadline was reached', text: '' }] : problems,
   };
 }

@@ -30,11 +30,37 @@ export const GROUPS: readonly Group[] = [
   { name: 'integration', takes: (path) => path.startsWith('test/'), concurrency: 3, timeoutMs: 300_000 },
 ];
 
-/** What the words on the command line stand for. */
-export const SUITES: { readonly [suite: string]: readonly string[] } = {
-  check: ['types', 'console types', 'lint', 'pure'],
-  all: ['types', 'console types', 'lint', 'pure', 'integration', 'e2e'],
+const CHECK = [['types', 'console types', 'lint'], ['pure']];
+
+/**
+ * What the words on the command line stand for: stages, one after the other, of what runs beside each other. An emulated machine
+ * takes one core and leaves the other; the tests that wait for clocks take what is left.
+ */
+export const SUITES: { readonly [suite: string]: readonly (readonly string[])[] } = {
+  check: CHECK,
+  all: [...CHECK, ['e2e', 'integration']],
 };
+
+/**
+ * The files that take longest where all is slow, longest first: they start first, so that none of them is alone at the end while
+ * a core has nothing to do.
+ */
+export const LONG: readonly string[] = [
+  'test/e2e/deploy.test.ts',
+  'test/server/backup/restore.test.ts',
+  'test/server/shared/distrust.test.ts',
+  'test/server/shared/three-nodes.test.ts',
+  'test/integration/memory.test.ts',
+  'test/web/meeting.test.ts',
+  'test/server/api/serve.test.ts',
+  'test/web/panel.test.ts',
+];
+
+/** The order in which files start. */
+export function inOrder(files: readonly string[]): string[] {
+  const rank = (path: string) => (LONG.includes(path) ? LONG.indexOf(path) : LONG.length);
+  return files.toSorted((one, other) => rank(one) - rank(other) || (one < other ? -1 : 1));
+}
 
 /** The group of one test file, by its path from the root of the tree. */
 export function groupOf(path: string): Group | undefined {

@@ -1,8 +1,8 @@
 import { existsSync, globSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { closingLines, sumOutcomes, writtenSummary } from './closing.ts';
 import { countFile } from './count.ts';
-import { GROUPS, groupOf, SUITES } from './groups.ts';
-import { type Outcome, runGroup } from './run-group.ts';
+import { GROUPS, groupOf, inOrder, SUITES } from './groups.ts';
+import { type Outcome, runGroups } from './run-group.ts';
 import { PROGRAMS, runProgram } from './run-program.ts';
 import { runSoak, soakFiles } from './soak.ts';
 
@@ -17,15 +17,17 @@ const SOAK = 'soak';
 const KNOWN = [...Object.keys(PROGRAMS), ...GROUPS.map((group) => group.name), SOAK];
 
 async function main(words: readonly string[]): Promise<number> {
-  const names = words.flatMap((word) => SUITES[word] ?? [word]);
+  const stages = words.flatMap((word) => SUITES[word] ?? [[word]]);
+  const names = stages.flat();
   const unknown = names.find((name) => !KNOWN.includes(name));
   if (names.length === 0 || unknown !== undefined) return usage(unknown);
   const deadline = new AbortController();
   const timer = names.includes(SOAK) ? undefined : setTimeout(() => deadline.abort(), DEADLINE_MS);
+  const started = performance.now();
   const outcomes: Outcome[] = [];
-  for (const name of names) outcomes.push(await runOne(name, deadline.signal));
+  for (const stage of stages) outcomes.push(...(await runStage(stage, deadline.signal)));
   clearTimeout(timer);
-  const summary = sumOutcomes(outcomes, deadline.signal.aborted);
+  const summary = sumOutcomes(outcomes, deadline.signal.aborted, performance.now() - started);
   mkdirSync('.cache', { recursive: true });
   writeFileSync(writtenSummary, JSON.stringify({ words, ...summary }));
   if (words.includes('all') && summary.ok) raiseCount(summary.counts.passed);
@@ -41,19 +43,23 @@ function raiseCount(passed: number): void {
   console.log(`\n${countFile}: ${before} -> ${passed}; commit it`);
 }
 
-async function runOne(name: string, deadline: AbortSignal): Promise<Outcome> {
-  if (name in PROGRAMS) console.log(`\n── ${name}`);
-  const outcome = name in PROGRAMS ? await runProgram(name, deadline) : await runFiles(name, deadline);
-  console.log(`── ${name}: ${outcome.counts.passed} passed, ${(outcome.ms / 1000).toFixed(1)} s`);
-  return outcome;
-}
-
-async function runFiles(name: string, deadline: AbortSignal): Promise<Outcome> {
+/** Runs what stands beside each other. */
+async function runStage(names: readonly string[], deadline: AbortSignal): Promise<Outcome[]> {
+  const programs = names.filter((name) => name in PROGRAMS);
   const all = globSync('test/**/*.test.ts').sort();
-  const group = GROUPS.find((one) => one.name === name);
-  const files = group ? all.filter((file) => groupOf(file) === group) : soakFiles(all, process.env['ONLY']);
-  console.log(`\n── ${name}: ${files.length} files`);
-  return group ? runGroup(group, files, deadline) : runSoak(files, deadline);
+  const groups = GROUPS.filter(({ name }) => names.includes(name)).map((group) => ({
+    group,
+    files: inOrder(all.filter((file) => groupOf(file) === group)),
+  }));
+  const soak = names.includes(SOAK) ? soakFiles(all, process.env['ONLY']) : undefined;
+  const sizes = groups.map(({ group, files }) => `${group.name}: ${files.length} files`);
+  console.log(`\n── ${[...programs, ...sizes, ...(soak ? [`${SOAK}: ${soak.length} files`] : [])].join(', ')}`);
+  const running: Promise<Outcome | Outcome[]>[] = programs.map((name) => runProgram(name, deadline));
+  if (groups.length > 0) running.push(runGroups(groups, deadline));
+  if (soak) running.push(runSoak(soak, deadline));
+  const outcomes = (await Promise.all(running)).flat();
+  for (const { name, counts, ms } of outcomes) console.log(`── ${name}: ${counts.passed} passed, ${(ms / 1000).toFixed(1)} s`);
+  return outcomes;
 }
 
 function usage(unknown: string | undefined): number {

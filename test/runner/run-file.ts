@@ -49,13 +49,10 @@ async function runProcess(
   { path, report }: { readonly path: string; readonly report: string },
   deadline: AbortSignal,
 ): Promise<Ended> {
-  const { NODE_TEST_CONTEXT: _, ...env } = process.env;
+  const { NODE_TEST_CONTEXT: _, ...inherited } = process.env;
+  const env = { NODE_COMPILE_CACHE: COMPILED, ...inherited, ...more };
   const reporter = [`--test-reporter=${REPORTER}`, `--test-reporter-destination=${report}`];
   const args = [`--test-timeout=${timeoutMs}`, ...reporter, ...(isLoud ? FOR_PEOPLE : []), path];
-  const child = spawn(process.execPath, args, { env: { ...env, ...more }, stdio: ['ignore', 'pipe', 'pipe'] });
-  const { NODE_TEST_CONTEXT: _, ...inherited } = process.env;
-  const env = { NODE_COMPILE_CACHE: COMPILED, ...inherited };
-  const args = [`--test-timeout=${timeoutMs}`, `--test-reporter=${REPORTER}`, `--test-reporter-destination=${report}`, path];
   const child = spawn(process.execPath, args, { env, stdio: ['ignore', 'pipe', 'pipe'] });
   let output = '';
   let isLate = false;

@@ -9,31 +9,46 @@ export type Outcome = {
   readonly ms: number;
 };
 
-/** Runs the files of one group, as many at a time as it says, printing a line per finished file. */
-export async function runGroup(group: Group, files: readonly string[], deadline: AbortSignal): Promise<Outcome> {
+export type GroupFiles = { readonly group: Group; readonly files: readonly string[] };
+
+/**
+ * Runs groups beside each other, printing a line per finished file. As many files run at a time as the group says that allows
+ * most, and of each group as many as it says itself; an earlier group's files go first.
+ */
+export async function runGroups(groups: readonly GroupFiles[], deadline: AbortSignal): Promise<Outcome[]> {
   const started = performance.now();
-  const waiting = [...files];
-  const ended: FileOutcome[] = [];
+  const queues = groups.map((one) => ({ ...one, waiting: [...one.files], running: 0, ended: [] as FileOutcome[], ms: 0 }));
+  const next = () => queues.find(({ group, waiting, running }) => waiting.length > 0 && running < group.concurrency);
   const work = async () => {
-    for (let path = waiting.shift(); path !== undefined; path = deadline.aborted ? undefined : waiting.shift()) {
-      const outcome = await runFile(group, path, deadline);
+    for (let queue = next(); queue !== undefined; queue = deadline.aborted ? undefined : next()) {
+      const path = queue.waiting.shift() as string;
+      queue.running += 1;
+      const outcome = await runFile(queue.group, path, deadline);
+      queue.running -= 1;
       console.log(lineOf(path, outcome));
-      ended.push(outcome);
+      queue.ended.push(outcome);
+      queue.ms = performance.now() - started;
     }
   };
-  await Promise.all(Array.from({ length: group.concurrency }, work));
-  const problems = ended.flatMap((outcome) => outcome.problems);
+  await Promise.all(Array.from({ length: Math.max(...groups.map(({ group }) => group.concurrency)) }, work));
+  return queues.map(sumUpGroup);
+}
+
+type Ended = GroupFiles & { readonly waiting: readonly string[]; readonly ended: readonly FileOutcome[]; readonly ms: number };
+
+function sumUpGroup({ group, files, waiting, ended, ms }: Ended): Outcome {
+  const outcome = sumFiles(group.name, ended, ms);
+  const problems = [...outcome.problems];
   if (files.length === 0) problems.push({ title: `${group.name}: no test file matches this group`, text: '' });
   if (waiting.length > 0) problems.push({ title: `${group.name}: ${waiting.length} files were not run`, text: waiting.join('\n') });
-  const outcome = sumFiles(group.name, ended, started);
   const counts = files.length === 0 ? { ...outcome.counts, tests: 1, failed: 1 } : outcome.counts;
   return { ...outcome, counts, problems };
 }
 
-/** What all files of a group gave together; `started` is on the clock of `performance.now`. */
-export function sumFiles(name: string, ended: readonly FileOutcome[], started: number): Outcome {
+/** What all files of a group gave together, in `ms`. */
+export function sumFiles(name: string, ended: readonly FileOutcome[], ms: number): Outcome {
   const counts = sumCounts(ended.map((outcome) => outcome.counts));
-  return { name, counts, problems: ended.flatMap((outcome) => outcome.problems), ms: performance.now() - started };
+  return { name, counts, problems: ended.flatMap((outcome) => outcome.problems), ms };
 }
 
 /** All counts, each by its name. */

@@ -50,7 +50,7 @@ export async function runSoak(paths: readonly string[], deadline: AbortSignal, l
     ended.push(outcome);
   }
   console.log(`\n${summary.join('\n')}`);
-  return sumFiles('soak', ended, started);
+  return sumFiles('soak', ended, performance.now() - started);
 }
 
 type Log = { readonly path: string; readonly write: (data: Uint8Array) => void; readonly close: (words: string) => void };
