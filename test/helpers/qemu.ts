@@ -7,7 +7,7 @@ import { type MachineOptions, OVMF_VARIABLES, qemuArguments, serialLogOf, variab
 
 export type { MachineNetwork, MachineOptions } from './qemu/arguments.ts';
 
-/** A running virtual machine. Nothing of it is left when `kill` has returned, or when this process ends. */
+/** A running virtual machine. Nothing of it is left when `kill` has returned, or when this process ends, however it ends. */
 export type Machine = {
   readonly serialLog: string;
   /** What the serial console said so far, escape sequences removed. */
@@ -41,10 +41,13 @@ async function exists(path: string): Promise<boolean> {
 /** Machines of all tests on this computer take turns: emulation needs a whole core to keep its times. */
 const TURN = join(tmpdir(), 'qemu.lock');
 
+/** The kernel ends the machine when this process is killed, and with it the turn. What follows takes the place of this program, so it counts for that too. */
+const DIES_WITH_US = ['setpriv', '--pdeathsig', 'KILL'];
+
 function startProcess(options: MachineOptions): ChildProcess {
   const { network } = options;
   const inside = network.kind === 'tap' && network.netns !== undefined ? ['ip', 'netns', 'exec', network.netns] : [];
-  const command = ['flock', '--no-fork', TURN, ...inside, 'qemu-system-x86_64', ...qemuArguments(options)];
+  const command = [...DIES_WITH_US, 'flock', '--no-fork', TURN, ...inside, 'qemu-system-x86_64', ...qemuArguments(options)];
   const child = spawn(command[0] ?? '', command.slice(1), { stdio: ['pipe', 'ignore', 'pipe'] });
   child.stdin?.on('error', () => undefined);
   child.stdin?.write('{"execute":"qmp_capabilities"}\n');
