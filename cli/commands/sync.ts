@@ -100,7 +100,9 @@ async function finish(frame: Frame, ended: RunView): Promise<void> {
 /** A failed run ends the command with the exit code of what went wrong. */
 function outcomeOf({ state, error }: RunView): ErrorCode | undefined {
   if (state === 'failed' || (error !== null && !isRunEnded(state as RunState))) return error?.code ?? 'failed';
-  return state === 'partial' ? 'partial' : undefined;
+  if (state !== 'partial') return undefined;
+  // Paused by the parent says so, as paused here does; other parts of a run are work that is not complete.
+  return error?.code === 'disabled' ? 'disabled' : 'partial';
 }
 
 async function status(frame: Frame): Promise<void> {

@@ -111,6 +111,13 @@ test('disabled is told as such, with exit code 83', async () => {
   await runCli(cli('sync', 'resume'));
 });
 
+test('paused by the parent is told as such, with exit code 83', async () => {
+  parent.tell(refusal(423, 'disabled'));
+  const { code, document } = await runJson<RunView>(cli('sync', 'run', '--wait'));
+  parent.tell({});
+  assert.deepEqual([code, document.state, document.error?.code], [83, 'partial', 'disabled']);
+});
+
 if (process.getuid?.() === 0) {
   test('a full disk pauses the run with exit code 75, and it goes on by itself when space returns, with what it has', async () => {
     await makeDisk(`${root}/large.raw`, 8_000_000);
