@@ -132,9 +132,13 @@ export const ServerReport = z.looseObject({
       z.object({
         reference: z.string().max(128),
         state: z.string().max(16),
-        /** Told when it is so: not all here though wanted; the default of its name, or waiting; in words what went wrong. */
+        /** Told when it is so: not all here though wanted; the default of its name, the one before, or waiting; in words what went wrong. */
         missingBytes: z.number().int().nonnegative().optional(),
         role: z.string().max(16).optional(),
+        /** `pinned` or `rolled-back`, of the version that operators chose there. */
+        choice: z.string().max(16).optional(),
+        /** Of what is held. */
+        verifiedAt: isoTime.optional(),
         error: z.string().max(512).optional(),
         /** Told when it is not: known here, and not to be. */
         wanted: z.boolean().optional(),

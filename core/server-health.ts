@@ -82,7 +82,8 @@ function judgeBeat({ at, ageMs, isSilent, isAway }: NonNullable<HealthFacts['bea
   return isSilent ? [finding(ageMs > SILENT_MS ? 'problem' : 'warning', 'is silent in the shared database', at)] : [];
 }
 
-function judgeRun(run: HealthFacts['run']): Finding[] {
+/** What is wrong with the last run, or the one under way; nothing while it is done, or goes on. */
+export function judgeRun(run: HealthFacts['run']): Finding[] {
   if (run === null || run.error === null || run.state === 'done') return [];
   const words = run.error;
   if (run.state === 'failed') return [finding('problem', `the last run failed: ${words}`, run.endedAt)];

@@ -16,3 +16,16 @@ export function judgeSync(
   if (isLate === isRaised) return 'stay';
   return isLate ? 'raise' : 'clear';
 }
+
+/** What a child told of its last run, by its own clock, and when that came, by ours. */
+export type ToldSync = { readonly reportedAt: number; readonly saidAt: number; readonly lastRunAt: number };
+
+/**
+ * When a child was last in sync, by our clock: as its requests showed, or as it reports, whichever is later. Its own clock may show
+ * any time: what counts is how long before its report the run had ended.
+ */
+export function lastSynced(shown: number | null, told: ToldSync | null): number | null {
+  if (told === null) return shown;
+  const reported = told.reportedAt - Math.max(0, told.saidAt - told.lastRunAt);
+  return shown === null ? reported : Math.max(shown, reported);
+}

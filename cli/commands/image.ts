@@ -9,6 +9,7 @@ import { wholeNumber } from '../parse.ts';
 import { printReport, type ReportView } from '../report.ts';
 import { registerOffers } from './image-offers.ts';
 import { registerVersions } from './image-versions.ts';
+import { useOf, type VersionUse } from './sync-holdings.ts';
 
 type ImageView = {
   readonly [key: string]: Json;
@@ -24,6 +25,13 @@ type ImageView = {
   readonly createdAt: string;
   /** Made here; shown by list and show. */
   readonly local?: boolean;
+  /** The name of who made it, where it is known; shown by show. */
+  readonly originName?: string;
+  /** What it is for at this site; shown by list and show. */
+  readonly role?: VersionUse['role'];
+  readonly choice?: VersionUse['choice'];
+  readonly activatesAt?: string | null;
+  readonly wanted?: boolean;
   readonly verifiedAt: string | null;
 };
 
@@ -102,11 +110,8 @@ async function list(frame: Frame): Promise<void> {
 }
 
 async function listOffline(site: Site): Promise<ImageView[]> {
-  const [{ listImages }, { viewHeldImage }] = await Promise.all([
-    import('../../server/db/images.ts'),
-    import('../../server/images/view.ts'),
-  ]);
-  return (await listImages(site.db)).map((image) => viewHeldImage(site, image)) as ImageView[];
+  const { listHeldImages } = await import('../../server/images/held.ts');
+  return (await listHeldImages(site)) as ImageView[];
 }
 
 async function show(frame: Frame, reference: string): Promise<void> {
@@ -137,12 +142,29 @@ async function remove(frame: Frame, reference: string, isAgreed: boolean): Promi
 
 function listing(items: readonly ImageView[]): string {
   if (items.length === 0) return 'no images';
-  const head = ['NAME', 'VERSION', 'KIND', 'ARCH', 'STATE', 'SIZE', 'USED', 'CREATED', 'LOCAL'];
+  const head = ['NAME', 'VERSION', 'KIND', 'ARCH', 'STATE', 'USE', 'SIZE', 'USED', 'CREATED', 'LOCAL'];
   const rows = items.map((one) => {
     const { name, version, kind, arch, state, sizeBytes, usedBytes, createdAt, local } = one;
-    return [name, version, kind, arch, state, formatBytes(sizeBytes), formatBytes(usedBytes), createdAt, local ? 'yes' : 'no'];
+    return [
+      name,
+      version,
+      kind,
+      arch,
+      state,
+      useText(one),
+      formatBytes(sizeBytes),
+      formatBytes(usedBytes),
+      createdAt,
+      local ? 'yes' : 'no',
+    ];
   });
   return table(head, rows);
+}
+
+/** Null for who does not say: an image that was just imported. */
+function useText({ role, choice, activatesAt, wanted }: ImageView): string | null {
+  if (role === undefined) return null;
+  return useOf({ role, choice: choice ?? null, activatesAt: activatesAt ?? null, wanted: wanted ?? true });
 }
 
 function describe(image: ImageView): string {
@@ -150,7 +172,8 @@ function describe(image: ImageView): string {
     ['image', `${image.name}@${image.version}`],
     ['kind', `${image.kind}, ${image.arch}`],
     ['state', image.state],
-    ...(image.local === undefined ? [] : [['made', image.local ? 'here' : `by server ${image.origin}`] as const]),
+    ...(image.role === undefined ? [] : [['use', useText(image)] as const]),
+    ...(image.local === undefined ? [] : [['made', image.local ? 'here' : `by server ${image.originName ?? image.origin}`] as const]),
     ['manifest', image.manifest],
     ['size', formatBytes(image.sizeBytes)],
     ['used', formatBytes(image.usedBytes)],

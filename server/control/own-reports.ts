@@ -1,6 +1,6 @@
 import type { Knex } from 'knex';
 import type { Json } from '../../core/canonical-json.ts';
-import { MAX_REPORT_BYTES, type ReportBatch } from '../../core/control-protocol.ts';
+import { MAX_REPORT_BYTES, type ReportBatch, type ServerReport } from '../../core/control-protocol.ts';
 import type { Id } from '../../core/ids.ts';
 import { listEvents, newestEvent, type StoredEvent } from '../db/events.ts';
 import { findOrder } from '../db/orders.ts';
@@ -72,7 +72,7 @@ async function ownStates(site: Site, after: number, limit: number): Promise<Item
 
 async function describe(site: Site, trx: Knex, { kind, subject }: Change): Promise<Json> {
   const here: Site = { ...site, db: trx };
-  if (kind === 'server') return fit((await describeSelf(here)) as unknown as Json, 'images');
+  if (kind === 'server') return fit(leaner(await describeSelf(here)), 'images');
   if (kind === 'order') {
     const order = await findOrder(trx, subject);
     return order === undefined ? null : fit(told(await viewOrder(here, order)), 'error');
@@ -88,6 +88,12 @@ async function describe(site: Site, trx: Knex, { kind, subject }: Change): Promi
 /** The reader knows who told it. */
 function told<View extends { readonly server: string }>({ server: _server, ...view }: View): Json {
   return view as unknown as Json;
+}
+
+/** Hundreds of images with long names are told without the times at which they were verified. */
+function leaner(self: ServerReport): Json {
+  if (JSON.stringify(self).length <= MAX_REPORT_BYTES) return self as unknown as Json;
+  return { ...self, images: self.images.map(({ verifiedAt: _verifiedAt, ...image }) => image) } as unknown as Json;
 }
 
 /** A document that is too large goes without its bulkiest member. */

@@ -50,12 +50,24 @@ export async function describeSelf(site: Site): Promise<ServerReport> {
   };
 }
 
-function toldOf({ image, state, wanted, bytesMissing, role, error }: HoldingView): ServerReport['images'][number] {
+function toldOf({
+  image,
+  state,
+  wanted,
+  held,
+  verifiedAt,
+  bytesMissing,
+  role,
+  choice,
+  error,
+}: HoldingView): ServerReport['images'][number] {
   return {
     reference: image,
     state,
     ...(wanted && bytesMissing !== null && bytesMissing > 0 ? { missingBytes: bytesMissing } : {}),
-    ...(role === 'active' || role === 'waiting' ? { role } : {}),
+    ...(role === null || role === 'older' ? {} : { role }),
+    ...(choice === null ? {} : { choice }),
+    ...(held && verifiedAt !== null ? { verifiedAt } : {}),
     ...(error === null ? {} : { error: error.message.slice(0, 512) }),
     ...(wanted ? {} : { wanted }),
   };

@@ -1,6 +1,7 @@
 import type { Id } from '../../core/ids.ts';
 import { isoTime } from '../../core/iso-time.ts';
-import { judgeSync } from '../../core/sync-alarm.ts';
+import { judgeSync, lastSynced } from '../../core/sync-alarm.ts';
+import { statusesOf } from '../control/servers-below.ts';
 import { appendEvent } from '../db/events.ts';
 import { listLinks } from '../db/links.ts';
 import { inTransaction } from '../db/open.ts';
@@ -8,6 +9,7 @@ import { getServer, listServers } from '../db/servers.ts';
 import { clearSyncAlarm, listSyncAlarms, raiseSyncAlarm } from '../db/sync-alarms.ts';
 import { repeatEvery } from '../every.ts';
 import type { Site } from '../site.ts';
+import { toldSync } from './told-sync.ts';
 
 const CHECK_EVERY_MS = 60_000;
 
@@ -22,8 +24,9 @@ type Watched = { readonly id: Id; readonly name: string; readonly syncedAt: numb
  */
 export async function checkAlarms(site: AlarmSite): Promise<void> {
   const raised = await listSyncAlarms(site.db);
-  const watched = await listWatched(site);
   const limits = { now: site.now(), afterMs: site.config.alarmAfterHours * 3_600_000 };
+  const isDoubtful = (one: Watched) => raised.has(one.id) || judgeSync({ ...one, isRaised: false }, limits) === 'raise';
+  const watched = await askReports(site, await listWatched(site), isDoubtful);
   for (const one of watched) {
     const verdict = judgeSync({ ...one, isRaised: raised.has(one.id) }, limits);
     if (verdict !== 'stay') await tell(site, one, verdict);
@@ -43,6 +46,13 @@ async function listWatched(site: AlarmSite): Promise<Watched[]> {
       : [{ id: site.self.id, name: site.self.name, syncedAt: link.lastRunAt, since: parent.createdAt }]),
     ...below.map(({ id, name, syncedAt, createdAt }) => ({ id, name, syncedAt: syncedAt ?? null, since: createdAt })),
   ];
+}
+
+/** A child that seems late may have told of a run since its last request; reports are documents, so only these are read. */
+async function askReports(site: AlarmSite, watched: readonly Watched[], isDoubtful: (one: Watched) => boolean): Promise<Watched[]> {
+  const doubtful = watched.filter((one) => one.id !== site.self.id && isDoubtful(one)).map(({ id }) => id);
+  const told = await statusesOf(site.db, doubtful);
+  return watched.map((one) => ({ ...one, syncedAt: lastSynced(one.syncedAt, toldSync(told.get(one.id), site.self.id)) }));
 }
 
 async function tell(site: AlarmSite, one: Watched, verdict: 'raise' | 'clear'): Promise<void> {

@@ -3,11 +3,11 @@ import type { Identity } from '../../../core/authorise.ts';
 import { AppError } from '../../../core/errors.ts';
 import { fetchThroughQueue } from '../../care/repair-run.ts';
 import { viewStore } from '../../care/store-view.ts';
-import { listImages } from '../../db/images.ts';
 import { deleteImage } from '../../images/delete.ts';
+import { listHeldImages, showHeldImage } from '../../images/held.ts';
 import { doWork, type Work } from '../../images/long-work.ts';
 import { resolveImage } from '../../images/reference.ts';
-import { viewHeldImage, viewImage } from '../../images/view.ts';
+import { viewImage } from '../../images/view.ts';
 import { type Operation, startOperation } from '../../operations.ts';
 import { actorOf } from '../actor.ts';
 import { type Route, type RouteContext, route } from '../route.ts';
@@ -36,7 +36,7 @@ export const IMAGE_ROUTES: readonly Route[] = [
     listener: 'api',
     action: 'image.read',
     summary: 'Images, newest first',
-    handle: async ({ site }) => ({ items: (await listImages(site.db)).map((image) => viewHeldImage(site, image)), next: null }),
+    handle: async ({ site }) => ({ items: await listHeldImages(site), next: null }),
   }),
   route({
     method: 'POST',
@@ -53,7 +53,7 @@ export const IMAGE_ROUTES: readonly Route[] = [
     listener: 'api',
     action: 'image.read',
     summary: 'One image by NAME[@VERSION]',
-    handle: async ({ site, params }) => viewHeldImage(site, await resolveImage(site.db, params['reference'] ?? '')),
+    handle: async ({ site, params }) => showHeldImage(site, await resolveImage(site.db, params['reference'] ?? '')),
   }),
   route({
     method: 'DELETE',

@@ -107,3 +107,41 @@ test('an image is offered at the branch and approved at headquarters from the co
   assert.match((await runCli(['--data', branch.site.dataDir, 'image', 'offers'])).stdout, /golden@1 +branch +(approved|published)/);
   assert.equal((await at(hq, 'image', 'refuse', 'golden@1', '--words', 'late')).code, 65);
 });
+
+type Site = {
+  server: string;
+  syncedAt: string | null;
+  trouble: string | null;
+  unheard: number;
+  images: { reference: string; verifiedAt?: string }[];
+};
+
+test('headquarters sees at once that a branch is in sync, what it has not asked for yet, and image by image what it holds', async () => {
+  await replicate(branch);
+  const sites = async () => (await done(hq, 'sync', 'sites')).items as unknown as Site[];
+  const [told] = await eventually('it is told', async () => {
+    const found = await sites();
+    return found[0]?.syncedAt != null && found[0].unheard === 0 && found;
+  });
+  assert.ok(Date.now() - Date.parse(told?.syncedAt ?? '') < 60_000, told?.syncedAt ?? 'never');
+  await makeDisk(join(root, 'new.raw'), 50_000);
+  await importDisk(hq.site, join(root, 'new.raw'), 'fresh');
+  assert.equal((await sites())[0]?.unheard, 1);
+  const text = async (...words: string[]) => (await runCli(['--data', hq.site.dataDir, 'sync', 'sites', ...words])).stdout;
+  assert.match(await text(), /branch .* 2 of 3 +0 B +-/);
+  const shown = await text('branch');
+  assert.match(shown, /fresh@1 +not asked for yet/);
+  assert.match(shown, /golden@1 +published +active +20\d\d-/);
+  assert.equal((await at(hq, 'sync', 'sites', 'nowhere')).code, 66);
+});
+
+test('the list of images says what each is for at its site', async () => {
+  await done(branch, 'image', 'pin', 'debian@1');
+  const { stdout } = await runCli(['--data', branch.site.dataDir, 'image', 'list']);
+  assert.match(stdout, /debian +1 +disk +amd64 +published +active \(pinned\)/);
+  assert.match(
+    (await runCli(['--data', branch.site.dataDir, 'image', 'show', 'debian'])).stdout,
+    /^use: +active \(pinned\)[\s\S]*^made: +by server hq$/m,
+  );
+  await done(branch, 'image', 'unpin', 'debian');
+});
