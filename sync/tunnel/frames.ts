@@ -20,7 +20,8 @@ export const WINDOW_BYTES = 768 * 1024;
 export const WAITING_BYTES = 4096;
 
 export type Frame =
-  | { readonly type: 'data'; readonly payload: Buffer }
+  /** Of one that is decoded: a piece of the payload, and how many octets of it are still to come. */
+  | { readonly type: 'data'; readonly payload: Buffer; readonly left?: number }
   | { readonly type: 'credit'; readonly bytes: number }
   | { readonly type: 'end' }
   | { readonly type: 'cap'; readonly kbps: number };
@@ -51,32 +52,53 @@ function header(type: number, value: number): Buffer {
   return octets;
 }
 
-/**
- * Takes whole frames from the front of `octets`; `rest` is what is left for the next read (less than one frame).
- * Throws `bad_packet` for an unknown type or a length out of range: the peer is not one of ours.
- */
-export function decodeFrames(octets: Buffer): { readonly frames: readonly Frame[]; readonly rest: Buffer } {
-  const frames: Frame[] = [];
-  let at = 0;
-  for (;;) {
-    const taken = decodeFrame(octets.subarray(at));
-    if (taken === undefined) return { frames, rest: octets.subarray(at) };
-    frames.push(taken.frame);
-    at += taken.bytes;
-  }
+/** Turns octets, cut anywhere, into frames. */
+export type FrameDecoder = {
+  /**
+   * What these octets complete. DATA is not waited for: what there is of its payload is given at once, and is a part of `octets`.
+   * Throws `bad_packet` for an unknown type or a length out of range: the peer is not one of ours.
+   */
+  push(octets: Buffer): readonly Frame[];
+};
+
+export function createFrameDecoder(): FrameDecoder {
+  const header = Buffer.alloc(HEADER_BYTES);
+  let held = 0;
+  let left = 0;
+  return {
+    push(octets) {
+      const frames: Frame[] = [];
+      for (let at = 0; at < octets.length; ) {
+        if (left > 0) {
+          const payload = octets.subarray(at, at + left);
+          at += payload.length;
+          left -= payload.length;
+          frames.push({ type: 'data', payload, left });
+          continue;
+        }
+        header[held] = octets[at] ?? 0;
+        at += 1;
+        held += 1;
+        if (held < headerBytes(header[0] ?? 0)) continue;
+        held = 0;
+        if (header[0] === DATA) left = checkSize(header.readUInt32BE(1), MAX_DATA_BYTES);
+        else frames.push(shortFrame(header));
+      }
+      return frames;
+    },
+  };
 }
 
-function decodeFrame(octets: Buffer): { frame: Frame; bytes: number } | undefined {
-  const type = octets[0];
-  if (type === undefined) return undefined;
-  if (type === END) return { frame: { type: 'end' }, bytes: 1 };
-  if (type !== DATA && type !== CREDIT && type !== CAP) throw new AppError('bad_packet', `the tunnel got a frame of unknown type ${type}`);
-  if (octets.length < HEADER_BYTES) return undefined;
-  const size = octets.readUInt32BE(1);
-  if (type === CAP) return { frame: { type: 'cap', kbps: size }, bytes: HEADER_BYTES };
-  if (type === CREDIT) return { frame: { type: 'credit', bytes: checkSize(size, WINDOW_BYTES) }, bytes: HEADER_BYTES };
-  const end = HEADER_BYTES + checkSize(size, MAX_DATA_BYTES);
-  return octets.length < end ? undefined : { frame: { type: 'data', payload: octets.subarray(HEADER_BYTES, end) }, bytes: end };
+function headerBytes(type: number): number {
+  if (type === END) return 1;
+  if (type === DATA || type === CREDIT || type === CAP) return HEADER_BYTES;
+  throw new AppError('bad_packet', `the tunnel got a frame of unknown type ${type}`);
+}
+
+function shortFrame(octets: Buffer): Frame {
+  if (octets[0] === END) return { type: 'end' };
+  const value = octets.readUInt32BE(1);
+  return octets[0] === CAP ? { type: 'cap', kbps: value } : { type: 'credit', bytes: checkSize(value, WINDOW_BYTES) };
 }
 
 function checkSize(size: number, limit: number): number {

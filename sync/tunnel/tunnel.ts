@@ -3,7 +3,7 @@ import type { Duplex, Readable, Writable } from 'node:stream';
 import { release } from '../../core/content/release.ts';
 import { AppError } from '../../core/errors.ts';
 import { type CreditGate, openCreditGate } from './credit-gate.ts';
-import { decodeFrames, encodeFrame, type Frame, MAX_DATA_BYTES, WINDOW_BYTES } from './frames.ts';
+import { createFrameDecoder, encodeFrame, type Frame, MAX_DATA_BYTES, WINDOW_BYTES } from './frames.ts';
 
 /** What may wait to be sent: a window of DATA, and CREDIT beside it. */
 const MOST_WAITING_BYTES = WINDOW_BYTES + 256 * 1024;
@@ -83,22 +83,29 @@ async function sendInput({ link, input, onData, pace }: TunnelOptions, gate: Cre
 function receiveLink({ link, output, head, onData, onCap, silenceMs }: TunnelOptions, gate: CreditGate): Promise<void> {
   let watch: NodeJS.Timeout | undefined;
   const received = new Promise<void>((resolve, reject) => {
-    let rest: Buffer = Buffer.alloc(0);
+    const decoder = createFrameDecoder();
     let untaken = 0;
+    let owed = 0;
     let ended = false;
-    const take = (payload: Buffer) => {
-      untaken += payload.length;
+    // One CREDIT for one DATA, however many pieces it came in. `done` when the payload is written.
+    const take = (payload: Buffer, left: number, done: () => void) => {
+      const bytes = payload.length;
+      untaken += bytes;
       if (untaken > WINDOW_BYTES) throw new AppError('bad_packet', 'the tunnel got more bytes than it gave credit for');
-      onData?.({ received: payload.length, sent: 0 });
+      onData?.({ received: bytes, sent: 0 });
       output.write(payload, (error) => {
-        untaken -= payload.length;
+        untaken -= bytes;
         watch?.refresh();
-        if (!error) giveCredit(link, payload.length);
+        owed += bytes;
+        done();
+        if (error || left > 0) return;
+        giveCredit(link, owed);
+        owed = 0;
       });
     };
-    const handle = (frame: Frame) => {
+    const handle = (frame: Frame, done: () => void) => {
       if (frame.type === 'credit') gate.grant(frame.bytes);
-      if (frame.type === 'data') take(frame.payload);
+      if (frame.type === 'data') take(frame.payload, frame.left ?? 0, done);
       if (frame.type === 'cap') {
         if (onCap === undefined) throw new AppError('bad_packet', 'the tunnel got a cap, which only a child tells');
         onCap(frame.kbps === 0 ? null : frame.kbps * 1000);
@@ -108,6 +115,8 @@ function receiveLink({ link, output, head, onData, onCap, silenceMs }: TunnelOpt
         output.end(() => resolve());
       }
     };
+    // What a socket gives is nobody else's, and a socket has copied what it says is written.
+    const isOurs = link instanceof Socket && output instanceof Socket;
     const listen = () => {
       if (untaken === 0) reject(new AppError('unreachable', `the other side said nothing for ${(silenceMs ?? 0) / 1000} s`));
       else watch?.refresh();
@@ -116,9 +125,13 @@ function receiveLink({ link, output, head, onData, onCap, silenceMs }: TunnelOpt
     const read = (chunk: Buffer) => {
       watch?.refresh();
       try {
-        const decoded = decodeFrames(rest.length === 0 ? chunk : Buffer.concat([rest, chunk]));
-        rest = Buffer.from(decoded.rest);
-        decoded.frames.forEach(handle);
+        const frames = decoder.push(chunk);
+        let unwritten = frames.filter(({ type }) => type === 'data').length;
+        const done = () => {
+          unwritten -= 1;
+          if (unwritten === 0 && isOurs) release(chunk);
+        };
+        for (const frame of frames) handle(frame, done);
         if (link.writableLength > MOST_WAITING_BYTES)
           throw new AppError('bad_packet', 'the other side of the tunnel sends and does not read');
       } catch (error) {
@@ -132,7 +145,7 @@ function receiveLink({ link, output, head, onData, onCap, silenceMs }: TunnelOpt
     // rsync may close its end before the other side has finished talking: its exit status tells, not this.
     output.on('error', () => resolve());
     link.on('error', broken).on('close', () => broken());
-    if (head !== undefined && head.length > 0) read(head);
+    if (head !== undefined && head.length > 0) read(Buffer.from(head));
     link.on('data', read);
   });
   return received.finally(() => clearTimeout(watch));
