@@ -4,9 +4,12 @@ import { checkFramePayload, FRAME_PREFIX_BYTES, type FrameHeader, frameHeaderByt
 /** A frame as it lies: its parsed header, its checked payload, and all its octets. */
 export type Frame = { readonly header: FrameHeader; readonly payload: Buffer; readonly octets: Buffer };
 
-/** Turns octets, split anyhow, into frames. Never holds more than one frame and the slice that was pushed. */
+/** Turns octets, split anyhow, into frames. Never holds more than one frame. */
 export type FrameParser = {
-  /** Frames completed by these octets, header and payload checked. Throws `bad_data`. */
+  /**
+   * Frames completed by these octets, header and payload checked. The octets are copied: each frame has memory of its own, for
+   * whoever takes it to give back. Throws `bad_data`.
+   */
   push(octets: Uint8Array): Frame[];
   /** Throws `bad_data` when the last frame is not whole. */
   finish(): void;
@@ -20,51 +23,63 @@ export type FrameReading = {
   readonly isPayloadChecked?: boolean;
 };
 
-const MAX_PIECES = 256;
-
 export function createFrameParser(options: FrameReading = {}): FrameParser {
-  let held: Buffer[] = [];
-  let heldBytes = 0;
-  let needed = FRAME_PREFIX_BYTES;
+  // The frame that is gathered: as much room as is known to be needed, for the prefix first, the header, then all of it.
+  let room = Buffer.allocUnsafeSlow(FRAME_PREFIX_BYTES);
+  let held = 0;
+  let header: FrameHeader | undefined;
 
-  function push(octets: Uint8Array): Frame[] {
-    held.push(Buffer.from(octets.buffer, octets.byteOffset, octets.byteLength));
-    heldBytes += octets.byteLength;
-    // Octet by octet, the pieces would weigh more than what they hold.
-    if (held.length >= MAX_PIECES) held = [Buffer.concat(held, heldBytes)];
-    const frames: Frame[] = [];
-    while (heldBytes >= needed) {
-      const all = held.length === 1 && held[0] ? held[0] : Buffer.concat(held, heldBytes);
-      const size = frameSize(all);
-      needed = size.bytes;
-      held = [all];
-      if (!size.isWhole || all.length < size.bytes) continue;
-      frames.push(parseFrame(all.subarray(0, size.bytes), options));
-      held = [all.subarray(size.bytes)];
-      heldBytes -= size.bytes;
-      needed = FRAME_PREFIX_BYTES;
+  function grow(bytes: number): void {
+    const larger = Buffer.allocUnsafeSlow(bytes);
+    room.copy(larger, 0, 0, held);
+    room = larger;
+  }
+
+  /** The frame, once the room is full of all of it. */
+  function advance(): Frame | undefined {
+    if (header === undefined) {
+      const headerBytes = frameHeaderBytes(room);
+      if (held < headerBytes) {
+        grow(headerBytes);
+        return undefined;
+      }
+      header = parseFrameHeader(room);
+      grow(header.headerBytes + header.payloadBytes);
+      return undefined;
     }
-    return frames;
+    const frame = frameOf(header, room, options);
+    room = Buffer.allocUnsafeSlow(FRAME_PREFIX_BYTES);
+    held = 0;
+    header = undefined;
+    return frame;
   }
 
   return {
-    push,
+    push(octets) {
+      const frames: Frame[] = [];
+      for (let at = 0; at < octets.length; ) {
+        const taken = Math.min(room.length - held, octets.length - at);
+        room.set(octets.subarray(at, at + taken), held);
+        held += taken;
+        at += taken;
+        if (held < room.length) break;
+        const frame = advance();
+        if (frame) frames.push(frame);
+      }
+      return frames;
+    },
     finish() {
-      if (heldBytes > 0) throw new AppError('bad_data', `the frames end in the middle of one (${heldBytes} octets left)`);
+      if (held > 0) throw new AppError('bad_data', `the frames end in the middle of one (${held} octets left)`);
     },
   };
 }
 
-/** Octets of the frame that begins here, as far as can be told: up to its header first, then all of it. */
-function frameSize(octets: Buffer): { bytes: number; isWhole: boolean } {
-  const headerBytes = frameHeaderBytes(octets);
-  if (octets.length < headerBytes) return { bytes: headerBytes, isWhole: false };
-  return { bytes: headerBytes + parseFrameHeader(octets).payloadBytes, isWhole: true };
+/** One whole frame, header and payload checked. Throws `bad_data`. */
+export function parseFrame(octets: Buffer, options: FrameReading = {}): Frame {
+  return frameOf(parseFrameHeader(octets), octets, options);
 }
 
-/** One whole frame, header and payload checked. Throws `bad_data`. */
-export function parseFrame(octets: Buffer, { isPayloadChecked = true }: FrameReading = {}): Frame {
-  const header = parseFrameHeader(octets);
+function frameOf(header: FrameHeader, octets: Buffer, { isPayloadChecked = true }: FrameReading): Frame {
   const payload = octets.subarray(header.headerBytes);
   if (isPayloadChecked) checkFramePayload(header, payload);
   return { header, payload, octets };

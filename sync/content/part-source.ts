@@ -11,7 +11,7 @@ export type Growing = {
   readonly confirmed: Promise<void>;
 };
 
-/** Where a part is read from. `read` gives exactly `length` octets or fails. */
+/** Where a part is read from. `read` gives exactly `length` octets, at most `readBytes`, or fails; they are good until it is asked again. */
 export type PartSource = {
   readonly size: number;
   /** Octets that are best asked for at once. */
@@ -34,7 +34,7 @@ export async function openWhole(path: string): Promise<PartSource> {
   return {
     size,
     readBytes: MIB,
-    read: (offset, length) => readExactly(file, path, { offset, length }),
+    read: readInto(Buffer.allocUnsafeSlow(MIB), file, path),
     isThere: async () => true,
     close: () => file.close(),
   };
@@ -46,6 +46,7 @@ export async function openWhole(path: string): Promise<PartSource> {
  */
 export async function openGrowing(path: string, { sizeBytes, signal }: Growing): Promise<PartSource> {
   const file = await openWhenThere(path, signal);
+  const readExactly = readInto(Buffer.allocUnsafeSlow(GROWING_READ_BYTES), file, path);
   const isReached = async (end: number) => {
     const { size, nlink } = await file.stat();
     if (nlink === 0 || size > sizeBytes) throw stopped(path);
@@ -56,7 +57,7 @@ export async function openGrowing(path: string, { sizeBytes, signal }: Growing):
     readBytes: GROWING_READ_BYTES,
     read: async (offset, length) => {
       while (!(await isReached(offset + length))) await waitFor(path, signal);
-      return readExactly(file, path, { offset, length });
+      return readExactly(offset, length);
     },
     isThere: isReached,
     close: () => file.close(),
@@ -92,10 +93,13 @@ function waitFor(path: string, signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, LOOK_MS));
 }
 
-async function readExactly(file: FileHandle, path: string, { offset, length }: { offset: number; length: number }): Promise<Buffer> {
-  const { buffer, bytesRead } = await file.read(Buffer.allocUnsafe(length), 0, length, offset);
-  if (bytesRead === length) return buffer;
-  throw new AppError('bad_data', `the archive part ${path} was cut off while it was read`, { hint: 'remove it and fetch it again' });
+/** One buffer for all that is read of a part: a new one each time would leave the collector as much as the part is long. */
+function readInto(room: Buffer, file: FileHandle, path: string): PartSource['read'] {
+  return async (offset, length) => {
+    const { bytesRead } = await file.read(room, 0, length, offset);
+    if (bytesRead === length) return room.subarray(0, length);
+    throw new AppError('bad_data', `the archive part ${path} was cut off while it was read`, { hint: 'remove it and fetch it again' });
+  };
 }
 
 function stopped(path: string): AppError {

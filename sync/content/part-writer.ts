@@ -1,5 +1,4 @@
 import { createHash } from 'node:crypto';
-import { createReadStream } from 'node:fs';
 import { type FileHandle, open, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Encoder } from '../../core/content/encoder.ts';
@@ -68,9 +67,20 @@ async function beginPart(directory: string, number: number): Promise<OpenPart> {
   return { file: await open(path, 'wx', 0o600), path, bytes: PART_HEADER_BYTES, frames: 0, rawBytes: 0 };
 }
 
-/** SHA-256 of a file, 64 hex digits, read as a stream. */
+const HASHED_BYTES = 256 * 1024;
+
+/** SHA-256 of a file, 64 hex digits. Read into one buffer: a stream would leave the collector as much as the file is long. */
 export async function hashFileHex(path: string): Promise<string> {
   const sum = createHash('sha256');
-  for await (const slice of createReadStream(path, { highWaterMark: 1024 * 1024 })) sum.update(slice as Buffer);
-  return sum.digest('hex');
+  const slice = Buffer.allocUnsafeSlow(HASHED_BYTES);
+  const file = await open(path, 'r');
+  try {
+    for (;;) {
+      const { bytesRead } = await file.read(slice, 0, slice.length);
+      if (bytesRead === 0) return sum.digest('hex');
+      sum.update(slice.subarray(0, bytesRead));
+    }
+  } finally {
+    await file.close();
+  }
 }

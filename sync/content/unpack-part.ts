@@ -1,6 +1,7 @@
 import { decodeAnyFrame, makeDictionaryRoom } from '../../core/content/delta-frame.ts';
 import { createFrameParser, type Frame } from '../../core/content/frame-reader.ts';
 import { MAX_PART_BYTES } from '../../core/content/limits.ts';
+import { release } from '../../core/content/release.ts';
 import type { OnProgress } from '../../core/content-store.ts';
 import { AppError } from '../../core/errors.ts';
 import { type BaseReader, createBaseReader } from './base-reader.ts';
@@ -72,7 +73,7 @@ async function storeFrame(frame: Frame, bases: Bases, session: WriteSession, cou
   if (chunks === undefined) {
     // The run finds out what is still missing and asks for it in plain frames.
     counted.skippedFrames += 1;
-    return;
+    return release(frame.octets);
   }
   await session.putFrame(frame, chunks);
   counted.chunks += chunks.length;

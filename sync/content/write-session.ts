@@ -22,7 +22,7 @@ export type WriteSession = {
   put(bytes: Buffer, lane: Lane): Promise<Digest>;
   /**
    * Stores a decoded frame: as it is when none of its chunks is here (a delta frame in plain encoding, so that reading
-   * never follows a chain), else the chunks that are missing.
+   * never follows a chain), else the chunks that are missing. The memory of both, theirs alone, is given back when it is done with.
    */
   putFrame(frame: Frame, chunks: readonly Chunk[]): Promise<void>;
   /** Makes everything durable and visible. */
@@ -85,7 +85,8 @@ function openSession(store: Store): WriteSession & { end(): Promise<void> } {
     const here = await Promise.all(chunks.map((chunk) => isHere(chunk.digest)));
     if (here.some((is) => is)) {
       for (const chunk of chunks) await put(chunk.bytes, 'data');
-      return;
+      for (const { bytes } of chunks) release(bytes);
+      return release(frame.octets);
     }
     for (const chunk of chunks) pending.add(chunk.digest);
     await queue.push(plainOctets(frame, chunks), frame.header);
@@ -107,13 +108,14 @@ function openSession(store: Store): WriteSession & { end(): Promise<void> } {
   return { put, putFrame, finish, end };
 }
 
-/**
- * A copy, since the frame's octets may be those of a buffer that is read into again. Decoded chunks lie one after the other in one
- * buffer, which is given back. They are coded at the lowest level: three fifths of the time for a twelfth more octets.
- */
+/** Decoded chunks lie one after the other in one buffer. They are coded at the lowest level: three fifths of the time for a twelfth more octets. */
 async function plainOctets({ header, octets }: Frame, chunks: readonly Chunk[]): Promise<Buffer> {
-  if (header.encoding !== 'zstd-base') return Buffer.from(octets);
   const first = chunks[0]?.bytes ?? octets;
+  if (header.encoding !== 'zstd-base') {
+    if (first.buffer !== octets.buffer) release(first);
+    return octets;
+  }
+  release(octets);
   const raw = Buffer.from(first.buffer, first.byteOffset, header.rawBytes);
   const plain = await encodePackedFrame(header.chunks, raw, DECODED_LEVEL);
   release(raw);
