@@ -1,6 +1,7 @@
 import { createBaseMap } from '../../core/content/delta/base-map.ts';
 import { createFileMap, type FileMap, type FileMapMaker } from '../../core/content/delta/file-map.ts';
 import { type ExtFile, readExtFiles } from '../../core/content/ext/files.ts';
+import type { ReadInto } from '../../core/content/ext/volume.ts';
 import type { DiskRoot, TreeRoot } from '../../core/content/manifest.ts';
 import { readTreeFiles } from '../../core/content/tree-files.ts';
 import { AppError } from '../../core/errors.ts';
@@ -26,15 +27,13 @@ async function addTree(files: FileMapMaker, root: TreeRoot, get: ChunkReader): P
   }
 }
 
-type ReadAt = (offset: number, length: number) => Promise<Buffer>;
-
-async function addDisk(files: FileMapMaker, { disk, sizeBytes }: DiskRoot, readAt: ReadAt): Promise<void> {
+async function addDisk(files: FileMapMaker, { disk, sizeBytes }: DiskRoot, readInto: ReadInto): Promise<void> {
   const { partitions } = disk.partitionTable;
   const stretches = partitions.length > 0 ? partitions : [{ startBytes: 0, sizeBytes }];
   for (const stretch of stretches) {
     try {
-      const readInside: ReadAt = (offset, length) =>
-        readAt(stretch.startBytes + offset, Math.max(0, Math.min(length, stretch.sizeBytes - offset)));
+      const readInside: ReadInto = (room, offset) =>
+        readInto(room.subarray(0, Math.max(0, stretch.sizeBytes - offset)), stretch.startBytes + offset);
       for await (const file of readExtFiles(readInside)) files.add({ ...file, runs: runsOf(file, stretch.startBytes) });
     } catch (error) {
       // Another file system, or none: its blocks are coded without knowing whose they are.
@@ -49,12 +48,12 @@ function* runsOf({ runs, blockBytes }: ExtFile, start: number) {
   }
 }
 
-/** Reads an image at any place; what is no data reads as zeros. Fewer octets come back at its end. */
-async function openImage(get: ChunkReader, manifest: Digest): Promise<ReadAt> {
+/** Reads an image at any place; what is no data, or behind its end, reads as zeros. */
+async function openImage(get: ChunkReader, manifest: Digest): Promise<ReadInto> {
   const chunks = createBaseMap();
   for await (const extent of readManifestData(get, manifest, () => true)) chunks.add(extent, []);
-  return async (offset, length) => {
-    const octets = Buffer.alloc(length);
+  return async (room, offset) => {
+    const { length } = room.fill(0);
     for (let at = 0; at < length; ) {
       const chunk = chunks.chunkAt(0, offset + at);
       // Chunks begin at sectors at least: what lies between them is zeros up to the next one.
@@ -64,8 +63,8 @@ async function openImage(get: ChunkReader, manifest: Digest): Promise<ReadAt> {
       }
       const bytes = await get(chunks.digestOf(chunk));
       const from = offset + at - chunks.offsetOf(chunk);
-      at += bytes.copy(octets, at, from, Math.min(bytes.length, from + length - at));
+      at += bytes.copy(room, at, from, Math.min(bytes.length, from + length - at));
     }
-    return octets;
+    return length;
   };
 }

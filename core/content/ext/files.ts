@@ -3,7 +3,7 @@ import { MAX_PATH_BYTES } from '../limits.ts';
 import { parseDirectoryBlock } from './directory.ts';
 import { type Inode, parseInode } from './inode.ts';
 import { type Run, readRuns } from './runs.ts';
-import { openVolume, type ReadAt, type Volume } from './volume.ts';
+import { openVolume, type ReadInto, type Volume } from './volume.ts';
 
 /** A file or (with `/` at the end of its path) a directory, and where its content lies. */
 export type ExtFile = {
@@ -25,8 +25,8 @@ export const MAX_EXT_FILES = 1_000_000;
  * damaged, encrypted or inline is passed over, no journal is replayed, and it stops after a million files. Reads only what it
  * needs; works on any octets in bounded time and memory. Throws `bad_data` when there is no such file system.
  */
-export async function* readExtFiles(readAt: ReadAt): AsyncGenerator<ExtFile> {
-  const volume = await openVolume(readAt);
+export async function* readExtFiles(readInto: ReadInto): AsyncGenerator<ExtFile> {
+  const volume = await openVolume(readInto);
   const { blockBytes } = volume.superblock;
   const seen = new Set<number>();
   const left: { path: string; inode: number; depth: number }[] = [{ path: '', inode: ROOT_INODE, depth: 0 }];

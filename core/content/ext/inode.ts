@@ -6,7 +6,7 @@ export type Inode = {
   readonly hasExtents: boolean;
   /** Its content lies where others have their map of blocks, or its names are encrypted: nothing to find there. */
   readonly isOpaque: boolean;
-  /** 60 octets: the root of the map of blocks. */
+  /** 60 octets, a copy: the root of the map of blocks. */
   readonly map: Buffer;
 };
 
@@ -22,6 +22,6 @@ export function parseInode(octets: Buffer): Inode {
     links: octets.readUInt16LE(0x1a),
     hasExtents: (flags & FLAGS.extents) !== 0,
     isOpaque: (flags & (FLAGS.encrypted | FLAGS.inline)) !== 0,
-    map: octets.subarray(0x28, 0x28 + 60),
+    map: Buffer.from(octets.subarray(0x28, 0x28 + 60)),
   };
 }

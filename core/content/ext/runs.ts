@@ -43,7 +43,7 @@ async function* readExtentNode(volume: Volume, node: Buffer, depth: number | und
     if (level === 0) yield* leafRun(node, at);
     else {
       const child = node.readUInt32LE(at + 4) + node.readUInt16LE(at + 8) * 2 ** 32;
-      yield* readExtentNode(volume, await volume.readBlock(child), level - 1);
+      yield* readExtentNode(volume, await copyOfBlock(volume, child), level - 1);
     }
   }
 }
@@ -71,12 +71,17 @@ async function* readOldMap(volume: Volume, map: Buffer, wanted: number): AsyncGe
       yield { index: from, block, blocks: 1 };
       return;
     }
-    const pointers = await volume.readBlock(block);
+    const pointers = await copyOfBlock(volume, block);
     volume.spend(perBlock / 64);
     const step = perBlock ** (depth - 1);
     for (let n = 0; n < perBlock && from + n * step < wanted; n++)
       yield* readPointer(pointers.readUInt32LE(n * 4), depth - 1, from + n * step);
   }
+}
+
+/** Others are read while it is gone through. */
+async function copyOfBlock(volume: Volume, block: number): Promise<Buffer> {
+  return Buffer.from(await volume.readBlock(block));
 }
 
 function badMap(what: string): AppError {

@@ -1,10 +1,13 @@
 import { AppError } from '../../errors.ts';
 import { parseSuperblock, SUPERBLOCK_AT, SUPERBLOCK_BYTES, type Superblock } from './superblock.ts';
 
-/** Octets of the file system; fewer than asked for at its end. */
-export type ReadAt = (offset: number, length: number) => Promise<Buffer>;
+/** Reads octets of the file system into `room`; gives how many there are: fewer only at its end. */
+export type ReadInto = (room: Buffer, offset: number) => Promise<number>;
 
-/** An opened file system: blocks and inodes by their number. Both throw `bad_data` for a number that cannot be. */
+/**
+ * An opened file system: blocks and inodes by their number. Both throw `bad_data` for a number that cannot be. What they give lies in
+ * memory that goes round: it is good until the next is read.
+ */
 export type Volume = {
   readonly superblock: Superblock;
   readBlock(block: number): Promise<Buffer>;
@@ -21,10 +24,13 @@ const KEPT_BLOCKS = 512;
 const MOST_WORK = 6_000_000;
 
 /** Throws `bad_data` when it is none. */
-export async function openVolume(readAt: ReadAt): Promise<Volume> {
-  const superblock = parseSuperblock(await readAt(SUPERBLOCK_AT, SUPERBLOCK_BYTES));
+export async function openVolume(readInto: ReadInto): Promise<Volume> {
+  const first = Buffer.alloc(SUPERBLOCK_BYTES);
+  const superblock = parseSuperblock(first.subarray(0, await readInto(first, SUPERBLOCK_AT)));
   const { blockBytes, inodesPerGroup, inodeBytes, descriptorBytes } = superblock;
   const kept = new Map<number, Buffer>();
+  // A new buffer for every block would leave the collector as much as all that is read, and it is slow to take what is small.
+  let room: Buffer | undefined;
   let work = Math.min(MOST_WORK, 1000 + 16 * superblock.inodes + 4 * superblock.blocks);
 
   function spend(done: number): void {
@@ -37,12 +43,19 @@ export async function openVolume(readAt: ReadAt): Promise<Volume> {
     const known = kept.get(block);
     if (known) return known;
     if (block <= 0 || block >= superblock.blocks) throw badVolume(`names block ${block} of ${superblock.blocks}`);
-    const octets = await readAt(block * blockBytes, blockBytes);
-    if (octets.length !== blockBytes) throw badVolume('is cut off');
+    const octets = room ?? takeRoom();
+    room = octets;
+    if ((await readInto(octets, block * blockBytes)) !== blockBytes) throw badVolume('is cut off');
+    room = undefined;
     kept.set(block, octets);
-    const [oldest] = kept.keys();
-    if (kept.size > KEPT_BLOCKS && oldest !== undefined) kept.delete(oldest);
     return octets;
+  }
+
+  function takeRoom(): Buffer {
+    const [oldest] = kept;
+    if (oldest === undefined || kept.size < KEPT_BLOCKS) return Buffer.allocUnsafeSlow(blockBytes);
+    kept.delete(oldest[0]);
+    return oldest[1];
   }
 
   async function inodeTableOf(group: number): Promise<number> {

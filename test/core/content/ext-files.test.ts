@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import fc from 'fast-check';
 import { type ExtFile, readExtFiles } from '../../../core/content/ext/files.ts';
-import type { ReadAt } from '../../../core/content/ext/volume.ts';
+import type { ReadInto } from '../../../core/content/ext/volume.ts';
 import { AppError } from '../../../core/errors.ts';
 import { collect } from './collect.ts';
 import { noise } from './make-disk.ts';
@@ -43,8 +43,8 @@ function makeImage(t: TestContext, options: readonly string[]): { image: Buffer;
   return { image: readFileSync(image), files };
 }
 
-function reading(image: Buffer): ReadAt {
-  return async (offset, length) => image.subarray(Math.min(offset, image.length), Math.min(offset + length, image.length));
+function reading(image: Buffer): ReadInto {
+  return async (room, offset) => image.copy(room, 0, Math.min(offset, image.length));
 }
 
 /** What the runs say the file holds; holes are zeros. */
