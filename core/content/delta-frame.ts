@@ -21,13 +21,23 @@ export function makeDictionaryRoom(): Buffer {
   return Buffer.allocUnsafe(PREAMBLE.length + MAX_BASE_BYTES);
 }
 
+/** A chunk's bytes, good until they are given back (once). */
+export type LentChunk = { readonly bytes: Buffer; giveBack(): void };
+export type LendChunk = (digest: Digest) => Promise<LentChunk>;
+
+/** For who keeps what he gives: nothing is to be given back. */
+export function lending(get: GetChunk): LendChunk {
+  return async (digest) => ({ bytes: await get(digest), giveBack: () => undefined });
+}
+
 /** The dictionary of these base chunks, which are asked for one by one. Throws `bad_data` once they are more than 4 MiB. */
-async function gatherDictionary(bases: readonly Digest[], getBase: GetChunk, room: Buffer): Promise<Buffer> {
+async function gatherDictionary(bases: readonly Digest[], lendBase: LendChunk, room: Buffer): Promise<Buffer> {
   let bytes = PREAMBLE.copy(room);
   for (let at = 0; at < bases.length; at += BASES_AT_ONCE) {
-    for (const piece of await Promise.all(bases.slice(at, at + BASES_AT_ONCE).map(getBase))) {
+    for (const { bytes: piece, giveBack } of await Promise.all(bases.slice(at, at + BASES_AT_ONCE).map(lendBase))) {
       if (bytes + piece.length > room.length) throw new AppError('bad_data', `a delta frame builds on more than ${MAX_BASE_BYTES} bytes`);
       bytes += piece.copy(room, bytes);
+      giveBack();
     }
   }
   return room.subarray(0, bytes);
@@ -44,10 +54,10 @@ export type DeltaInput = {
 /** One frame of these chunks, coded against base chunks; undefined when that saves nothing. The same input gives the same octets. */
 export async function encodeDeltaFrame(
   { chunks, raw, bases }: DeltaInput,
-  getBase: GetChunk,
+  lendBase: LendChunk,
   room: Buffer = makeDictionaryRoom(),
 ): Promise<Buffer | undefined> {
-  const dictionary = await gatherDictionary(bases, getBase, room);
+  const dictionary = await gatherDictionary(bases, lendBase, room);
   const payload = await compress(raw, { level: DELTA_LEVEL, dictionary });
   const octets = payload.length > raw.length ? undefined : joinFrame({ encoding: 'zstd-base', chunks, bases, payload });
   // However short, it lies in a buffer as large as what it codes.
@@ -66,5 +76,5 @@ export async function decodeAnyFrame(
   room: Buffer = makeDictionaryRoom(),
 ): Promise<Chunk[]> {
   if (header.encoding !== 'zstd-base') return decodeFrame(header, payload);
-  return decodeFrame(header, payload, await gatherDictionary(header.bases, getBase, room));
+  return decodeFrame(header, payload, await gatherDictionary(header.bases, lending(getBase), room));
 }

@@ -1,16 +1,20 @@
 import { crc32 } from 'node:zlib';
 import { type BaseMap, blocksOf, createBaseMap } from '../../core/content/delta/base-map.ts';
 import { createSketch, likeness, type Sketch } from '../../core/content/delta/sketch.ts';
+import type { LendChunk, LentChunk } from '../../core/content/delta-frame.ts';
 import { AppError } from '../../core/errors.ts';
 import type { Digest } from '../../core/ids.ts';
+import { createChunkLender } from './chunk-lender.ts';
 import { type ChunkReader, undefinedWhenBad } from './chunk-reader.ts';
-import { dataOf } from './export-disk.ts';
+import { DATA_FRAMES, dataOf } from './export-disk.ts';
 import { type DataExtent, readManifestData } from './manifest-reader.ts';
 import type { Store } from './store.ts';
 
 /** How many of the receiver's images one image is coded against, and octets of data in them: what the map of blocks may take in memory. */
 const MOST_BASES = 2;
 const MOST_BASE_BYTES = 32 * 1024 ** 3;
+
+const NOTHING: LentChunk = { bytes: Buffer.alloc(0), giveBack: () => undefined };
 
 /** Gives the receiver's images that share most with a wanted one, best first; of images that share nothing only the first in order. */
 export type ChooseBases = (wanted: Digest) => Promise<readonly Digest[]>;
@@ -47,11 +51,12 @@ export async function mapBases(
   onBytes: (bytes: number) => void,
 ): Promise<BaseMap> {
   const map = createBaseMap();
-  const getOrNothing: ChunkReader = async (digest) => (await get(digest).catch(undefinedWhenBad)) ?? Buffer.alloc(0);
+  const lend = createChunkLender(store, DATA_FRAMES);
+  const lendOrNothing: LendChunk = async (digest) => (await lend(digest).catch(undefinedWhenBad)) ?? NOTHING;
   let bytesRead = 0;
   for (const [number, manifest] of bases.entries()) {
     if (number > 0) map.nextImage();
-    for await (const { digest, offset, bytes } of dataOf(dataHere(store, get, manifest), getOrNothing)) {
+    for await (const { digest, offset, bytes } of dataOf(dataHere(store, get, manifest), lendOrNothing)) {
       if (bytes.length === 0) continue;
       if (store.signal.aborted) throw new AppError('cancelled', 'the store was closed');
       map.add({ digest, offset, length: bytes.length }, sumsOf(bytes));

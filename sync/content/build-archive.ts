@@ -1,15 +1,17 @@
 import { findCounterparts } from '../../core/content/delta/counterparts.ts';
 import type { FileMap } from '../../core/content/delta/file-map.ts';
+import type { LendChunk } from '../../core/content/delta-frame.ts';
 import type { Encoder } from '../../core/content/encoder.ts';
 import type { OnProgress } from '../../core/content-store.ts';
 import { AppError } from '../../core/errors.ts';
 import type { Digest } from '../../core/ids.ts';
 import type { ArchivePart } from '../../core/sync-protocol.ts';
 import { createBaseChooser, listBasePages, mapBases } from './base-images.ts';
+import { createChunkLender } from './chunk-lender.ts';
 import { type ChunkReader, createChunkReader, notHere, undefinedWhenBad } from './chunk-reader.ts';
 import { createDeltaEncoder, type Elect, electByVotes, electPages } from './delta-encoder.ts';
 import { createDigestSet, type DigestSet } from './digest-set.ts';
-import { dataOf } from './export-disk.ts';
+import { DATA_FRAMES, dataOf } from './export-disk.ts';
 import { readFileMap } from './file-hints.ts';
 import { createFrameBuilder, createFrameQueue, type FrameQueue } from './frame-queue.ts';
 import { type DataExtent, readManifestData, type VisitPage } from './manifest-reader.ts';
@@ -36,12 +38,12 @@ export async function buildParts(
   directory: string,
   onProgress: OnProgress,
 ): Promise<readonly ArchivePart[]> {
-  const get = createChunkReader(store);
+  const get = createChunkReader(store, { cachedFrames: PAGE_FRAMES });
   const writer = createPartWriter(directory, request.encoder);
   const queue = createFrameQueue(writer.append, store.signal);
   try {
     const known = await markKnown(store, get, request.have);
-    const work: Work = { store, get, known, queue };
+    const work: Work = { store, get, lendBase: createChunkLender(store, BASE_FRAMES), known, queue };
     const bases = await chooseAllBases(store, get, request);
     const totalBytes = await addPages(request.want, bases, work);
     await addData(request.want, bases, work, (done, ofBases) => onProgress(done + ofBases, totalBytes + ofBases));
@@ -54,6 +56,11 @@ export async function buildParts(
   }
 }
 
+/** Decoded frames kept: of pages, which lie together, of base chunks, which do not, and of what file systems say of their files. */
+const PAGE_FRAMES = 8;
+const BASE_FRAMES = 16;
+const MAP_FRAMES = 16;
+
 /** Everything the receiver has. Manifests that are not here are ignored: then more is sent, nothing wrong. */
 async function markKnown(store: Store, get: ChunkReader, have: readonly Digest[]): Promise<DigestSet> {
   const known = createDigestSet();
@@ -64,7 +71,13 @@ async function markKnown(store: Store, get: ChunkReader, have: readonly Digest[]
   return known;
 }
 
-type Work = { readonly store: Store; readonly get: ChunkReader; readonly known: DigestSet; readonly queue: FrameQueue };
+type Work = {
+  readonly store: Store;
+  readonly get: ChunkReader;
+  readonly lendBase: LendChunk;
+  readonly known: DigestSet;
+  readonly queue: FrameQueue;
+};
 type Bases = ReadonlyMap<Digest, readonly Digest[]>;
 
 async function chooseAllBases(store: Store, get: ChunkReader, { have, want, encoder }: Request): Promise<Bases> {
@@ -76,11 +89,11 @@ async function chooseAllBases(store: Store, get: ChunkReader, { have, want, enco
 }
 
 /** Sends roots and pages that are not known; gives the octets of data still to come. */
-async function addPages(want: readonly Digest[], bases: Bases, { store, get, known, queue }: Work): Promise<number> {
+async function addPages(want: readonly Digest[], bases: Bases, { store, get, lendBase, known, queue }: Work): Promise<number> {
   let dataBytes = 0;
   for (const manifest of want) {
     const pages = await listBasePages(store, get, bases.get(manifest) ?? []);
-    const frames = createFrameBuilder(queue, pages.length === 0 ? undefined : createDeltaEncoder(get, electPages(pages, get)));
+    const frames = createFrameBuilder(queue, pages.length === 0 ? undefined : createDeltaEncoder(lendBase, electPages(pages, get)));
     let place = 0;
     const visitPage: VisitPage = (digest, _depth, _length, offset) => {
       place = offset;
@@ -100,7 +113,8 @@ async function addPages(want: readonly Digest[], bases: Bases, { store, get, kno
 }
 
 async function addData(want: readonly Digest[], bases: Bases, work: Work, onDone: (bytes: number, ofBases: number) => void): Promise<void> {
-  const { get, known, queue } = work;
+  const { store, known, queue, lendBase } = work;
+  const lend = createChunkLender(store, DATA_FRAMES);
   let done = 0;
   let ofBases = 0;
   for (const manifest of want) {
@@ -109,8 +123,8 @@ async function addData(want: readonly Digest[], bases: Bases, work: Work, onDone
       ofBases = before + bytes;
       onDone(done, ofBases);
     });
-    const frames = createFrameBuilder(queue, elect && createDeltaEncoder(get, elect));
-    for await (const { digest, bytes, offset } of dataOf(unknownData(manifest, work), get)) {
+    const frames = createFrameBuilder(queue, elect && createDeltaEncoder(lendBase, elect));
+    for await (const { digest, bytes, offset } of dataOf(unknownData(manifest, work), lend)) {
       if (!known.add(digest)) continue;
       await frames.add({ digest, bytes, offset });
       done += bytes.length;
@@ -129,12 +143,13 @@ async function electorFor(
 ): Promise<Elect | undefined> {
   if (bases.length === 0 || !(await hasUnknownData(manifest, work))) return undefined;
   const { store, get } = work;
+  const getForMap = createChunkReader(store, { cachedFrames: MAP_FRAMES, isSparse: true });
   const base = await mapBases(store, get, bases, onBytes);
-  const wanted = await readFileMap(get, manifest);
+  const wanted = await readFileMap(getForMap, manifest);
   if (wanted.files === 0) return electByVotes(base);
   const maps: (FileMap | undefined)[] = [];
   // A damaged base has no file map: its blocks and places still count.
-  for (const one of bases) maps.push(await readFileMap(get, one).catch(undefinedWhenBad));
+  for (const one of bases) maps.push(await readFileMap(getForMap, one).catch(undefinedWhenBad));
   return electByVotes(base, findCounterparts(wanted, maps));
 }
 

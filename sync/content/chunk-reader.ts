@@ -72,7 +72,8 @@ async function decodeFrameAt(store: Store, location: Location): Promise<OpenFram
   return { chunks: header.chunks, chunkAt: (position) => chunks[position], close: () => undefined };
 }
 
-async function openFrameAt(store: Store, location: Location): Promise<OpenFrame> {
+/** The frame there, of which only what is asked for is hashed. */
+export async function openFrameAt(store: Store, location: Location): Promise<OpenFrame> {
   const { header, payload } = await readFrameAt(store, location, { isPayloadChecked: false });
   return openFrame(header, payload);
 }

@@ -1,10 +1,11 @@
 import { crc32 } from 'node:zlib';
 import type { BaseMap } from '../../core/content/delta/base-map.ts';
 import { createVotes, type FindCounterpart } from '../../core/content/delta/votes.ts';
-import { encodeDeltaFrame, makeDictionaryRoom } from '../../core/content/delta-frame.ts';
+import { encodeDeltaFrame, type LendChunk, makeDictionaryRoom } from '../../core/content/delta-frame.ts';
 import { DELTA_LEVEL } from '../../core/content/encoder.ts';
 import { encodePackedFrame } from '../../core/content/frame.ts';
 import { BLOCK_BYTES, MAX_BASE_BYTES, MAX_FRAME_BASES } from '../../core/content/limits.ts';
+import { release } from '../../core/content/release.ts';
 import type { Digest } from '../../core/ids.ts';
 import type { BasePages } from './base-images.ts';
 import { type ChunkReader, undefinedWhenBad } from './chunk-reader.ts';
@@ -19,15 +20,17 @@ const AT_ONCE = 2;
 const CLEARLY_SMALLER = 8;
 
 /** Encodes frames against what `elect` chooses; the smaller of delta and plain wins. */
-export function createDeltaEncoder(get: ChunkReader, elect: Elect): EncodeChunks {
+export function createDeltaEncoder(lendBase: LendChunk, elect: Elect): EncodeChunks {
   const withRoom = createRooms(AT_ONCE);
   return async (chunks, raw) => {
     const bases = await elect(chunks, raw);
     return withRoom(async (room) => {
-      const delta = bases.length === 0 ? undefined : await encodeDeltaFrame({ chunks, raw, bases }, get, room).catch(undefinedWhenBad);
+      const delta = bases.length === 0 ? undefined : await encodeDeltaFrame({ chunks, raw, bases }, lendBase, room).catch(undefinedWhenBad);
       if (delta !== undefined && delta.length * CLEARLY_SMALLER < raw.length) return delta;
       const plain = await encodePackedFrame(chunks, raw, DELTA_LEVEL);
-      return delta !== undefined && delta.length < plain.length ? delta : plain;
+      const isDelta = delta !== undefined && delta.length < plain.length;
+      if (delta !== undefined) release(isDelta ? plain : delta);
+      return isDelta ? delta : plain;
     });
   };
 }

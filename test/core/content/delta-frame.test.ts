@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { test } from 'node:test';
 import { constants, zstdCompressSync } from 'node:zlib';
 import fc from 'fast-check';
-import { decodeAnyFrame, encodeDeltaFrame } from '../../../core/content/delta-frame.ts';
+import { decodeAnyFrame, encodeDeltaFrame, lending } from '../../../core/content/delta-frame.ts';
 import { type Chunk, chunkDigest, decodeFrame, encodeFrame, type FrameChunk, joinFrame } from '../../../core/content/frame.ts';
 import { parseFrame } from '../../../core/content/frame-reader.ts';
 import { AppError } from '../../../core/errors.ts';
@@ -31,7 +31,7 @@ function holding(chunks: readonly Chunk[]): (digest: Digest) => Promise<Buffer> 
 
 async function encode(chunks: readonly Chunk[], bases: readonly Chunk[]): Promise<Buffer | undefined> {
   const raw = Buffer.concat(chunks.map(({ bytes }) => bytes));
-  return encodeDeltaFrame({ chunks: tableOf(chunks), raw, bases: bases.map(({ digest }) => digest) }, holding(bases));
+  return encodeDeltaFrame({ chunks: tableOf(chunks), raw, bases: bases.map(({ digest }) => digest) }, lending(holding(bases)));
 }
 
 async function decode(octets: Buffer, bases: readonly Chunk[]): Promise<Chunk[]> {
