@@ -18,7 +18,7 @@ const BASES_AT_ONCE = 4;
 
 /** Where one dictionary at a time is put together: fresh memory for each would cost more in collections than decoding does. */
 export function makeDictionaryRoom(): Buffer {
-  return Buffer.allocUnsafe(PREAMBLE.length + MAX_BASE_BYTES);
+  return Buffer.allocUnsafeSlow(PREAMBLE.length + MAX_BASE_BYTES);
 }
 
 /** A chunk's bytes, good until they are given back (once). */

@@ -4,9 +4,8 @@ import { createSketch, likeness, type Sketch } from '../../core/content/delta/sk
 import type { LendChunk, LentChunk } from '../../core/content/delta-frame.ts';
 import { AppError } from '../../core/errors.ts';
 import type { Digest } from '../../core/ids.ts';
-import { createChunkLender } from './chunk-lender.ts';
 import { type ChunkReader, undefinedWhenBad } from './chunk-reader.ts';
-import { DATA_FRAMES, dataOf } from './export-disk.ts';
+import { dataOf } from './export-disk.ts';
 import { type DataExtent, readManifestData } from './manifest-reader.ts';
 import type { Store } from './store.ts';
 
@@ -46,12 +45,11 @@ async function sketchOf(store: Store, get: ChunkReader, manifest: Digest): Promi
 /** Reads these images whole and notes what blocks lie where. `onBytes` is told how much was read. */
 export async function mapBases(
   store: Store,
-  get: ChunkReader,
+  { get, lend }: { readonly get: ChunkReader; readonly lend: LendChunk },
   bases: readonly Digest[],
   onBytes: (bytes: number) => void,
 ): Promise<BaseMap> {
   const map = createBaseMap();
-  const lend = createChunkLender(store, DATA_FRAMES);
   const lendOrNothing: LendChunk = async (digest) => (await lend(digest).catch(undefinedWhenBad)) ?? NOTHING;
   let bytesRead = 0;
   for (const [number, manifest] of bases.entries()) {

@@ -9,7 +9,7 @@ import type { ArchivePart } from '../../core/sync-protocol.ts';
 import { createBaseChooser, listBasePages, mapBases } from './base-images.ts';
 import { createChunkLender } from './chunk-lender.ts';
 import { type ChunkReader, createChunkReader, notHere, undefinedWhenBad } from './chunk-reader.ts';
-import { createDeltaEncoder, type Elect, electByVotes, electPages } from './delta-encoder.ts';
+import { createDeltaCoder, type DeltaCoder, type Elect, electByVotes, electPages } from './delta-encoder.ts';
 import { createDigestSet, type DigestSet } from './digest-set.ts';
 import { DATA_FRAMES, dataOf } from './export-disk.ts';
 import { readFileMap } from './file-hints.ts';
@@ -41,9 +41,11 @@ export async function buildParts(
   const get = createChunkReader(store, { cachedFrames: PAGE_FRAMES });
   const writer = createPartWriter(directory, request.encoder);
   const queue = createFrameQueue(writer.append, store.signal);
+  const [data, base] = [createChunkLender(store, DATA_FRAMES), createChunkLender(store, BASE_FRAMES)];
+  const coder = createDeltaCoder(base.lend);
   try {
     const known = await markKnown(store, get, request.have);
-    const work: Work = { store, get, lendBase: createChunkLender(store, BASE_FRAMES), known, queue };
+    const work: Work = { store, get, lend: data.lend, coder, known, queue };
     const bases = await chooseAllBases(store, get, request);
     const totalBytes = await addPages(request.want, bases, work);
     await addData(request.want, bases, work, (done, ofBases) => onProgress(done + ofBases, totalBytes + ofBases));
@@ -53,6 +55,7 @@ export async function buildParts(
   } finally {
     await queue.settle();
     await writer.abort();
+    for (const one of [data, base, coder]) one.close();
   }
 }
 
@@ -74,7 +77,8 @@ async function markKnown(store: Store, get: ChunkReader, have: readonly Digest[]
 type Work = {
   readonly store: Store;
   readonly get: ChunkReader;
-  readonly lendBase: LendChunk;
+  readonly lend: LendChunk;
+  readonly coder: DeltaCoder;
   readonly known: DigestSet;
   readonly queue: FrameQueue;
 };
@@ -89,11 +93,11 @@ async function chooseAllBases(store: Store, get: ChunkReader, { have, want, enco
 }
 
 /** Sends roots and pages that are not known; gives the octets of data still to come. */
-async function addPages(want: readonly Digest[], bases: Bases, { store, get, lendBase, known, queue }: Work): Promise<number> {
+async function addPages(want: readonly Digest[], bases: Bases, { store, get, coder, known, queue }: Work): Promise<number> {
   let dataBytes = 0;
   for (const manifest of want) {
     const pages = await listBasePages(store, get, bases.get(manifest) ?? []);
-    const frames = createFrameBuilder(queue, pages.length === 0 ? undefined : createDeltaEncoder(lendBase, electPages(pages, get)));
+    const frames = createFrameBuilder(queue, pages.length === 0 ? undefined : coder.encoder(electPages(pages, get)));
     let place = 0;
     const visitPage: VisitPage = (digest, _depth, _length, offset) => {
       place = offset;
@@ -113,8 +117,7 @@ async function addPages(want: readonly Digest[], bases: Bases, { store, get, len
 }
 
 async function addData(want: readonly Digest[], bases: Bases, work: Work, onDone: (bytes: number, ofBases: number) => void): Promise<void> {
-  const { store, known, queue, lendBase } = work;
-  const lend = createChunkLender(store, DATA_FRAMES);
+  const { lend, known, queue, coder } = work;
   let done = 0;
   let ofBases = 0;
   for (const manifest of want) {
@@ -123,7 +126,7 @@ async function addData(want: readonly Digest[], bases: Bases, work: Work, onDone
       ofBases = before + bytes;
       onDone(done, ofBases);
     });
-    const frames = createFrameBuilder(queue, elect && createDeltaEncoder(lendBase, elect));
+    const frames = createFrameBuilder(queue, elect && coder.encoder(elect));
     for await (const { digest, bytes, offset } of dataOf(unknownData(manifest, work), lend)) {
       if (!known.add(digest)) continue;
       await frames.add({ digest, bytes, offset });
@@ -142,9 +145,9 @@ async function electorFor(
   onBytes: (bytes: number) => void,
 ): Promise<Elect | undefined> {
   if (bases.length === 0 || !(await hasUnknownData(manifest, work))) return undefined;
-  const { store, get } = work;
+  const { store, get, lend } = work;
   const getForMap = createChunkReader(store, { cachedFrames: MAP_FRAMES, isSparse: true });
-  const base = await mapBases(store, get, bases, onBytes);
+  const base = await mapBases(store, { get, lend }, bases, onBytes);
   const wanted = await readFileMap(getForMap, manifest);
   if (wanted.files === 0) return electByVotes(base);
   const maps: (FileMap | undefined)[] = [];

@@ -8,12 +8,18 @@ import type { Store } from './store.ts';
 /** A decoded frame, how many of its chunks are lent, and whether it has left the cache. */
 type Entry = { readonly frame: Promise<OpenFrame>; lent: number; isOut: boolean };
 
+export type ChunkLender = {
+  readonly lend: LendChunk;
+  /** Gives back what is not lent. */
+  close(): void;
+};
+
 /**
  * Lends chunks to who reads much and is soon done with each: a frame's memory is given back at once when it is neither among the
  * `cachedFrames` used last nor anything of it lent. Left to the collector, frames of a megabyte pile up to a hundred. Only what is
  * lent is hashed. A chunk that is never given back costs its frame until the collector comes. Errors: as createChunkReader.
  */
-export function createChunkLender(store: Store, cachedFrames: number): LendChunk {
+export function createChunkLender(store: Store, cachedFrames: number): ChunkLender {
   const cache = new Map<string, Entry>();
 
   function lookUp(location: Location): Entry {
@@ -21,16 +27,20 @@ export function createChunkLender(store: Store, cachedFrames: number): LendChunk
     const entry = cache.get(key) ?? { frame: openFrameAt(store, location), lent: 0, isOut: false };
     cache.delete(key);
     cache.set(key, entry);
-    const [oldest] = cache;
-    if (cache.size > cachedFrames && oldest !== undefined) {
-      cache.delete(oldest[0]);
-      oldest[1].isOut = true;
-      closeUnused(oldest[1]);
-    }
+    keepNewest(cachedFrames);
     return entry;
   }
 
-  return (digest) =>
+  function keepNewest(most: number): void {
+    for (const [key, entry] of cache) {
+      if (cache.size <= most) return;
+      cache.delete(key);
+      entry.isOut = true;
+      closeUnused(entry);
+    }
+  }
+
+  const lend: LendChunk = (digest) =>
     fromAnyCopy(store, digest, async (location) => {
       const entry = lookUp(location);
       entry.lent += 1;
@@ -43,6 +53,8 @@ export function createChunkLender(store: Store, cachedFrames: number): LendChunk
         throw error;
       }
     });
+
+  return { lend, close: () => keepNewest(0) };
 }
 
 function giveBack(entry: Entry): void {

@@ -19,28 +19,45 @@ const AT_ONCE = 2;
 /** A delta frame that is this many times smaller than its content needs no comparison with a plain one. */
 const CLEARLY_SMALLER = 8;
 
-/** Encodes frames against what `elect` chooses; the smaller of delta and plain wins. */
-export function createDeltaEncoder(lendBase: LendChunk, elect: Elect): EncodeChunks {
-  const withRoom = createRooms(AT_ONCE);
-  return async (chunks, raw) => {
-    const bases = await elect(chunks, raw);
-    return withRoom(async (room) => {
-      const delta = bases.length === 0 ? undefined : await encodeDeltaFrame({ chunks, raw, bases }, lendBase, room).catch(undefinedWhenBad);
-      if (delta !== undefined && delta.length * CLEARLY_SMALLER < raw.length) return delta;
-      const plain = await encodePackedFrame(chunks, raw, DELTA_LEVEL);
-      const isDelta = delta !== undefined && delta.length < plain.length;
-      if (delta !== undefined) release(isDelta ? plain : delta);
-      return isDelta ? delta : plain;
-    });
-  };
+/** Has the memory for dictionaries, whatever is coded with it. */
+export type DeltaCoder = {
+  /** Encodes frames against what `elect` chooses; the smaller of delta and plain wins. */
+  encoder(elect: Elect): EncodeChunks;
+  /** Gives the memory back, once nothing is encoded any more. */
+  close(): void;
+};
+
+export function createDeltaCoder(lendBase: LendChunk): DeltaCoder {
+  const rooms = createRooms(AT_ONCE);
+  const encoder =
+    (elect: Elect): EncodeChunks =>
+    async (chunks, raw) => {
+      const bases = await elect(chunks, raw);
+      return rooms.lend(async (room) => {
+        const delta =
+          bases.length === 0 ? undefined : await encodeDeltaFrame({ chunks, raw, bases }, lendBase, room).catch(undefinedWhenBad);
+        if (delta !== undefined && delta.length * CLEARLY_SMALLER < raw.length) return delta;
+        const plain = await encodePackedFrame(chunks, raw, DELTA_LEVEL);
+        const isDelta = delta !== undefined && delta.length < plain.length;
+        if (delta !== undefined) release(isDelta ? plain : delta);
+        return isDelta ? delta : plain;
+      });
+    };
+  return { encoder, close: rooms.close };
 }
 
-/** Lends rooms for dictionaries: who comes when all are lent waits for one. */
-function createRooms(most: number): <Result>(work: (room: Buffer) => Promise<Result>) => Promise<Result> {
-  const free = Array.from({ length: most }, makeDictionaryRoom);
+/** Lends rooms for dictionaries, made when they are needed: who comes when all are lent waits for one. */
+function createRooms(most: number) {
+  const free: Buffer[] = [];
   const waiting: ((room: Buffer) => void)[] = [];
-  return async (work) => {
-    const room = free.pop() ?? (await new Promise<Buffer>((resolve) => waiting.push(resolve)));
+  let made = 0;
+  const make = (): Buffer | undefined => {
+    if (made === most) return undefined;
+    made += 1;
+    return makeDictionaryRoom();
+  };
+  const lend = async <Result>(work: (room: Buffer) => Promise<Result>): Promise<Result> => {
+    const room = free.pop() ?? make() ?? (await new Promise<Buffer>((resolve) => waiting.push(resolve)));
     try {
       return await work(room);
     } finally {
@@ -49,6 +66,7 @@ function createRooms(most: number): <Result>(work: (room: Buffer) => Promise<Res
       else free.push(room);
     }
   };
+  return { lend, close: () => free.splice(0).forEach(release) };
 }
 
 /** Base chunks by votes of the blocks; see core/content/delta/votes.ts. */

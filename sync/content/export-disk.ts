@@ -22,13 +22,13 @@ export async function exportDisk(store: Store, manifest: Digest, target: string,
   const path = resolve(target);
   await requireOrdinary(path);
   const temporary = temporaryBeside(path);
-  const [get, lend] = [createChunkReader(store), createChunkLender(store, DATA_FRAMES)];
+  const [get, data] = [createChunkReader(store), createChunkLender(store, DATA_FRAMES)];
   const root = await readDiskRoot(get, manifest);
   try {
     const file = await open(temporary, 'wx', 0o600);
     try {
       await file.truncate(root.sizeBytes);
-      for await (const { offset, bytes } of dataOf(readDisk(root, get), lend)) {
+      for await (const { offset, bytes } of dataOf(readDisk(root, get), data.lend)) {
         if (store.signal.aborted) throw new AppError('cancelled', 'the store was closed');
         await writeAll(file, bytes, offset);
         onProgress(offset + bytes.length, root.sizeBytes);
@@ -42,6 +42,8 @@ export async function exportDisk(store: Store, manifest: Digest, target: string,
   } catch (error) {
     await rm(temporary, { force: true });
     throw asStoreError(error, `exporting to ${target}`);
+  } finally {
+    data.close();
   }
 }
 

@@ -11,8 +11,11 @@ export type FrameQueue = {
   push(octets: Promise<Buffer>, summary: FrameSummary): Promise<void>;
   /** Waits for all. Throws the first failure. */
   drain(): Promise<void>;
-  /** Waits for all; never throws. */
+  /** Waits for all, and gives the rooms back; never throws. */
   settle(): Promise<void>;
+  /** Rooms in which frames are gathered. They go round: fresh memory for each frame costs more in page faults and collections than hashing it does. */
+  takeRoom(): Buffer;
+  returnRoom(room: Buffer): void;
 };
 
 /** Frames under way at once: enough for two cores, and a bound on memory. */
@@ -20,6 +23,7 @@ const IN_FLIGHT = 4;
 
 export function createFrameQueue(write: (octets: Buffer, summary: FrameSummary) => Promise<void>, signal: AbortSignal): FrameQueue {
   const inFlight: Promise<void>[] = [];
+  const spare: Buffer[] = [];
   let failure: unknown;
 
   function throwIfStopped(): void {
@@ -27,12 +31,13 @@ export function createFrameQueue(write: (octets: Buffer, summary: FrameSummary) 
     if (signal.aborted) throw new AppError('cancelled', 'the store was closed');
   }
 
-  async function settle(): Promise<void> {
-    await Promise.all(inFlight);
-  }
-
   return {
-    settle,
+    async settle() {
+      await Promise.all(inFlight);
+      spare.splice(0).forEach(release);
+    },
+    takeRoom: () => spare.pop() ?? Buffer.allocUnsafeSlow(FRAME_TARGET_BYTES + MAX_CHUNK_BYTES),
+    returnRoom: (room) => void spare.push(room),
     async push(octets, summary) {
       const written = Promise.all([octets, inFlight.at(-1)]).then(async ([ready]) => {
         if (failure === undefined) await write(ready, summary);
@@ -47,7 +52,7 @@ export function createFrameQueue(write: (octets: Buffer, summary: FrameSummary) 
       throwIfStopped();
     },
     async drain() {
-      await settle();
+      await Promise.all(inFlight);
       throwIfStopped();
     },
   };
@@ -67,8 +72,6 @@ export function createFrameBuilder(
   queue: FrameQueue,
   encode: EncodeChunks = (chunks, raw) => encodePackedFrame(chunks, raw),
 ): FrameBuilder {
-  // Buffers go round: fresh memory for each frame costs more in page faults and collections than hashing it does.
-  const spare: Buffer[] = [];
   let raw: Buffer | undefined;
   let chunks: PlacedChunk[] = [];
   let rawBytes = 0;
@@ -77,7 +80,7 @@ export function createFrameBuilder(
     if (raw === undefined) return;
     const full = raw;
     const summary = { rawBytes, chunks };
-    const encoded = encode(chunks, full.subarray(0, rawBytes)).finally(() => spare.push(full));
+    const encoded = encode(chunks, full.subarray(0, rawBytes)).finally(() => queue.returnRoom(full));
     raw = undefined;
     chunks = [];
     rawBytes = 0;
@@ -87,7 +90,7 @@ export function createFrameBuilder(
   return {
     flush,
     async add({ digest, bytes, offset = 0 }) {
-      raw ??= spare.pop() ?? Buffer.allocUnsafe(FRAME_TARGET_BYTES + MAX_CHUNK_BYTES);
+      raw ??= queue.takeRoom();
       bytes.copy(raw, rawBytes);
       chunks.push({ digest, length: bytes.length, offset });
       rawBytes += bytes.length;

@@ -26,6 +26,8 @@ export function createBlockIndex(): BlockIndex {
     const larger = new Uint32Array(slots.length * 2);
     const held = sums.values();
     for (const entry of slots) if (entry !== 0) larger[slotOf(larger, held[entry - 1] ?? 0)] = entry;
+    // Given back at once: megabytes that the collector would be late to take.
+    slots.buffer.transfer(0);
     slots = larger;
   }
 

@@ -1,4 +1,6 @@
-type Numbers = Float64Array | Uint32Array;
+type Numbers = Float64Array<ArrayBuffer> | Uint32Array<ArrayBuffer>;
+
+const FIRST_BYTES = 8192;
 
 /** A list of numbers in a typed array that doubles: 4 or 8 octets each, where an ordinary list of millions would take four times that. */
 export type Growing<Of extends Numbers> = {
@@ -8,15 +10,14 @@ export type Growing<Of extends Numbers> = {
   values(): Of;
 };
 
-export function growing<Of extends Numbers>(make: (length: number) => Of): Growing<Of> {
-  let held = make(1024);
+export function growing<Of extends Numbers>(over: (octets: ArrayBuffer) => Of): Growing<Of> {
+  let held = over(new ArrayBuffer(FIRST_BYTES));
   let length = 0;
   return {
     push(value) {
       if (length === held.length) {
-        const larger = make(held.length * 2);
-        larger.set(held);
-        held = larger;
+        // The memory moves: none is left for the collector.
+        held = over(held.buffer.transfer(held.byteLength * 2));
       }
       held[length] = value;
       length += 1;
@@ -28,11 +29,11 @@ export function growing<Of extends Numbers>(make: (length: number) => Of): Growi
   };
 }
 
-export const float64 = (length: number): Float64Array => new Float64Array(length);
-export const uint32 = (length: number): Uint32Array => new Uint32Array(length);
+export const float64 = (octets: ArrayBuffer) => new Float64Array(octets);
+export const uint32 = (octets: ArrayBuffer) => new Uint32Array(octets);
 
 /** Index of the last of these ascending values that is not above `wanted`, from `low` up to and without `high`; `low - 1` when there is none. */
-export function lastAtMost(values: Numbers, wanted: number, low = 0, high: number = values.length): number {
+export function lastAtMost(values: Float64Array | Uint32Array, wanted: number, low = 0, high: number = values.length): number {
   let [from, to] = [low, high];
   while (from < to) {
     const middle = (from + to) >>> 1;

@@ -32,7 +32,7 @@ const chunkOf = (digests: readonly Digest[], frame: number, chunk = 0): Digest =
 
 test('a lent chunk is good until it is given back, however much is lent meanwhile; then its memory is free', async (t) => {
   const { store, digests } = await stored(t, 3);
-  const lend = createChunkLender(store, 1);
+  const { lend } = createChunkLender(store, 1);
   const [one, two] = [await lend(chunkOf(digests, 0)), await lend(chunkOf(digests, 0, 1))];
   for (const frame of [1, 2]) (await lend(chunkOf(digests, frame))).giveBack();
   one.giveBack();
@@ -44,7 +44,7 @@ test('a lent chunk is good until it is given back, however much is lent meanwhil
 
 test('what was given back is lent again, from memory while its frame is among those used last', async (t) => {
   const { store, digests } = await stored(t, 2);
-  const lend = createChunkLender(store, 1);
+  const { lend, close } = createChunkLender(store, 1);
   const first = await lend(chunkOf(digests, 0));
   first.giveBack();
   const again = await lend(chunkOf(digests, 0));
@@ -52,12 +52,17 @@ test('what was given back is lent again, from memory while its frame is among th
   again.giveBack();
   (await lend(chunkOf(digests, 1))).giveBack();
   assert.equal(first.bytes.length, 0, 'another took its place');
-  assert.equal(chunkDigest((await lend(chunkOf(digests, 0))).bytes), chunkOf(digests, 0));
+  const last = await lend(chunkOf(digests, 0));
+  assert.equal(chunkDigest(last.bytes), chunkOf(digests, 0));
+  last.giveBack();
+  close();
+  await setImmediate();
+  assert.equal(last.bytes.length, 0, 'nothing is kept at the end');
 });
 
 test('a chunk that is not here is told, and what is lent beside it is not disturbed', async (t) => {
   const { store, digests } = await stored(t, 1);
-  const lend = createChunkLender(store, 1);
+  const { lend } = createChunkLender(store, 1);
   const held = await lend(chunkOf(digests, 0));
   await assert.rejects(lend(chunkDigest(Buffer.from('unknown'))), { code: 'not_found' });
   assert.equal(chunkDigest(held.bytes), chunkOf(digests, 0));
