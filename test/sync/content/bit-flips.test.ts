@@ -12,10 +12,11 @@ import { openStore, type Store } from '../../../sync/content/store.ts';
 import { verifyImage } from '../../../sync/content/verify-image.ts';
 import { gptDisk, noise, random } from '../../core/content/make-disk.ts';
 import { flipBit } from '../../helpers/flip-bit.ts';
+import { howMany } from '../../helpers/how-many.ts';
 import { writeSparse } from './fixtures.ts';
 
-/** 200 unless FLIPS says more; SEED repeats a run. */
-const FLIPS = Number(process.env['FLIPS'] ?? 200);
+/** SEED repeats a run. */
+const FLIPS = howMany({ sample: 200, full: 1000 });
 const SEED = Number(process.env['SEED'] ?? 20_260_101);
 const MIB = 1024 * 1024;
 
