@@ -1,14 +1,16 @@
 import assert from 'node:assert/strict';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { getPriority, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { howMany } from '../helpers/how-many.ts';
 import { closingLines, sumOutcomes } from '../runner/closing.ts';
 import { findLoss } from '../runner/count.ts';
+import { GROUPS, SUITES } from '../runner/groups.ts';
 import type { Counts } from '../runner/reporter.ts';
 import { type FileOutcome, NO_COUNTS, runFile } from '../runner/run-file.ts';
-import { runGroups } from '../runner/run-group.ts';
+import { runGroup } from '../runner/run-group.ts';
+import { PROGRAMS } from '../runner/run-program.ts';
 import { countsOf, runSoak, soakFiles, soakName } from '../runner/soak.ts';
 import { readTexts } from './source-files.ts';
 
@@ -32,37 +34,14 @@ test('skipped, todo and cancelled tests, a deadline, and no test at all fail a r
 
 test('a group without files fails', async () => {
   const group = { name: 'empty', takes: () => false, concurrency: 1, timeoutMs: 1000 };
-  const [result] = await runGroups([{ group, files: [] }], new AbortController().signal);
-  assert.equal(result?.counts.failed, 1);
-  assert.match(result?.problems[0]?.title ?? '', /no test file/);
+  const result = await runGroup(group, [], new AbortController().signal);
+  assert.equal(result.counts.failed, 1);
+  assert.match(result.problems[0]?.title ?? '', /no test file/);
 });
 
-test('groups run beside each other, each as many files at a time as it allows', async () => {
-  const directory = await mkdtemp(join(tmpdir(), 'waystation-sample-'));
-  const sample = async (name: string, body: string) => {
-    const file = join(directory, `${name}.mjs`);
-    await writeFile(
-      file,
-      `import test from 'node:test'; import { existsSync, mkdirSync, rmdirSync } from 'node:fs'; import { setTimeout } from 'node:timers/promises';
-const at = (name) => ${JSON.stringify(`${directory}/`)} + name; test('it', async () => { ${body} });`,
-    );
-    return file;
-  };
-  const alone = `mkdirSync(at('turn')); for (let n = 0; n < 200 && !existsSync(at('other')); n++) await setTimeout(50); rmdirSync(at('turn')); if (!existsSync(at('other'))) throw new Error('alone')`;
-  const one = { name: 'one', takes: () => false, concurrency: 1, timeoutMs: 20_000 };
-  const groups = [
-    { group: one, files: [await sample('first', alone), await sample('second', alone)] },
-    { group: { ...one, name: 'other', concurrency: 2 }, files: [await sample('other', `mkdirSync(at('other'))`)] },
-  ];
-  const outcomes = await runGroups(groups, new AbortController().signal);
-  assert.deepEqual(
-    outcomes.map(({ name, counts, problems }) => [name, counts.passed, problems]),
-    [
-      ['one', 2, []],
-      ['other', 1, []],
-    ],
-  );
-  await rm(directory, { recursive: true });
+test('everything that CI runs is each program and each group, once', () => {
+  const all = [...Object.keys(PROGRAMS), ...GROUPS.map(({ name }) => name)];
+  assert.deepEqual(SUITES['all']?.flat().sort(), all.sort());
 });
 
 test('fewer tests than committed, or a lowered count without a reason, is a loss', () => {
@@ -95,6 +74,13 @@ test('second', () => process.stdout.write(Buffer.from([0xff, 0x0f, 0x80, 0, 0, 0
 test('third', () => console.log('2 kills: ℹ é'));`;
   const { counts, problems } = await runSample(body);
   assert.deepEqual([counts.passed, problems], [3, []]);
+});
+
+test('a file of a group that stands back, does so', async () => {
+  const body = `import test from 'node:test'; import { getPriority } from 'node:os';
+test('good', () => { if (getPriority() !== ${Math.min(19, getPriority() + 3)}) throw new Error(String(getPriority())); });`;
+  const { counts } = await runSample(body, 20_000, 3);
+  assert.equal(counts.passed, 1);
 });
 
 test('a file that something keeps open, and one that breaks off, fail by themselves', async () => {
@@ -154,11 +140,11 @@ test('${name}', (t) => { t.diagnostic('seed 7, ' + KILLS + ' kills'); ${end} });
   await rm(directory, { recursive: true });
 });
 
-async function runSample(body: string, timeoutMs = 20_000): Promise<FileOutcome> {
+async function runSample(body: string, timeoutMs = 20_000, niceness = 0): Promise<FileOutcome> {
   const directory = await mkdtemp(join(tmpdir(), 'waystation-sample-'));
   const file = join(directory, 'sample.mjs');
   await writeFile(file, body);
-  const outcome = await runFile({ timeoutMs }, file, new AbortController().signal);
+  const outcome = await runFile({ timeoutMs, niceness }, file, new AbortController().signal);
   await rm(directory, { recursive: true });
   return outcome;
 }

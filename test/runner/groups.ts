@@ -9,6 +9,8 @@ export type Group = {
   readonly takes: (path: string) => boolean;
   /** Test files at a time. */
   readonly concurrency: number;
+  /** How much these files stand back for those of other groups, as nice(1) has it. */
+  readonly niceness?: number;
   /** For one test, and for one file as a whole. */
   readonly timeoutMs: number;
   /** Shows results, figures and what tests print also when they pass. */
@@ -27,14 +29,14 @@ export const GROUPS: readonly Group[] = [
     timeoutMs: 120_000,
   },
   // One more than cores: these wait for clocks, leases and databases half of their time.
-  { name: 'integration', takes: (path) => path.startsWith('test/'), concurrency: 3, timeoutMs: 300_000 },
+  { name: 'integration', takes: (path) => path.startsWith('test/'), concurrency: 3, niceness: 5, timeoutMs: 300_000 },
 ];
 
 const CHECK = [['types', 'console types', 'lint'], ['pure']];
 
 /**
  * What the words on the command line stand for: stages, one after the other, of what runs beside each other. An emulated machine
- * takes one core and leaves the other; the tests that wait for clocks take what is left.
+ * takes one core, and the tests that wait for clocks take what is left.
  */
 export const SUITES: { readonly [suite: string]: readonly (readonly string[])[] } = {
   check: CHECK,

@@ -2,7 +2,7 @@ import { existsSync, globSync, mkdirSync, readFileSync, writeFileSync } from 'no
 import { closingLines, sumOutcomes, writtenSummary } from './closing.ts';
 import { countFile } from './count.ts';
 import { GROUPS, groupOf, inOrder, SUITES } from './groups.ts';
-import { type Outcome, runGroups } from './run-group.ts';
+import { type Outcome, runGroup } from './run-group.ts';
 import { PROGRAMS, runProgram } from './run-program.ts';
 import { runSoak, soakFiles } from './soak.ts';
 
@@ -45,21 +45,17 @@ function raiseCount(passed: number): void {
 
 /** Runs what stands beside each other. */
 async function runStage(names: readonly string[], deadline: AbortSignal): Promise<Outcome[]> {
-  const programs = names.filter((name) => name in PROGRAMS);
-  const all = globSync('test/**/*.test.ts').sort();
-  const groups = GROUPS.filter(({ name }) => names.includes(name)).map((group) => ({
-    group,
-    files: inOrder(all.filter((file) => groupOf(file) === group)),
-  }));
-  const soak = names.includes(SOAK) ? soakFiles(all, process.env['ONLY']) : undefined;
-  const sizes = groups.map(({ group, files }) => `${group.name}: ${files.length} files`);
-  console.log(`\n── ${[...programs, ...sizes, ...(soak ? [`${SOAK}: ${soak.length} files`] : [])].join(', ')}`);
-  const running: Promise<Outcome | Outcome[]>[] = programs.map((name) => runProgram(name, deadline));
-  if (groups.length > 0) running.push(runGroups(groups, deadline));
-  if (soak) running.push(runSoak(soak, deadline));
-  const outcomes = (await Promise.all(running)).flat();
+  const outcomes = await Promise.all(names.map((name) => (name in PROGRAMS ? runProgram(name, deadline) : runFiles(name, deadline))));
   for (const { name, counts, ms } of outcomes) console.log(`── ${name}: ${counts.passed} passed, ${(ms / 1000).toFixed(1)} s`);
   return outcomes;
+}
+
+async function runFiles(name: string, deadline: AbortSignal): Promise<Outcome> {
+  const all = globSync('test/**/*.test.ts').sort();
+  const group = GROUPS.find((one) => one.name === name);
+  const files = group ? inOrder(all.filter((file) => groupOf(file) === group)) : soakFiles(all, process.env['ONLY']);
+  console.log(`\n── ${name}: ${files.length} files`);
+  return group ? runGroup(group, files, deadline) : runSoak(files, deadline);
 }
 
 function usage(unknown: string | undefined): number {

@@ -11,6 +11,7 @@ export type Problem = { readonly title: string; readonly text: string };
 export type FileRun = {
   readonly timeoutMs: number;
   readonly isLoud?: boolean;
+  readonly niceness?: number;
   readonly env?: NodeJS.ProcessEnv;
   readonly hear?: (data: Buffer) => void;
 };
@@ -45,7 +46,7 @@ export async function runFile(run: FileRun, path: string, deadline: AbortSignal)
 type Ended = { readonly code: number | null; readonly output: string; readonly isLate: boolean };
 
 async function runProcess(
-  { timeoutMs, isLoud, env: more, hear }: FileRun,
+  { timeoutMs, isLoud, niceness = 0, env: more, hear }: FileRun,
   { path, report }: { readonly path: string; readonly report: string },
   deadline: AbortSignal,
 ): Promise<Ended> {
@@ -53,7 +54,7 @@ async function runProcess(
   const env = { NODE_COMPILE_CACHE: COMPILED, ...inherited, ...more };
   const reporter = [`--test-reporter=${REPORTER}`, `--test-reporter-destination=${report}`];
   const args = [`--test-timeout=${timeoutMs}`, ...reporter, ...(isLoud ? FOR_PEOPLE : []), path];
-  const child = spawn(process.execPath, args, { env, stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn('nice', ['-n', String(niceness), process.execPath, ...args], { env, stdio: ['ignore', 'pipe', 'pipe'] });
   let output = '';
   let isLate = false;
   const take = (data: Buffer) => {

@@ -9,35 +9,20 @@ export type Outcome = {
   readonly ms: number;
 };
 
-export type GroupFiles = { readonly group: Group; readonly files: readonly string[] };
-
-/**
- * Runs groups beside each other, printing a line per finished file. As many files run at a time as the group says that allows
- * most, and of each group as many as it says itself; an earlier group's files go first.
- */
-export async function runGroups(groups: readonly GroupFiles[], deadline: AbortSignal): Promise<Outcome[]> {
+/** Runs the files of one group, as many at a time as it says, printing a line per finished file. */
+export async function runGroup(group: Group, files: readonly string[], deadline: AbortSignal): Promise<Outcome> {
   const started = performance.now();
-  const queues = groups.map((one) => ({ ...one, waiting: [...one.files], running: 0, ended: [] as FileOutcome[], ms: 0 }));
-  const next = () => queues.find(({ group, waiting, running }) => waiting.length > 0 && running < group.concurrency);
+  const waiting = [...files];
+  const ended: FileOutcome[] = [];
   const work = async () => {
-    for (let queue = next(); queue !== undefined; queue = deadline.aborted ? undefined : next()) {
-      const path = queue.waiting.shift() as string;
-      queue.running += 1;
-      const outcome = await runFile(queue.group, path, deadline);
-      queue.running -= 1;
+    for (let path = waiting.shift(); path !== undefined; path = deadline.aborted ? undefined : waiting.shift()) {
+      const outcome = await runFile(group, path, deadline);
       console.log(lineOf(path, outcome));
-      queue.ended.push(outcome);
-      queue.ms = performance.now() - started;
+      ended.push(outcome);
     }
   };
-  await Promise.all(Array.from({ length: Math.max(...groups.map(({ group }) => group.concurrency)) }, work));
-  return queues.map(sumUpGroup);
-}
-
-type Ended = GroupFiles & { readonly waiting: readonly string[]; readonly ended: readonly FileOutcome[]; readonly ms: number };
-
-function sumUpGroup({ group, files, waiting, ended, ms }: Ended): Outcome {
-  const outcome = sumFiles(group.name, ended, ms);
+  await Promise.all(Array.from({ length: group.concurrency }, work));
+  const outcome = sumFiles(group.name, ended, performance.now() - started);
   const problems = [...outcome.problems];
   if (files.length === 0) problems.push({ title: `${group.name}: no test file matches this group`, text: '' });
   if (waiting.length > 0) problems.push({ title: `${group.name}: ${waiting.length} files were not run`, text: waiting.join('\n') });
