@@ -12,6 +12,7 @@ import * as peers from './0012-peers.ts';
 import * as succession from './0013-succession.ts';
 import * as largeSites from './0014-large-sites.ts';
 import * as tokenUse from './0015-token-use.ts';
+import * as reportedServerNames from './0016-reported-server-names.ts';
 
 export type Migration = { readonly name: string; readonly up: (db: Knex) => Promise<void> };
 
@@ -30,4 +31,5 @@ export const MIGRATIONS: readonly Migration[] = [
   { name: '0013-succession', up: succession.up },
   { name: '0014-large-sites', up: largeSites.up },
   { name: '0015-token-use', up: tokenUse.up },
+  { name: '0016-reported-server-names', up: reportedServerNames.up },
 ];

@@ -8,6 +8,7 @@ import {
   type ReportAnswer,
   type ReportBatch,
   type Reports,
+  ServerReport,
   TargetReport,
 } from '../../core/control-protocol.ts';
 import { AppError } from '../../core/errors.ts';
@@ -23,6 +24,8 @@ import { shareOfEvents, slimData } from './event-limits.ts';
 const MOST_THINGS = 200_000;
 /** Servers that one child may report for; a relay has hundreds behind it. */
 export const MOST_SERVERS = 1_000;
+
+const NameOf = ServerReport.pick({ name: true });
 
 type Mark = ReportAnswer['marks'][number];
 
@@ -121,6 +124,7 @@ async function storeStates(
     if (JSON.stringify(body).length > MAX_REPORT_BYTES) throw new AppError('bad_data', `a report is longer than ${MAX_REPORT_BYTES} bytes`);
     if (await putReported(trx, { origin, kind, subject: subject as Id, seq, body, at })) isMore = true;
     if (kind === 'target') await replaceWords(trx, origin, subject, wordsOf(subject, body));
+    if (kind === 'server' && subject === origin) await replaceWords(trx, origin, subject, nameIn(body));
     if (kind === 'order') changed.add(OrderReport.safeParse(body).data?.targetId ?? '');
   }
   // Counted only when there is more to count than before: progress is told each second.
@@ -172,6 +176,12 @@ export function wordsOf(subject: string, body: unknown): string[] {
   const target = TargetReport.safeParse(body).data;
   if (target?.id !== subject) return [];
   return [target.name, target.uuid?.toLowerCase() ?? null, ...target.macs].filter((word) => word !== null);
+}
+
+/** What a server calls itself in its report. */
+function nameIn(body: unknown): string[] {
+  const name = NameOf.safeParse(body).data?.name;
+  return name === undefined ? [] : [name];
 }
 
 /** Throws `version_mismatch` for a protocol that is not ours. */

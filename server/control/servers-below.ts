@@ -4,7 +4,7 @@ import { AppError } from '../../core/errors.ts';
 import { type Id, printable } from '../../core/ids.ts';
 import { listOrigins, routeTo } from '../db/origins.ts';
 import { findPeer, getPeer, listPeers, listPeersOf, type Peer } from '../db/peers.ts';
-import { getReported, listReported, readServerReports } from '../db/reported.ts';
+import { findReportedServers, getReported, readServerReports } from '../db/reported.ts';
 import { findServerByName, getServer, type KnownServer, listServers, listServersOf } from '../db/servers.ts';
 
 /** A server below us: our child, or one behind a child; or one that meets us in a shared database, wherever it stands. */
@@ -102,16 +102,14 @@ export async function findServerBelow(db: Knex, reference: string): Promise<Serv
       hint: 'waystation server list',
     });
   }
-  const rows = await listReported(db, 'server', { limit: 100_000 });
-  const named = rows.filter(({ origin, body }) => origin === reference || (body as { name?: unknown } | null)?.name === reference);
-  const [found, second] = named;
-  const via = found && (await routeTo(db, found.origin));
+  const [found, second] = await findReportedServers(db, reference);
+  const via = found && (await routeTo(db, found));
   if (found === undefined || !via)
     throw new AppError('not_found', `no server "${printable(reference)}" is known here`, { hint: 'waystation server list' });
   if (second !== undefined) {
-    throw new AppError('ambiguous', `${named.length} servers are called "${printable(reference)}"`, {
-      hint: `use the id: ${found.origin} or ${second.origin}`,
+    throw new AppError('ambiguous', `several servers are called "${printable(reference)}"`, {
+      hint: `use the id: ${found} or ${second}`,
     });
   }
-  return { id: found.origin, via, name: await serverName(db, found.origin) };
+  return { id: found, via, name: await serverName(db, found) };
 }

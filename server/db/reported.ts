@@ -133,7 +133,7 @@ export async function listReportedAfter(db: Knex, origin: Id, after: number, lim
   return rows.map(fromRow);
 }
 
-/** Makes a reported target found by these words and no others. */
+/** Makes a reported target, or a server that reported (`subject` itself), found by these words and no others. */
 export async function replaceWords(trx: Knex, origin: Id, subject: string, words: readonly string[]): Promise<void> {
   await trx('reported_words').where({ origin, subject }).delete();
   const rows = [...new Set(words)].map((word) => ({ origin, subject, word }));
@@ -142,9 +142,16 @@ export async function replaceWords(trx: Knex, origin: Id, subject: string, words
 
 /** Targets of servers below us that are found by this id, name, UUID or MAC address. */
 export async function findReportedTargets(db: Knex, word: string): Promise<Reported[]> {
-  const found = await db('reported_words').where({ word }).select('origin', 'subject').limit(10);
+  const found = await db('reported_words').where({ word }).whereNot('origin', db.ref('subject')).select('origin', 'subject').limit(10);
   const rows = await Promise.all(found.map((key) => getReported(db, { ...key, kind: 'target' })));
   return [...rows, ...(await findReported(db, 'target', word))].filter((row) => row !== undefined);
+}
+
+/** Servers below us that call themselves so, or have this id; two of a name are enough to know that it is ambiguous. */
+export async function findReportedServers(db: Knex, reference: string): Promise<Id[]> {
+  const named = await db('reported_words').where({ word: reference }).where('origin', db.ref('subject')).orderBy('origin').limit(2);
+  const own = await getReported(db, { origin: reference as Id, kind: 'server', subject: reference });
+  return own === undefined ? named.map(({ origin }) => origin) : [own.origin];
 }
 
 function fromRow(row: { origin: Id; kind: string; subject: Id; seq: number | string; body: string | null; at: number | string }): Reported {

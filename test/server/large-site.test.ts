@@ -7,6 +7,7 @@ import { parseMachine } from '../../server/boot/machine.ts';
 import { readBatch } from '../../server/control/own-reports.ts';
 import { storeBatch } from '../../server/control/receive.ts';
 import { viewServers } from '../../server/control/server-views.ts';
+import { findServerBelow } from '../../server/control/servers-below.ts';
 import { describeSelf } from '../../server/control/status.ts';
 import { listAllOrders, listAllTargets, locateOrder, showTarget } from '../../server/control/things-below.ts';
 import { inTransaction } from '../../server/db/open.ts';
@@ -135,4 +136,17 @@ test('a page of a list takes as many statements as one line of it, and a list of
   const few: number[] = [];
   for (const list of lists) few.push(await count(() => list(site)));
   assert.deepEqual(few, many);
+});
+
+test('a server behind another is found by what it calls itself, without the reports of the others', async () => {
+  const [lost, via] = [5, 6].map((n) => idOf('server', n, n));
+  await site.db('servers').where({ id: lost }).delete();
+  await site.db('origins').where({ id: lost }).update({ via });
+  const statements = await statementsOf(site.db, async () => {
+    assert.deepEqual(await findServerBelow(site.db, 'branch-5'), { id: lost, name: 'branch-5', via });
+    assert.equal((await findServerBelow(site.db, lost as string)).id, lost);
+    await assert.rejects(findServerBelow(site.db, 'nobody'), { code: 'not_found' });
+  });
+  const reports = statements.filter(({ sql }) => /from `reported`/.test(sql));
+  for (const { sql } of reports) assert.match(sql, /`origin` (= |in )/);
 });

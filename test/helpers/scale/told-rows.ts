@@ -35,7 +35,9 @@ export function fillTold(
   const places = { ...EXAMPLE, targetId: examples.targetId, orderId: examples.ended, serverId: example.id, serverName: example.name };
   const told = db.prepare('select * from reported where origin = ?').all(example.id);
   const things = new Map(told.map((row) => [row['kind'] as string, patternOf(row, places, ['seq'])]));
-  const words = rows.read('reported_words', 'origin', example.id).map((row) => patternOf(row, places));
+  const found = rows.read('reported_words', 'origin', example.id);
+  const words = found.filter(({ subject }) => subject !== example.id).map((row) => patternOf(row, places));
+  const names = found.filter(({ subject }) => subject === example.id).map((row) => patternOf(row, places));
   const [mark] = rows.read('report_marks', 'origin', example.id).map((row) => patternOf(row, places, ['seq']));
   const put = (kind: string, values: Record<string, string>) => {
     const pattern = things.get(kind);
@@ -60,6 +62,7 @@ export function fillTold(
       put('order', { ...machineOf(number, m % size.below.targets), orderId: idOf('told', number * 100_000 + m, later), ...next() });
     }
     put('server', next());
+    for (const name of names) rows.insert('reported_words', name, server, 0);
     if (mark !== undefined) rows.insert('report_marks', mark, { ...server, seq: String(seq) }, 0);
   }
   db.exec('commit');

@@ -18,6 +18,7 @@ import { getOrigin, putOrigin } from '../../../server/db/origins.ts';
 import { listChanges, markChanged, newestChange } from '../../../server/db/outbox.ts';
 import {
   countReported,
+  findReportedServers,
   findReportedTargets,
   listReported,
   listReportedAfter,
@@ -80,6 +81,16 @@ export function controlContract(database: () => Knex): void {
       [{ name: 'new' }],
     );
     assert.deepEqual(await findReportedTargets(db, 'till'), []);
+    // A server that calls itself as a target is called.
+    const [one, other] = [newId(), newId()].sort() as [Id, Id];
+    for (const id of [other, one]) {
+      await inTransaction(db, (trx) => putReported(trx, { origin: id, kind: 'server', subject: id, seq: 1, body: { name: 'desk' }, at: 1 }));
+      await inTransaction(db, (trx) => replaceWords(trx, id, id, ['desk']));
+    }
+    assert.deepEqual(await findReportedServers(db, 'desk'), [one, other]);
+    assert.deepEqual(await findReportedServers(db, other), [other]);
+    assert.deepEqual(await findReportedServers(db, origin), []);
+    assert.equal((await findReportedTargets(db, 'desk')).length, 1);
     assert.equal((await listReported(db, 'target', { limit: 10 })).filter((row) => row.origin === origin).length, 1);
     await put(5, null);
     assert.equal((await listReported(db, 'target', { limit: 10 })).filter((row) => row.origin === origin).length, 0);
