@@ -1,9 +1,9 @@
 import type { Command } from 'commander';
 import type { Json } from '../../core/canonical-json.ts';
 import { AppError } from '../../core/errors.ts';
-import { type ServerView, showServer, viewServers } from '../../server/control/server-views.ts';
 import { listLinks } from '../../server/db/links.ts';
 import { type CatalogueNumbers, raiseEpoch } from '../../server/epoch.ts';
+import { type ServerView, showServer, viewServers } from '../../server/panel/server-views.ts';
 import { unscheduledWords } from '../../server/schedule/unscheduled.ts';
 import { revokeServer } from '../../server/servers.ts';
 import type { ParentSet } from '../../server/shared/parents.ts';
@@ -12,6 +12,7 @@ import { issueEnrolToken } from '../../server/trust/enrol-token.ts';
 import { joinParent } from '../../server/trust/join.ts';
 import type { Frame } from '../frame.ts';
 import { details, formatBytes, table } from '../output.ts';
+import { readPages } from '../pages.ts';
 import { duration } from '../parse.ts';
 import { work } from '../work.ts';
 import { registerBackup } from './server-backup.ts';
@@ -135,7 +136,7 @@ async function set(frame: Frame, reference: string, pairs: readonly string[]): P
 
 async function list(frame: Frame): Promise<void> {
   const items = await work(frame, {
-    client: async (client) => (await client.get<{ items: ServerView[] }>('/api/v1/servers')).items,
+    client: (client) => readPages<ServerView>(client, '/api/v1/servers'),
     site: viewServers,
   });
   frame.print({ items, next: null } as unknown as Json, () => [serverTable(items), awayWords(items)].filter((text) => text).join('\n'));

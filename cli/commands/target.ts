@@ -3,9 +3,9 @@ import type { Json } from '../../core/canonical-json.ts';
 import type { TargetView } from '../../server/targets/view.ts';
 import type { Frame } from '../frame.ts';
 import { details, formatBytes, table } from '../output.ts';
+import { readPages } from '../pages.ts';
 
 type AddOptions = { mac?: string[]; uuid?: string; serial?: string; arch?: string; firmware?: string; server?: string };
-type Page = { items: TargetView[]; next: string | null };
 
 const EXITS = '\nExit codes: 0 done, 64 usage, 65 name taken, ambiguous or order still active, 66 not found, 69 no server runs';
 
@@ -49,13 +49,7 @@ export function register(program: Command, frame: Frame): void {
 }
 
 async function list(frame: Frame): Promise<void> {
-  const client = await frame.connect();
-  const items: TargetView[] = [];
-  for (let after: string | null = ''; after !== null; ) {
-    const page: Page = await client.get<Page>(`/api/v1/targets?limit=1000${after === '' ? '' : `&after=${after}`}`);
-    items.push(...page.items);
-    after = page.next;
-  }
+  const items = await readPages<TargetView>(await frame.connect(), '/api/v1/targets');
   frame.print({ items, next: null } as unknown as Json, () =>
     table(
       ['NAME', 'MAC', 'STATE', 'ORDER', 'SERVER', 'GROUP', 'SEEN', 'ID'],

@@ -5,7 +5,7 @@ import { type Id, printable } from '../../core/ids.ts';
 import { listOrigins, routeTo } from '../db/origins.ts';
 import { findPeer, getPeer, listPeers, listPeersOf, type Peer } from '../db/peers.ts';
 import { findReportedServers, getReported, readServerReports } from '../db/reported.ts';
-import { findServerByName, getServer, type KnownServer, listServers, listServersOf } from '../db/servers.ts';
+import { findServerByName, getServer, type ListedServer, listServersForPeople, listServersOf } from '../db/servers.ts';
 
 /** A server below us: our child, or one behind a child; or one that meets us in a shared database, wherever it stands. */
 export type ServerBelow = {
@@ -53,7 +53,7 @@ export async function statusesOf(db: Knex, ids: readonly Id[]): Promise<Map<Id, 
 /** Every server that is known here, once. */
 export type KnownServers = {
   /** This server and those of its links. */
-  readonly linked: readonly KnownServer[];
+  readonly linked: readonly ListedServer[];
   /** Servers that reported and are no children of ours. */
   readonly behind: readonly ServerBelow[];
   /** Servers that meet us in the shared database, and that no link of ours leads to. */
@@ -62,7 +62,7 @@ export type KnownServers = {
 
 export async function listKnown(db: Knex): Promise<KnownServers> {
   const peers = await listPeers(db);
-  const linked = linkedOf(await listServers(db), peers);
+  const linked = linkedOf(await listServersForPeople(db), peers);
   const here = new Set(linked.map(({ id }) => id));
   const met = new Set(peers.map(({ id }) => id));
   const origins = (await listOrigins(db)).filter(({ id, via }) => !here.has(id) && !(via === id && met.has(id)));
@@ -79,10 +79,10 @@ export async function listKnown(db: Knex): Promise<KnownServers> {
  * This server and those of its links. A child that was let go because it has another parent now, or none, is not among them: it is
  * a peer like any other. Who was revoked by an operator stays that.
  */
-export function linkedOf(servers: readonly KnownServer[], peers: readonly Peer[]): KnownServer[] {
+export function linkedOf(servers: readonly ListedServer[], peers: readonly Peer[]): ListedServer[] {
   const self = servers.find(({ relation }) => relation === 'self')?.id;
   const met = new Map(peers.map((peer) => [peer.id, peer]));
-  const hasMoved = ({ id, relation, state }: KnownServer) => {
+  const hasMoved = ({ id, relation, state }: ListedServer) => {
     const peer = met.get(id);
     return relation === 'child' && state === 'revoked' && peer?.state === 'active' && peer.parentRevision > 0 && peer.parentId !== self;
   };

@@ -7,7 +7,7 @@ import { getServer } from './servers.ts';
 export type Origin = { readonly id: Id; readonly via: Id; readonly seenAt: number };
 
 export async function listOrigins(db: Knex): Promise<Origin[]> {
-  const rows = await db('origins').orderBy('id');
+  const rows = await db('origins').orderBy('id').select('id', 'via', 'seen_at');
   return rows.map(({ id, via, seen_at }) => ({ id, via, seenAt: Number(seen_at) }));
 }
 

@@ -117,6 +117,19 @@ export async function listServers(db: Knex): Promise<readonly KnownServer[]> {
   return (await db<Row>('servers').orderBy('created_at').orderBy('id')).map(fromRow);
 }
 
+/** What a list shows of a server: without its certificate and keys, which of 500 servers are most of what is read. */
+export type ListedServer = Omit<KnownServer, 'ca' | 'certificateKeyId' | 'signerKeyId'>;
+
+const LISTED = ['id', 'name', 'relation', 'state', 'url', 'ca_pin', 'created_at', 'seen_at', 'ring', 'synced_at', 'content_only'] as const;
+
+export async function listServersForPeople(db: Knex): Promise<readonly ListedServer[]> {
+  const rows = await db<Row>('servers')
+    .orderBy('created_at')
+    .orderBy('id')
+    .select(...LISTED);
+  return rows.map((row) => fromRow({ ...row, ca: null, certificate_key_id: null, signer_key_id: null } as Row));
+}
+
 /** Those of these that are known. */
 export async function listServersOf(db: Knex, ids: readonly Id[]): Promise<readonly KnownServer[]> {
   return (await db<Row>('servers').whereIn('id', [...ids])).map(fromRow);

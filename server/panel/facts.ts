@@ -1,3 +1,4 @@
+import type { ServerReport } from '../../core/control-protocol.ts';
 import type { Id } from '../../core/ids.ts';
 import { linkedOf } from '../control/servers-below.ts';
 import { describeSelf } from '../control/status.ts';
@@ -7,7 +8,7 @@ import { type Link, listLinks, type Pause } from '../db/links.ts';
 import { listOperatorTokens } from '../db/operator-tokens.ts';
 import { listOrigins, type Origin } from '../db/origins.ts';
 import { listPeers, type Peer } from '../db/peers.ts';
-import { type KnownServer, listServers } from '../db/servers.ts';
+import { type ListedServer, listServersForPeople } from '../db/servers.ts';
 import { listSyncAlarms } from '../db/sync-alarms.ts';
 import { listAncestors } from '../db/trusted-servers.ts';
 import { lastRegistry, type Registry } from '../shared/last-registry.ts';
@@ -17,11 +18,13 @@ import { type KeptSummary, listSummaries, summarise } from './summaries.ts';
 /** All that the tree is made of, read once for every server together. */
 export type TreeFacts = {
   readonly now: number;
-  readonly servers: readonly KnownServer[];
+  readonly servers: readonly ListedServer[];
   readonly link: Link | undefined;
   readonly origins: ReadonlyMap<Id, Origin>;
   readonly reports: ReadonlyMap<Id, KeptSummary>;
   readonly self: KeptSummary;
+  /** The report of this server that `self` is the summary of. */
+  readonly own: ServerReport;
   /** Pauses of children, here. */
   readonly pauses: ReadonlyMap<Id, Pause | null>;
   readonly alarms: ReadonlyMap<Id, number>;
@@ -39,15 +42,17 @@ export type TreeFacts = {
 
 export async function readTreeFacts(site: Site): Promise<TreeFacts> {
   const now = site.now();
+  const own = await describeSelf(site);
   const [link] = await listLinks(site.db);
   const peers = await listPeers(site.db);
   return {
     now,
     link,
-    servers: linkedOf(await listServers(site.db), peers),
+    servers: linkedOf(await listServersForPeople(site.db), peers),
     origins: new Map((await listOrigins(site.db)).map((origin) => [origin.id, origin])),
     reports: await listSummaries(site),
-    self: { seq: 0, at: now, summary: summarise(await describeSelf(site)) },
+    own,
+    self: { seq: 0, at: now, summary: summarise(own) },
     pauses: new Map((await listGrants(site.db)).map(({ id, paused }) => [id, paused])),
     alarms: await listSyncAlarms(site.db),
     waiting: await countAllCommands(site.db),

@@ -1,7 +1,8 @@
 import type { Id } from '../../core/ids.ts';
+import { roleOf, type ServerRole } from '../../core/server-role.ts';
 import type { TreeServer } from '../../core/server-tree.ts';
 import type { Peer } from '../db/peers.ts';
-import type { KnownServer } from '../db/servers.ts';
+import type { ListedServer } from '../db/servers.ts';
 import type { Site } from '../site.ts';
 import type { TreeFacts } from './facts.ts';
 import type { Summary } from './summaries.ts';
@@ -11,13 +12,18 @@ export type Place = {
   readonly id: Id;
   readonly name: string;
   readonly relation: TreeServer['relation'];
-  readonly known: KnownServer | undefined;
+  readonly known: ListedServer | undefined;
   /** Its row in the shared database, as it was seen last. */
   readonly peer: Peer | undefined;
   readonly parentId: Id | null;
+  /** Name of the one above it, also when that has no place here; null: none, or not known. */
+  readonly parent: string | null;
+  readonly role: ServerRole;
   readonly summary: Summary | undefined;
   readonly reportedAt: number | null;
 };
+
+type Unplaced = Omit<Place, 'parent' | 'role'>;
 
 /** Every server that is known, each once, in its place. */
 export function listPlaces(site: Pick<Site, 'self'>, facts: TreeFacts): Place[] {
@@ -25,13 +31,13 @@ export function listPlaces(site: Pick<Site, 'self'>, facts: TreeFacts): Place[] 
   const known = servers
     // A server that was a parent before and is none now has no place in the tree.
     .filter(({ id, relation }) => relation !== 'parent' || id === link?.parentId)
-    .map((server): Place => ({ ...pick(server), known: server, parentId: placeOf(server, facts), ...toldOf(site, facts, server.id) }));
+    .map((server): Unplaced => ({ ...pick(server), known: server, parentId: placeOf(server, facts), ...toldOf(site, facts, server.id) }));
   const here = new Set(known.map(({ id }) => id));
   const isBeside = (id: Id) => peers.has(id) && (origins.get(id)?.via ?? id) === id;
   const behind = [...origins.values()].filter(({ id }) => !here.has(id) && !isBeside(id));
   const beside = [...peers.values()].filter(({ id }) => !here.has(id) && isBeside(id));
   const all = new Set([...here, ...behind.map(({ id }) => id), ...beside.map(({ id }) => id)]);
-  const reported = behind.map(({ id, via }): Place => {
+  const reported = behind.map(({ id, via }): Unplaced => {
     const told = toldOf(site, facts, id);
     const said = told.summary?.link?.parentId as Id | undefined;
     // What it says of its parent counts when that is there too; else it stands below the child that passes its reports on.
@@ -39,13 +45,24 @@ export function listPlaces(site: Pick<Site, 'self'>, facts: TreeFacts): Place[] 
     const name = told.summary?.name ?? told.peer?.name ?? id;
     return { id, name, relation: 'behind', known: undefined, parentId, ...told };
   });
-  const met = beside.map(({ id, name }): Place => {
+  const met = beside.map(({ id, name }): Unplaced => {
     return { id, name, relation: 'peer', known: undefined, parentId: parentOfPeer(id, facts), ...toldOf(site, facts, id) };
   });
-  return cutCircles([...known, ...reported, ...met], site.self.id);
+  return withParents(cutCircles([...known, ...reported, ...met], site.self.id), facts);
 }
 
-function pick({ id, name, relation }: KnownServer): Pick<Place, 'id' | 'name' | 'relation'> {
+function withParents(places: readonly Unplaced[], { ancestors }: TreeFacts): Place[] {
+  const parents = new Set(places.map(({ parentId }) => parentId));
+  const names = new Map(places.map(({ id, name }) => [id, name]));
+  return places.map((place): Place => {
+    const { id, parentId, relation, summary } = place;
+    const above = relation === 'parent' ? ancestors[0] : undefined;
+    const parent = parentId === null ? (above ?? null) : (names.get(parentId) ?? parentId);
+    return { ...place, parent, role: roleOf({ hasParent: parent !== null || summary?.link != null, hasChildren: parents.has(id) }) };
+  });
+}
+
+function pick({ id, name, relation }: ListedServer): Pick<Place, 'id' | 'name' | 'relation'> {
   return { id, name, relation };
 }
 
@@ -54,7 +71,7 @@ function toldOf({ self }: Pick<Site, 'self'>, facts: TreeFacts, id: Id): Pick<Pl
   return { peer: facts.peers.get(id), summary: kept?.summary, reportedAt: kept?.at ?? null };
 }
 
-function placeOf({ id, relation, isContentOnly }: KnownServer, facts: TreeFacts): Id | null {
+function placeOf({ id, relation, isContentOnly }: ListedServer, facts: TreeFacts): Id | null {
   const { link, origins } = facts;
   if (relation === 'self') return link?.parentId ?? null;
   if (relation === 'parent') return parentOfPeer(id, facts);
@@ -78,12 +95,12 @@ function wordOfParent(peer: Peer | undefined, summary: Summary | undefined): Id 
 }
 
 /** What servers say of their parents is their word: who stands in a circle, or below nothing, is put below this server; a peer beside it. */
-function cutCircles(places: readonly Place[], self: Id): Place[] {
-  const parentIdOf = ({ relation, parentId }: Place) => (relation === 'child' ? (parentId ?? self) : parentId);
+function cutCircles(places: readonly Unplaced[], self: Id): Unplaced[] {
+  const parentIdOf = ({ relation, parentId }: Unplaced) => (relation === 'child' ? (parentId ?? self) : parentId);
   const byId = new Map(places.map((place) => [place.id, { ...place, parentId: parentIdOf(place) }]));
-  const isSound = (place: Place): boolean => {
+  const isSound = (place: Unplaced): boolean => {
     const seen = new Set<Id>();
-    let at: Place | undefined = byId.get(place.id);
+    let at: Unplaced | undefined = byId.get(place.id);
     while (at !== undefined && at.parentId !== null && !seen.has(at.parentId)) {
       seen.add(at.parentId);
       at = byId.get(at.parentId);

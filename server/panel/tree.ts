@@ -1,6 +1,5 @@
 import { isoTime } from '../../core/iso-time.ts';
 import { type Finding, type HealthFacts, judgeServer } from '../../core/server-health.ts';
-import { roleOf } from '../../core/server-role.ts';
 import type { ServerTree, TreeServer } from '../../core/server-tree.ts';
 import { alarmWords } from '../holdings/alarms.ts';
 import { unscheduledWords } from '../schedule/unscheduled.ts';
@@ -18,18 +17,13 @@ import { viewRun } from './view-run.ts';
 export async function readServerTree(site: Site, rights: Rights): Promise<ServerTree> {
   const facts = await readTreeFacts(site);
   const places = listPlaces(site, facts);
-  const parents = new Set(places.map(({ parentId }) => parentId));
-  const names = new Map(places.map(({ id, name }) => [id, name]));
-  const parentOf = ({ parentId, relation }: Place) =>
-    parentId === null ? ((relation === 'parent' ? facts.ancestors[0] : undefined) ?? null) : (names.get(parentId) ?? parentId);
-  const view = (place: Place) => ({ facts, rights, hasChildren: parents.has(place.id), parent: parentOf(place) });
-  const items = places.map((place) => viewPlace(site, place, view(place)));
+  const items = places.map((place) => viewPlace(site, place, { facts, rights }));
   return { at: isoTime(facts.now) ?? '', self: site.self.id, items };
 }
 
-type View = { readonly facts: TreeFacts; readonly rights: Rights; readonly hasChildren: boolean; readonly parent: string | null };
+type View = { readonly facts: TreeFacts; readonly rights: Rights };
 
-function viewPlace(site: Site, place: Place, { facts, rights, hasChildren, parent }: View): TreeServer {
+function viewPlace(site: Site, place: Place, { facts, rights }: View): TreeServer {
   const { known, summary, relation } = place;
   const contact = relation === 'self' ? SELF : (contactOf(site, place.id, relation === 'parent' ? 'parent' : 'child') ?? NEVER);
   const isConnected = relation === 'behind' || relation === 'peer' ? null : contact.isConnected;
@@ -39,8 +33,8 @@ function viewPlace(site: Site, place: Place, { facts, rights, hasChildren, paren
   const heard = { isConnected, heardAt, beat: beatOf(site, place, standing), failure: contact.failure };
   const health = judgeServer({ state: standing.state, ...healthFacts(site, place, { facts, heard }), paused }, facts.now);
   return {
-    ...{ id: place.id, name: place.name, relation, ...standing, parentId: place.parentId, parent },
-    role: roleOf({ hasParent: parent !== null || summary?.link != null, hasChildren }),
+    ...{ id: place.id, name: place.name, relation, ...standing, parentId: place.parentId, parent: place.parent },
+    role: place.role,
     ...{ url: known?.url ?? place.peer?.url ?? null, version: summary?.version ?? release, contentOnly: known?.isContentOnly ?? false },
     health: { level: health.level, findings: health.findings.map((one) => ({ ...one, since: isoTime(one.since) })) },
     ...{ connected: isConnected, heardAt: relation === 'self' ? null : isoTime(heardAt), reportedAt: isoTime(place.reportedAt) },

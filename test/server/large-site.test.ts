@@ -6,7 +6,6 @@ import { bootScriptFor } from '../../server/boot/decide.ts';
 import { parseMachine } from '../../server/boot/machine.ts';
 import { readBatch } from '../../server/control/own-reports.ts';
 import { storeBatch } from '../../server/control/receive.ts';
-import { viewServers } from '../../server/control/server-views.ts';
 import { findServerBelow } from '../../server/control/servers-below.ts';
 import { describeSelf } from '../../server/control/status.ts';
 import { listAllOrders, listAllTargets, locateOrder, showTarget } from '../../server/control/things-below.ts';
@@ -20,6 +19,7 @@ import { sayHello } from '../../server/orders/hello.ts';
 import { instruct } from '../../server/orders/instruct.ts';
 import { createOrder, getOrder, stopOrder } from '../../server/orders/orders.ts';
 import { takeReport } from '../../server/orders/report.ts';
+import { listServerViews, viewServers } from '../../server/panel/server-views.ts';
 import { readServerTree } from '../../server/panel/tree.ts';
 import type { Site } from '../../server/site.ts';
 import { inventoryOf, MIB } from '../agent/fixtures.ts';
@@ -136,6 +136,23 @@ test('a page of a list takes as many statements as one line of it, and a list of
   const few: number[] = [];
   for (const list of lists) few.push(await count(() => list(site)));
   assert.deepEqual(few, many);
+});
+
+test('the list of servers is given in pages: this server first, each once, whatever came meanwhile', async () => {
+  const all = (await viewServers(site)).map(({ id }) => id);
+  assert.deepEqual([all.length > 8, all[0]], [true, site.self.id]);
+  const paged: string[] = [];
+  for (let after: string | undefined, left = all.length; left > 0; left -= 4) {
+    const { items, next } = await listServerViews(site, { after, limit: 4 });
+    assert.equal(items[0]?.status?.id, items[0]?.id);
+    paged.push(...items.map(({ id }) => id));
+    assert.equal(next, left <= 4 ? null : items.at(-1)?.id);
+    after = next ?? undefined;
+  }
+  assert.deepEqual(paged, all);
+  const [first] = (await listServerViews(site, { after: site.self.id, limit: 1 })).items;
+  await site.db('servers').where({ id: first?.id }).delete();
+  assert.equal((await listServerViews(site, { after: first?.id, limit: 1 })).items[0]?.id, all[2]);
 });
 
 test('a server behind another is found by what it calls itself, without the reports of the others', async () => {

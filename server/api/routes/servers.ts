@@ -1,14 +1,19 @@
 import { z } from 'zod';
 import { setPolicy } from '../../control/place.ts';
-import { PlacedServer, placed, showServer, viewServers } from '../../control/server-views.ts';
 import { raiseEpoch } from '../../epoch.ts';
 import { giveRing } from '../../holdings/rings.ts';
+import { listServerViews, PlacedServer, placed, showServer } from '../../panel/server-views.ts';
 import { revokeServer } from '../../servers.ts';
 import { setParent } from '../../shared/parents.ts';
 import { SharedView, viewShared } from '../../shared/view.ts';
 import { joinParent } from '../../trust/join.ts';
 import { actorOf } from '../actor.ts';
 import { type Route, route } from '../route.ts';
+
+const ListInput = z.object({
+  after: z.string().max(36).optional(),
+  limit: z.coerce.number().int().min(1).max(1000).optional(),
+});
 
 const Numbers = z.object({ epoch: z.number().int(), generation: z.number().int() });
 
@@ -18,9 +23,10 @@ export const SERVER_ROUTES: readonly Route[] = [
     path: '/api/v1/servers',
     listener: 'api',
     action: 'server.read',
-    summary: 'The servers known here: this one, its parents, its children, those behind them',
-    output: z.object({ items: z.array(PlacedServer), next: z.null() }),
-    handle: async ({ site }) => ({ items: await viewServers(site), next: null }),
+    summary: 'The servers known here: this one, then its parents, its children, those behind them, by id',
+    input: ListInput,
+    output: z.object({ items: z.array(PlacedServer), next: z.string().nullable() }),
+    handle: ({ site }, input) => listServerViews(site, input),
   }),
   route({
     method: 'GET',

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { viewServers } from '../../../server/control/server-views.ts';
 import { touchServer } from '../../../server/db/servers.ts';
+import { viewServers } from '../../../server/panel/server-views.ts';
 import { eventually, makeNode, type Node } from '../../helpers/control-sites.ts';
 import { runJson } from '../../helpers/run-cli.ts';
 import { temporaryDirectory } from '../../helpers/temp-directory.ts';

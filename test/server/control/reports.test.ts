@@ -7,12 +7,13 @@ import { dispatch } from '../../../server/control/dispatch.ts';
 import { newestMarks, readBatch } from '../../../server/control/own-reports.ts';
 import { regroupTarget } from '../../../server/control/place.ts';
 import { MOST_SERVERS, receiveReports } from '../../../server/control/receive.ts';
-import { findServerBelow, listKnown, statusOf } from '../../../server/control/servers-below.ts';
+import { findServerBelow, statusOf } from '../../../server/control/servers-below.ts';
 import { listAllTargets, locateTarget, showTarget } from '../../../server/control/things-below.ts';
 import { appendEvent } from '../../../server/db/events.ts';
 import { inTransaction } from '../../../server/db/open.ts';
 import { putOrigin } from '../../../server/db/origins.ts';
 import { findReported, putReported } from '../../../server/db/reported.ts';
+import { viewServers } from '../../../server/panel/server-views.ts';
 import { addTarget, noteTarget, removeTarget } from '../../../server/targets.ts';
 import { eventsArrived, eventually, makeNode, type Node } from '../../helpers/control-sites.ts';
 import { temporaryDirectory } from '../../helpers/temp-directory.ts';
@@ -57,8 +58,8 @@ test('what a branch behind a relay has is shown at headquarters with its server,
   await eventually('it is gone', async () => !(await namesAt(hq)).includes('till at branch'));
   await assert.rejects(showTarget(hq.site, 'till'), { code: 'not_found' });
   assert.deepEqual(
-    (await listKnown(hq.site.db)).behind.map(({ name, via }) => [name, via]),
-    [['branch', relay.site.self.id]],
+    (await viewServers(hq.site)).filter(({ relation }) => relation === 'behind').map(({ name, via }) => [name, via]),
+    [['branch', 'relay']],
   );
   assert.equal((await statusOf(hq.site.db, branch.site.self.id))?.report.name, 'branch');
 });

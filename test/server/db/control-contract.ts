@@ -84,7 +84,9 @@ export function controlContract(database: () => Knex): void {
     // A server that calls itself as a target is called.
     const [one, other] = [newId(), newId()].sort() as [Id, Id];
     for (const id of [other, one]) {
-      await inTransaction(db, (trx) => putReported(trx, { origin: id, kind: 'server', subject: id, seq: 1, body: { name: 'desk' }, at: 1 }));
+      await inTransaction(db, (trx) =>
+        putReported(trx, { origin: id, kind: 'server', subject: id, seq: 1, body: { name: 'desk' }, at: 1 }),
+      );
       await inTransaction(db, (trx) => replaceWords(trx, id, id, ['desk']));
     }
     assert.deepEqual(await findReportedServers(db, 'desk'), [one, other]);

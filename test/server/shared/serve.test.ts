@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
-import type { ServerView } from '../../../server/control/server-views.ts';
 import { listEvents } from '../../../server/db/events.ts';
 import { setSharedState } from '../../../server/db/shared/servers.ts';
+import type { ServerView } from '../../../server/panel/server-views.ts';
 import { BEAT } from '../../../server/shared/heartbeat.ts';
 import { type SharedView, sharedWords } from '../../../server/shared/view.ts';
 import { eventually } from '../../helpers/control-sites.ts';
