@@ -15,16 +15,21 @@ export async function runLongWork<Document>(frame: Frame, label: string, work: W
   const reached = await frame.reach();
   const bar = frame.progress(label);
   try {
-    if (reached.kind === 'client') return (await follow(reached.client, work, bar)) as Document;
+    if (reached.kind === 'client') return done(bar, (await follow(reached.client, work, bar)) as Document);
     const started = performance.now();
     const { doWork } = await import('../server/images/long-work.ts');
     const report = (done: number, total: number) => bar.update(progressOf('', done, total, performance.now() - started));
     const { fetchHere } = await import('../server/care/repair-run.ts');
-    return (await doWork(reached.site, work, { actor: 'local-admin', report, fetchChunks: fetchHere })) as Document;
+    return done(bar, (await doWork(reached.site, work, { actor: 'local-admin', report, fetchChunks: fetchHere })) as Document);
   } finally {
     bar.stop();
     if (reached.kind === 'site') await reached.site.close();
   }
+}
+
+function done<Document>(bar: ProgressBar, document: Document): Document {
+  bar.finish();
+  return document;
 }
 
 async function follow(client: Client, work: Work, bar: ProgressBar): Promise<Json> {

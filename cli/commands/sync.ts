@@ -65,7 +65,9 @@ async function runOffline(frame: Frame, site: Site, inWindow: boolean): Promise<
   };
   const watching = watch();
   try {
-    return viewRun(await runOnce(site, { trigger: 'command', inWindow, signal: frame.signal }));
+    const run = await runOnce(site, { trigger: 'command', inWindow, signal: frame.signal });
+    if (run.state === 'done') bar.finish();
+    return viewRun(run);
   } finally {
     ended.abort();
     await watching;
@@ -85,8 +87,12 @@ async function follow(frame: Frame, client: Client, started: RunView): Promise<R
       if (seen.progress !== null) bar.update(seen.progress);
       seen = await client.get<RunView>(`/api/v1/runs/${encodeURIComponent(seen.id)}?follow=true`);
     }
+    if (seen.state === 'done') bar.finish();
   } finally {
     bar.stop();
+  }
+  if (!isRunEnded(seen.state as RunState) && frame.signal.aborted) {
+    frame.say('the run goes on in the server ("waystation sync status" shows it, "waystation sync pause" stops it)');
   }
   return seen;
 }
