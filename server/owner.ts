@@ -5,7 +5,7 @@ import { getServer } from './db/servers.ts';
 import { getTrustedServer } from './db/trusted-servers.ts';
 
 /** A server in words: `hq (0190a1b2-…)`, or its id alone when nobody told us a name. */
-async function describeServer(db: Knex, id: Id): Promise<string> {
+export async function describeServer(db: Knex, id: Id): Promise<string> {
   const known = (await getServer(db, id)) ?? (await getTrustedServer(db, id));
   return known === undefined ? id : `${known.name} (${id})`;
 }

@@ -29,10 +29,53 @@ export async function listOfferedManifests(db: Knex, manifests: readonly Digest[
   return rows.map(({ manifest }) => manifest);
 }
 
-/** Whether another object has an image of this name and version here. */
-export async function isImageNameTaken(db: Knex, image: { name: string; version: string; id: Id }): Promise<boolean> {
-  const { name, version, id } = image;
-  return (await db('images').where({ name, version }).whereNot({ id }).first('id')) !== undefined;
+/** Which other image has this name and version here, a deleted one included. */
+export async function nameHolder(
+  db: Knex,
+  { name, version, id }: { name: string; version: string; id: Id },
+): Promise<Pick<Image, 'id' | 'origin' | 'state'> | undefined> {
+  return db('images')
+    .where({ name, version })
+    .whereNot({ id })
+    .first<Pick<Image, 'id' | 'origin' | 'state'> | undefined>('id', 'origin', 'state');
+}
+
+/**
+ * Lets an image have its name and version where a deleted one has them still: that is kept aside, so its version remains one that was
+ * given. Returns whose living image has them; undefined: they are free.
+ */
+export async function claimName(
+  trx: Knex.Transaction,
+  image: { name: string; version: string; id: Id },
+): Promise<Pick<Image, 'origin'> | undefined> {
+  const holder = await nameHolder(trx, image);
+  if (holder?.state !== 'deleted') return holder;
+  await trx('images')
+    .where({ id: holder.id })
+    .update({ version: asideVersion(image.version, holder.id) });
+  return undefined;
+}
+
+/** The version under which an image is kept whose own is another's here. */
+export function asideVersion(version: string, id: Id): string {
+  return `${version.slice(0, 40)}.${id.slice(-12)}`;
+}
+
+/**
+ * Gives names that were given up to the images that wait for them (`incoming`), the oldest first: they are `known` from then on, and the
+ * next run finds or fetches their content.
+ */
+export async function passNamesOn(trx: Knex.Transaction): Promise<void> {
+  const waiting = await trx('images')
+    .join('objects', 'objects.id', 'images.id')
+    .where({ 'images.state': 'incoming' })
+    .orderBy(['images.created_at', 'images.id'])
+    .select<{ id: Id; name: string; body: string }[]>('images.id', 'images.name', 'objects.body');
+  for (const { id, name, body } of waiting) {
+    const { version } = JSON.parse(body) as ImageBody;
+    if ((await claimName(trx, { name, version, id })) !== undefined) continue;
+    await trx('images').where({ id }).update({ version, state: 'known', error: null });
+  }
 }
 
 export type ReplicaRow = {

@@ -36,7 +36,9 @@ export async function resolveImage(db: Knex, reference: string): Promise<Image> 
   const image = version === undefined ? await findDefaultImage(db, name) : await findImageVersion(db, name, version);
   if (image?.state === 'published') return image;
   if (image?.state === 'incoming') {
-    throw new AppError('not_found', `image ${reference} is still arriving`, { hint: 'see "sync status"' });
+    throw new AppError('not_found', `image ${reference} is kept aside, since an image of that name is here already`, {
+      hint: 'see "sync status"',
+    });
   }
   if (image?.state === 'known') {
     throw new AppError('not_found', `image ${reference} is known here, its content is not held`, {

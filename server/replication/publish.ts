@@ -6,9 +6,19 @@ import { parseImageBody } from '../../sync/replicate/image-body.ts';
 import { appendEvent } from '../db/events.ts';
 import { getImage, markImageDeleted, setImageError } from '../db/images.ts';
 import { getObject, putObject, takeGeneration } from '../db/objects.ts';
-import { getReplica, isImageNameTaken, listKnownImages, putReplica, raiseReplica, renumberObject } from '../db/replicas.ts';
+import {
+  asideVersion,
+  claimName,
+  getReplica,
+  listKnownImages,
+  passNamesOn,
+  putReplica,
+  raiseReplica,
+  renumberObject,
+} from '../db/replicas.ts';
 import { admitImage } from '../holdings/activation.ts';
 import { notToBeHad } from '../holdings/failure.ts';
+import { describeServer } from '../owner.ts';
 import type { Site } from '../site.ts';
 import { hearStatements, isStatement } from '../succession/hear.ts';
 import { noteTaken, replaces } from './replaced.ts';
@@ -59,6 +69,7 @@ export async function publishReplicas(site: Site, trx: Knex.Transaction, objects
   const living = fresh.filter((object) => object.body !== null);
   for (const object of [...tombstones, ...living]) await putObject(trx, object, generation);
   for (const object of tombstones) await markImageDeleted(trx, object.id);
+  if (tombstones.length > 0) await passNamesOn(trx);
   const conflicts = await noteShadowed(site, trx, living, batch.at);
   // Oldest first: the newest of a name is activated last, and so is its default.
   for (const object of living.filter(({ kind }) => kind === 'image').sort(byCreation)) {
@@ -85,7 +96,8 @@ async function publishImage(site: Site, trx: Knex.Transaction, envelope: Envelop
   const body = parseImageBody(envelope);
   const row = { envelope, body, storedBytes: batch.content?.storedBytes(body.manifest) ?? 0, ...timesOf(batch, body.manifest) };
   const { name, version } = body;
-  if (!(await isImageNameTaken(trx, { name, version, id: envelope.id }))) {
+  const holder = await claimName(trx, { name, version, id: envelope.id });
+  if (holder === undefined) {
     const before = await getReplica(trx, envelope.id);
     const wasHeld = before?.state === 'published' && before.manifest === body.manifest;
     const wasVisible = wasHeld && !(await getImage(trx, envelope.id))?.waiting;
@@ -94,9 +106,10 @@ async function publishImage(site: Site, trx: Knex.Transaction, envelope: Envelop
     if (isHeld) await admitImage(site, trx, envelope.id, wasVisible);
     return undefined;
   }
-  await putReplica(trx, { ...row, version: `${version.slice(0, 40)}.${envelope.id.slice(-12)}`, state: 'incoming' });
-  const words = `${name}@${version} of server ${envelope.origin} is kept incoming: an image of that name is here already`;
-  await setImageError(trx, envelope.id, { code: 'name_taken', message: words, hint: 'the one that was here first keeps the name' });
+  await putReplica(trx, { ...row, version: asideVersion(version, envelope.id), state: 'incoming' });
+  const way = holder.origin === site.self.id ? `"image delete ${name}@${version}" here frees the name` : 'the first one keeps the name';
+  const words = `${name}@${version} of server ${await describeServer(trx, envelope.origin)} is kept aside: an image of that name is here already (${way})`;
+  await setImageError(trx, envelope.id, { code: 'name_taken', message: words, hint: 'the next run after that shows the other' });
   const event = { origin: site.self.id, at: batch.at, actor: 'system', subject: envelope.id };
   await appendEvent(trx, { ...event, kind: 'image.name-taken', data: { words } });
   return words;

@@ -6,6 +6,7 @@ import { listImages } from '../../server/db/images.ts';
 import { listLinks } from '../../server/db/links.ts';
 import type { Run } from '../../server/db/runs.ts';
 import { deleteImage } from '../../server/images/delete.ts';
+import { resolveImage } from '../../server/images/reference.ts';
 import { runOnce } from '../../server/replication.ts';
 import type { Site } from '../../server/site.ts';
 import { importDisk, makeDisk, makePair } from '../helpers/replication-sites.ts';
@@ -90,6 +91,20 @@ test('a name that a local image has is not overwritten: the newcomer is kept inc
       [foreign.id, 'incoming'],
     ]),
   );
+  const [held] = copies.filter(({ id }) => id === foreign.id);
+  assert.match(
+    held?.error?.message ?? '',
+    /^tools@1 of server hq \(.*\) is kept aside: .* \("image delete tools@1" here frees the name\)$/,
+  );
+});
+
+test('once the local image is deleted, the one that waited for its name is shown with the next run', async () => {
+  await deleteImage(pair.branch, 'tools@1', 'test');
+  await assert.rejects(resolveImage(pair.branch.db, 'tools@1'), { code: 'not_found' });
+  const next = await run(pair.branch);
+  assert.deepEqual([next.state, next.bytesRsync], ['done', 0]);
+  const { origin, version, error } = await resolveImage(pair.branch.db, 'tools');
+  assert.deepEqual([origin, version, error], [pair.hq.self.id, '1', null]);
 });
 
 test('the branch holds the generation it published', async () => {

@@ -17,7 +17,7 @@ import { requireQuota } from '../../care/quota.ts';
 import { type Approval, endApproval, noteApproval } from '../../db/approvals.ts';
 import { appendEvent } from '../../db/events.ts';
 import { inTransaction } from '../../db/open.ts';
-import { isImageNameTaken } from '../../db/replicas.ts';
+import { nameHolder } from '../../db/replicas.ts';
 import { freeBytes } from '../../free-bytes.ts';
 import { IMAGES } from '../../holdings/activation.ts';
 import { relatedManifests } from '../../holdings/wanted.ts';
@@ -100,7 +100,7 @@ async function readObject(site: Site, from: ServerBelow, { imageId }: Approval):
   }
   verifyEnvelope(envelope, await trustedSigner(site, brought, { keyId: envelope.keyId, serverId: envelope.origin }));
   const { name, version } = parseImageBody(envelope);
-  if (await isImageNameTaken(site.db, { name, version, id: envelope.id })) {
+  if (await nameHolder(site.db, { name, version, id: envelope.id })) {
     throw new AppError('name_taken', `image ${name}@${version} is here already, made by another server`, {
       hint: 'import it there under another name or version',
     });
