@@ -1,3 +1,4 @@
+import { AppError } from '../core/errors.ts';
 import { type Caps, checkCaps } from '../core/schedule/caps.ts';
 import type { LateWay } from '../core/schedule/decide.ts';
 import { checkWindows, type Windows } from '../core/schedule/windows.ts';
@@ -6,30 +7,41 @@ import { getLink, type Link, updateLinkCaps, updateLinkDue, updateLinkPause, upd
 import { inTransaction } from './db/open.ts';
 import { listRuns } from './db/runs.ts';
 import { openCron, zoneOf } from './schedule/cron.ts';
+import { nextStart } from './schedule/next-start.ts';
 import { SCHEDULES } from './schedule/topic.ts';
 import type { Site } from './site.ts';
 
 /** When a link is to run; what is left out stays as it is. */
 export type ScheduleWish = {
   /** Cron expression; null: only on command. */
-  readonly schedule: string | null;
+  readonly schedule?: string | null | undefined;
   readonly timezone?: string | undefined;
   readonly mayStart?: string | null | undefined;
   readonly mustStop?: string | null | undefined;
   readonly late?: LateWay | undefined;
 };
 
-/** Sets or ends a link's schedule and tells a running server. Throws `usage` for an expression, zone or window that is none. */
+/**
+ * Sets or ends a link's schedule and tells a running server. Throws `usage` for an expression, zone or window that is none, and for
+ * times that are never in the window when late runs are skipped: nothing would ever start.
+ */
 export async function setSchedule(site: Site, link: Link, wish: ScheduleWish): Promise<Link> {
-  const { schedule, timezone = link.timezone, late = link.late } = wish;
+  const { schedule = link.schedule, timezone = link.timezone, late = link.late } = wish;
   zoneOf(timezone);
   const windows: Windows = checkWindows({
     mayStart: wish.mayStart === undefined ? link.windows.mayStart : wish.mayStart,
     mustStop: wish.mustStop === undefined ? link.windows.mustStop : wish.mustStop,
   });
   const dueAt = schedule === null ? null : openCron({ schedule, timezone }).next(site.now());
+  if (schedule !== null && nextStart({ schedule, timezone, windows, late }, site.now()) === null) throw neverStarts(schedule, windows);
   await updateLinkSchedule(site.db, link.id, { schedule, timezone, dueAt, windows, late });
   return changed(site, link);
+}
+
+function neverStarts(schedule: string, { mayStart }: Windows): AppError {
+  return new AppError('usage', `"${schedule}" is never due within ${mayStart}, and late runs are skipped: no run would ever start`, {
+    hint: 'another time or --may-start, or --late chain: then they start when the window opens',
+  });
 }
 
 /** Sets how fast a link may carry payload; a transfer under way obeys within seconds. Throws `usage`. */

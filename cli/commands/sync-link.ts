@@ -20,13 +20,13 @@ export function registerLink(sync: Command, frame: Frame): void {
     .description('show the schedule')
     .action(async () => print(frame, await onlyLink(await frame.connect())));
   schedule
-    .command('set <cron>')
-    .description('minute hour day month weekday, as in "30 2 * * *"; options that are left out stay as they are')
+    .command('set [cron]')
+    .description('minute hour day month weekday, as in "30 2 * * *"; what is left out stays as it is')
     .option('--timezone <tz>', "IANA name, Europe/Berlin (default: the link's, at first UTC)")
     .option('--may-start <window>', 'a run starts only then, as in 22:00-04:00; "off" for always')
     .option('--must-stop <time>', 'a run that is still going then stops and is gone on with by the next, as in 06:00; "off"')
     .option('--late <way>', 'a run that could not start when due follows as soon as it may (chain) or not (skip)', oneOf(...LATE_WAYS))
-    .action((cron: string, options: TimesOptions) => setTimes(frame, cron, options));
+    .action((cron: string | undefined, options: TimesOptions) => setTimes(frame, cron, options));
   schedule
     .command('off')
     .description('only on command')
@@ -39,14 +39,14 @@ export function registerLink(sync: Command, frame: Frame): void {
     .action(async () => print(frame, await onlyLink(await frame.connect())));
   cap
     .command('set <mbit>')
-    .description('the cap, "off" for none; it holds for a transfer under way within seconds')
-    .option('--office-hours <hours>', 'on the clock of the link\'s time zone, as in "mon-fri 08:00-18:00"')
+    .description('the cap, "off" for none; it holds for a transfer under way within seconds; office hours that are left out stay')
+    .option('--office-hours <hours>', 'on the clock of the link\'s time zone, as in "mon-fri 08:00-18:00"; "off" for none')
     .option('--office-mbit <mbit>', 'the cap inside office hours, "off" for none')
     .action((value: string, options: CapOptions) => setCap(frame, value, options));
   cap
     .command('off')
     .description('no cap')
-    .action(() => change(frame, (client) => client.put('/api/v1/links/caps', { mbit: null })));
+    .action(() => change(frame, (client) => client.put('/api/v1/links/caps', { mbit: null, officeHours: null })));
   sync
     .command('plan')
     .description('what the parent has that is not here, and when it will be: nothing is fetched')
@@ -61,20 +61,24 @@ export function registerLink(sync: Command, frame: Frame): void {
     .action(() => change(frame, (client) => client.post('/api/v1/links/resume')));
 }
 
-function setTimes(frame: Frame, schedule: string, { mayStart, mustStop, ...options }: TimesOptions): Promise<void> {
+function setTimes(frame: Frame, cron: string | undefined, { mayStart, mustStop, ...options }: TimesOptions): Promise<void> {
   const windows = {
     ...(mayStart === undefined ? {} : { mayStart: orOff(mayStart) }),
     ...(mustStop === undefined ? {} : { mustStop: orOff(mustStop) }),
   };
-  return change(frame, (client) => client.put('/api/v1/links/schedule', { schedule, ...options, ...windows }));
+  const wish = { ...(cron === undefined ? {} : { schedule: cron }), ...options, ...windows };
+  if (Object.keys(wish).length === 0) {
+    throw new AppError('usage', 'say what to set', { hint: 'a cron expression in quotes, as in "30 2 * * *", or options' });
+  }
+  return change(frame, (client) => client.put('/api/v1/links/schedule', wish));
 }
 
 function setCap(frame: Frame, value: string, { officeHours, officeMbit }: CapOptions): Promise<void> {
-  if ((officeHours === undefined) !== (officeMbit === undefined)) {
+  if ((officeHours === undefined || officeHours === 'off') !== (officeMbit === undefined)) {
     throw new AppError('usage', 'office hours and the cap inside them belong together', { hint: 'give --office-hours and --office-mbit' });
   }
   const office = officeMbit === undefined ? {} : { officeMbit: megabits(officeMbit) };
-  const hours = officeHours === undefined ? {} : { officeHours };
+  const hours = officeHours === undefined ? {} : { officeHours: orOff(officeHours) };
   return change(frame, (client) => client.put('/api/v1/links/caps', { mbit: megabits(value), ...hours, ...office }));
 }
 

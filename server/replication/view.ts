@@ -120,9 +120,16 @@ export function viewLink(link: Link, { parentName, now, plan }: LinkContext): Li
   };
 }
 
+/** What comes before the words of a plan that nothing carries out by itself. */
+const NEEDS = {
+  resume: 'nothing starts while the link is paused; resumed in time: ',
+  run: 'nothing starts by itself; started now ("sync run"): ',
+} as const;
+
 function viewPlan(plan: LinkForecast, { timezone }: Link): PlanView {
   const { bytes, exact, startsAt, doneBy, durationSeconds, fits, nights } = plan;
-  const words = forecastWords(plan, zoneOf(timezone));
+  const condition = plan.needs === null || plan.doneBy === null || bytes === 0 ? '' : NEEDS[plan.needs];
+  const words = condition + forecastWords(plan, zoneOf(timezone));
   return { bytes, exact, startsAt: isoTime(startsAt), doneBy: isoTime(doneBy), durationSeconds, fits, nights, words };
 }
 

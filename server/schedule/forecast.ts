@@ -9,8 +9,11 @@ import { nextLinkStart, nextStart } from './next-start.ts';
 /** A run that brought less says nothing about the line. */
 const TELLING_BYTES = 1_000_000;
 
-/** When what a link lacks will be here, as far as the parent told what that is; `exact`: the bytes are no estimate. */
-export type LinkForecast = Forecast & { readonly exact: boolean };
+/**
+ * When what a link lacks will be here, as far as the parent told what that is; `exact`: the bytes are no estimate. `needs`: what somebody
+ * must do first, since no run starts by itself.
+ */
+export type LinkForecast = Forecast & { readonly exact: boolean; readonly needs: 'resume' | 'run' | null };
 
 /** Undefined while nobody asked (`sync plan`) and nothing runs. */
 export async function forecastLink(site: Site, link: Link): Promise<LinkForecast | undefined> {
@@ -18,7 +21,14 @@ export async function forecastLink(site: Site, link: Link): Promise<LinkForecast
   const lacking = (running && (await lackingOf(site, running))) ?? link.forecast;
   if (lacking === null) return undefined;
   const lineBps = await lineRate(site, link);
-  return { ...forecastRun(link, { bytes: lacking.bytes, now: site.now(), run: running, lineBps }), exact: lacking.exact };
+  const now = site.now();
+  const needs = running === undefined ? neededFor(link, now) : null;
+  return { ...forecastRun(link, { bytes: lacking.bytes, now, run: running, lineBps }), exact: lacking.exact, needs };
+}
+
+function neededFor(link: Link, now: number): LinkForecast['needs'] {
+  if (link.paused !== null) return 'resume';
+  return nextLinkStart(link, now) === null ? 'run' : null;
 }
 
 export type RunToForecast = {

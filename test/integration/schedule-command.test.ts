@@ -55,6 +55,31 @@ test('windows and caps are set, shown and taken away, and what is none is refuse
   assert.match(stdout, /^cap: +50 Mbit\/s, 4\.5 Mbit\/s mon-fri 08:00-18:00$/m);
 });
 
+test('what is left out of a schedule or a cap stays as it is', async () => {
+  const windows = await link('schedule', 'set', '--must-stop', '06:30');
+  assert.deepEqual(
+    [windows.schedule, windows.timezone, windows.mayStart, windows.mustStop],
+    ['0 3 * * *', 'Europe/Berlin', '22:00-04:00', '06:30'],
+  );
+  assert.equal((await json('branch', 'sync', 'schedule', 'set')).code, 64);
+  const caps = await link('cap', 'set', '40');
+  assert.deepEqual([caps.capMbit, caps.officeHours, caps.officeCapMbit], [40, 'mon-fri 08:00-18:00', 4.5]);
+  const alone = await link('cap', 'set', '40', '--office-hours', 'off');
+  assert.deepEqual([alone.capMbit, alone.officeHours, alone.officeCapMbit], [40, null, null]);
+  await link('cap', 'set', '50', '--office-hours', 'mon-fri 08:00-18:00', '--office-mbit', '4.5');
+  const off = await link('cap', 'off');
+  assert.deepEqual([off.capMbit, off.officeHours, off.officeCapMbit], [null, null, null]);
+  await link('cap', 'set', '50');
+});
+
+test('a schedule that would never start anything is refused with what helps', async () => {
+  const { code, document } = await json<{ error: { message: string; hint: string } }>('branch', 'sync', 'schedule', 'set', '0 12 * * *');
+  assert.equal(code, 64);
+  assert.match(document.error.message, /"0 12 \* \* \*" is never due within 22:00-04:00, and late runs are skipped/);
+  assert.match(document.error.hint, /--late chain/);
+  assert.equal((await link('schedule')).schedule, '0 3 * * *');
+});
+
 test('a plan is printed in words and as a document, and shown by status until it is carried out', async () => {
   const { document } = await json<PlanView>('branch', 'sync', 'plan');
   assert.ok(document.exact && document.bytes > 500_000 && document.fits);
@@ -70,7 +95,14 @@ test('a paused branch refuses to run with 75, says who paused it, and goes on wh
   const refused = await json<{ error: { code: string; message: string } }>('branch', 'sync', 'run', '--wait');
   assert.deepEqual([refused.code, refused.document.error.code], [83, 'disabled']);
   assert.match(refused.document.error.message, /paused by local-admin since 20/);
+  assert.match(paused.plan?.words ?? '', /^nothing starts while the link is paused; resumed in time: done by 0[34]:0\d$/);
   assert.equal((await link('resume')).paused, null);
+});
+
+test('the plan of a link without a schedule does not promise a run that nobody starts', async () => {
+  const { plan } = await link('schedule', 'off');
+  assert.match(plan?.words ?? '', /^nothing starts by itself; started now \("sync run"\): done by \d\d:\d\d$/);
+  await link('schedule', 'set', '0 3 * * *');
 });
 
 test('the parent shares its egress, gives priorities and pauses children; a run then ends with the reason', async () => {

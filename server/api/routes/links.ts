@@ -20,7 +20,7 @@ const FOLLOW_MS = 25_000;
 
 const ListInput = z.object({ before: z.string().max(36).optional(), limit: z.coerce.number().int().min(1).max(1000).default(50) });
 const ScheduleInput = z.strictObject({
-  schedule: z.string().min(1).max(128).nullable(),
+  schedule: z.string().min(1).max(128).nullable().optional(),
   timezone: z.string().min(1).max(64).optional(),
   mayStart: z.string().max(32).nullable().optional(),
   mustStop: z.string().max(32).nullable().optional(),
@@ -28,8 +28,8 @@ const ScheduleInput = z.strictObject({
 });
 const mbit = z.number().positive().max(1_000_000).nullable();
 const CapsInput = z
-  .strictObject({ mbit, officeHours: z.string().max(64).nullable().default(null), officeMbit: mbit.default(null) })
-  .refine(({ officeHours, officeMbit }) => officeHours !== null || officeMbit === null, 'officeMbit needs officeHours');
+  .strictObject({ mbit, officeHours: z.string().max(64).nullable().optional(), officeMbit: mbit.optional() })
+  .refine(({ officeHours, officeMbit }) => officeHours != null || officeMbit == null, 'officeMbit needs officeHours');
 
 /** Our own relation to our parent: when we run, what ran, and run now. */
 export const LINK_ROUTES: readonly Route[] = [
@@ -58,12 +58,14 @@ export const LINK_ROUTES: readonly Route[] = [
     path: '/api/v1/links/caps',
     listener: 'api',
     action: 'link.write',
-    summary: 'Sets how many Mbit/s (10^6 bits) the link may carry, and another number inside office hours; null for no cap.',
+    summary:
+      'Sets how many Mbit/s (10^6 bits) the link may carry, and another number inside office hours (left out: they stay); null for no cap.',
     input: CapsInput,
     handle: async ({ site }, { mbit, officeHours, officeMbit }) => {
       await refuseManaged(site, ['capMbit']);
-      const office = officeHours === null ? null : { hours: officeHours, bps: toBps(officeMbit) };
-      return showLink(site, await setCaps(site, await onlyLink(site), { bps: toBps(mbit), office }));
+      const link = await onlyLink(site);
+      const office = officeHours === null ? null : { hours: officeHours ?? '', bps: toBps(officeMbit ?? null) };
+      return showLink(site, await setCaps(site, link, { bps: toBps(mbit), office: officeHours === undefined ? link.caps.office : office }));
     },
   }),
   route({
