@@ -126,7 +126,7 @@ test('the parent shares its egress, gives priorities and pauses children; a run 
   assert.equal((await json('hq', 'server', 'pause', 'nobody')).code, 66);
   assert.equal((await json<EgressView>('hq', 'server', 'pause', '--all')).document.children[0]?.paused?.by, 'local-admin');
   const run = await json<{ state: string; error: { code: string } }>('branch', 'sync', 'run', '--wait');
-  assert.deepEqual([run.code, run.document.state, run.document.error.code], [1, 'partial', 'disabled']);
+  assert.deepEqual([run.code, run.document.state, run.document.error.code], [83, 'partial', 'disabled']);
   assert.equal((await json<EgressView>('hq', 'server', 'resume', 'branch')).document.children[0]?.paused, null);
   assert.equal((await json('hq', 'server', 'egress', 'off')).code, 0);
   const done = await json<{ state: string }>('branch', 'sync', 'run', '--wait');
