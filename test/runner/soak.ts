@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { closeSync, mkdirSync, openSync, readFileSync, writeSync } from 'node:fs';
+import { closeSync, copyFileSync, mkdirSync, openSync, readFileSync, writeSync } from 'node:fs';
 import { availableParallelism, loadavg } from 'node:os';
 import { basename, join } from 'node:path';
 import type { Count } from '../helpers/how-many.ts';
@@ -8,6 +8,7 @@ import { lineOf, type Outcome, sumFiles } from './run-group.ts';
 
 /** The longest of them, 20 power cuts on a busy machine, have half of it. */
 const FILE_TIMEOUT_MS = 8 * 3_600_000;
+const RUNNING = '.cache/soak';
 
 /** What a test file says of how much it repeats, with `howMany` of test/helpers; empty for one that repeats nothing. */
 export function countsOf(text: string): Count[] {
@@ -34,41 +35,50 @@ export function soakFiles(paths: readonly string[], only = ''): string[] {
 
 /**
  * Runs the tests that repeat themselves in full, one file after the other, whatever becomes of the one before. What a file
- * prints (seeds, stages, figures) is its log: under docs/evidence when it was the full count, under .cache/soak when N said another.
+ * prints (seeds, stages, figures) is its log: under .cache/soak, and once the file has ended in `logs` too, so that a run that
+ * is broken off takes no log away; undefined, where N said another count, keeps it out of there.
  */
-export async function runSoak(paths: readonly string[], deadline: AbortSignal, logs = logsHere()): Promise<Outcome> {
+export async function runSoak(
+  paths: readonly string[],
+  deadline: AbortSignal,
+  logs = process.env['N'] ? undefined : 'docs/evidence',
+): Promise<Outcome> {
   const started = performance.now();
   const commit = commitHere();
   const ended: FileOutcome[] = [];
   const summary: string[] = [];
   for (const path of paths) {
-    const log = openLog(path, logs, commit);
+    const log = openLog(path, commit);
     const outcome = await runFile({ timeoutMs: FILE_TIMEOUT_MS, isLoud: true, env: { SOAK: '1' }, hear: log.write }, path, deadline);
     const line = `n = ${numbersOf(path)}: ${lineOf(path, outcome)}`;
-    log.close(`${line}\nended ${moment()}`);
-    summary.push(`${line}  ${log.path}`);
+    summary.push(`${line}  ${log.close(`${line}\nended ${moment()}`, logs)}`);
     ended.push(outcome);
   }
   console.log(`\n${summary.join('\n')}`);
   return sumFiles('soak', ended, performance.now() - started);
 }
 
-type Log = { readonly path: string; readonly write: (data: Uint8Array) => void; readonly close: (words: string) => void };
+type Log = { readonly write: (data: Uint8Array) => void; readonly close: (words: string, into: string | undefined) => string };
 
 /** Begins the log of one file anew: what is run, how often, of which commit, when, and beside how much. */
-function openLog(path: string, logs: string, commit: string): Log {
-  mkdirSync(logs, { recursive: true });
-  const log = join(logs, `${soakName(path)}.log`);
+function openLog(path: string, commit: string): Log {
+  mkdirSync(RUNNING, { recursive: true });
+  const name = `${soakName(path)}.log`;
+  const log = join(RUNNING, name);
   const file = openSync(log, 'w');
   writeSync(
     file,
     `${path}, n = ${numbersOf(path)}${process.env['SEED'] ? `, SEED=${process.env['SEED']}` : ''}, commit ${commit}\nbegun ${moment()}\n`,
   );
-  const close = (words: string) => {
+  const close = (words: string, into: string | undefined) => {
     writeSync(file, `${words}\n`);
     closeSync(file);
+    if (into === undefined) return log;
+    mkdirSync(into, { recursive: true });
+    copyFileSync(log, join(into, name));
+    return join(into, name);
   };
-  return { path: log, write: (data) => writeSync(file, data), close };
+  return { write: (data) => writeSync(file, data), close };
 }
 
 function numbersOf(path: string): string {
@@ -76,7 +86,6 @@ function numbersOf(path: string): string {
   return process.env['N'] || full.join(' and ');
 }
 
-const logsHere = () => (process.env['N'] ? '.cache/soak' : 'docs/evidence');
 const moment = () => `${new Date().toISOString().slice(0, 16)}Z, ${availableParallelism()} cores, load ${loadavg()[0]?.toFixed(1)}`;
 
 /** The commit at work, with a word when something else than logs differs from it. */
