@@ -35,6 +35,10 @@ const FRAME_BYTES = 1_048_576;
 /** rsync's own words in a run, and the header and trailer of a part. */
 const WORDS_BYTES = 16_384;
 
+/** In a long series some silences last until the run has given its connections up, which it does after 60 s. */
+const LONG_SILENCE_MS = 75_000;
+const LONG_SHARE = FAULTS >= 50 ? 0.15 : 0;
+
 type Kind = 'cut' | 'silence' | 'full' | 'clock' | 'stopped';
 /** Without the right to mount no file system can be filled; that kind is left out then. */
 const KINDS: readonly Kind[] =
@@ -53,6 +57,7 @@ const root = await temporaryDirectory('link-faults');
 const storePath = join(root, 'branch', 'store');
 const incoming = join(storePath, 'incoming');
 const random = randomFrom(SEED);
+let longSilences = 0;
 const clocks = { hq: 0, branch: 0 };
 let hq: Site;
 let serving: Serving;
@@ -76,7 +81,7 @@ before(async () => {
   await enrolAt(hq, branch, `https://127.0.0.1:${proxy.port}`);
 });
 test(`${FAULTS} faults in the middle of a transfer lose nothing, show nothing by half and cost at most a frame each (seed ${SEED})`, {
-  timeout: 60_000 + FAULTS * 20_000,
+  timeout: 60_000 + FAULTS * 30_000,
 }, async (t) => {
   const disks = new Map<string, Buffer>();
   const struck = new Map<Kind, number>(KINDS.map((kind) => [kind, 0]));
@@ -107,7 +112,7 @@ test(`${FAULTS} faults in the middle of a transfer lose nothing, show nothing by
   }
   await assertWhole(disks);
   t.diagnostic(
-    `${[...struck].map(([kind, n]) => `${n} ${kind}`).join(', ')}: 0 lost, 0 half visible, every run went on by itself or was the next one; ` +
+    `${[...struck].map(([kind, n]) => `${n} ${kind}`).join(', ')} (${longSilences} silences of ${LONG_SILENCE_MS / 1000} s): 0 lost, 0 half visible, every run done; ` +
       `${link.sent} bytes by rsync for ${link.needed} of frames and ${link.interruptions} interruptions`,
   );
   assert.ok(link.sent <= link.needed + link.interruptions * FRAME_BYTES);
@@ -150,8 +155,10 @@ async function strike(kind: Kind, ended: Promise<Run>, words: string): Promise<R
 
 /** Nothing comes through for a while; what was held then goes on, or the connections turn out to be gone. */
 async function beSilent(): Promise<void> {
+  const isLong = random() < LONG_SHARE;
+  longSilences += isLong ? 1 : 0;
   proxy.setSilent(true);
-  await sleep(200 + random() * 1800);
+  await sleep(isLong ? LONG_SILENCE_MS : 200 + random() * 1800);
   if (random() < 0.5) proxy.cut();
   proxy.setSilent(false);
 }
