@@ -17,4 +17,8 @@ it('netclnt ARGS is waystation sync ARGS, and alone it is one run; also through 
   const run = (...args: string[]) => spawnSync(join(elsewhere, 'pull'), args, { encoding: 'utf8' }).stdout;
   assert.equal(run(), 'sync|run|--wait|');
   assert.equal(run('history', '--data', 'a b'), 'sync|history|--data|a b|');
+  assert.equal(run('--data', 'a b', 'history'), 'sync|--data|a b|history|');
+  assert.equal(run('--data', 'a b', '--json'), 'sync|run|--wait|--data|a b|--json|');
+  assert.equal(run('--in-window'), 'sync|run|--wait|--in-window|');
+  assert.equal(run('--help'), 'sync|--help|');
 });
