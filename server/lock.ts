@@ -2,6 +2,7 @@ import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { AppError } from '../core/errors.ts';
+import { printable } from '../core/ids.ts';
 import { isDiskFull } from './db/disk-full.ts';
 
 export type Lock = { release(): void };
@@ -35,8 +36,10 @@ async function lockFile(dataDir: string): Promise<DatabaseSync> {
   } catch (error) {
     db?.close();
     if (((error as { errcode?: number }).errcode ?? 0) !== SQLITE_BUSY) throw explain(dataDir, error);
-    throw new AppError('directory_in_use', `${dataDir} is in use by process ${await holder(dataDir)}`, {
-      hint: 'stop that process, or name another directory with --data',
+    const pid = await holder(dataDir);
+    const command = await commandOf(pid);
+    throw new AppError('directory_in_use', `${dataDir} is in use by process ${pid}`, {
+      hint: `${command === undefined ? 'stop that process' : `it is "waystation ${command}": wait for its end, or stop it`}, or name another directory with --data`,
       cause: error,
     });
   }
@@ -51,6 +54,20 @@ async function holder(dataDir: string): Promise<string> {
     // The holder has not written it yet, or we may not read it: the refusal stands without the number.
     return '(unknown)';
   }
+}
+
+/** What a process of ours was called with; undefined for others, and where that is not to be seen. */
+async function commandOf(pid: string): Promise<string | undefined> {
+  const words = (await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')).split('\0');
+  const main = words.findIndex((word) => word.endsWith('/cli/main.ts'));
+  return main < 0
+    ? undefined
+    : printable(
+        words
+          .slice(main + 1)
+          .join(' ')
+          .trim(),
+      );
 }
 
 function explain(dataDir: string, error: unknown): AppError {

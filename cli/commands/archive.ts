@@ -119,7 +119,8 @@ async function load(frame: Frame, file: string): Promise<void> {
     details([
       ['from server', loaded.server],
       ['generation', `${loaded.generation} of epoch ${loaded.epoch}${loaded.held ? '' : ', not that of our link'}`],
-      ['taken', `${loaded.taken} objects, ${loaded.raised} images whose content was missing`],
+      ['taken', `${loaded.taken} new objects`],
+      ...(loaded.raised === 0 ? [] : [['completed', `${loaded.raised} images that were known here, and not held`] as const]),
       ['deleted', loaded.removed],
       ...loaded.incomplete.map((manifest) => ['not whole', `${manifest} (the next run fetches the rest)`] as const),
       ...loaded.conflicts.map((words) => ['conflict', words] as const),

@@ -4,7 +4,8 @@ import { AppError } from '../../core/errors.ts';
 import type { Id } from '../../core/ids.ts';
 import type { CatalogueHead } from '../../core/sync-protocol.ts';
 import { getLinkToParent, type Link } from '../db/links.ts';
-import { getServer } from '../db/servers.ts';
+import { getPeer } from '../db/peers.ts';
+import { getServer, listServers } from '../db/servers.ts';
 import { verifySigned } from '../replication/verify-catalogue.ts';
 import type { Site } from '../site.ts';
 import type { OpenedArchive } from './open-file.ts';
@@ -32,6 +33,7 @@ export async function verifyArchive(site: Site, opened: OpenedArchive): Promise<
   }
   const maker = await getServer(site.db, serverId);
   if (maker?.state === 'revoked') throw new AppError('revoked', `the archive file was made by ${maker.name}, which is revoked`, {});
+  if (maker === undefined) await refuseStranger(site, serverId);
   const { head, objects } = await verifySigned(site, serverId, opened.catalogue);
   if (head.archive !== contentDigest(opened.archive)) {
     throw new AppError('bad_signature', 'the content of the archive file is not what its maker signed', {
@@ -41,6 +43,14 @@ export async function verifyArchive(site: Site, opened: OpenedArchive): Promise<
   const link = await getLinkToParent(site.db, serverId);
   if (link === undefined) return { head, objects: objects.filter((object) => isBrought(object, opened)), link, isNews: false };
   return { head, objects, link, isNews: compare(head, link) };
+}
+
+/** A server that is alone trusts nobody yet: said as such, since a seed that is loaded before the server joins is an easy mistake. */
+async function refuseStranger(site: Site, serverId: Id): Promise<void> {
+  if ((await listServers(site.db)).some(({ id }) => id !== site.self.id) || (await getPeer(site.db, serverId)) !== undefined) return;
+  throw new AppError('bad_signature', 'this server has not joined any other, so there is nobody yet whose archive files it believes', {
+    hint: 'nothing was taken; first "waystation server join URL", then load it',
+  });
 }
 
 /** A file in the post may be overtaken by the link: then its content is welcome, and its catalogue tells nothing new. */

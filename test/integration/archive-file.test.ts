@@ -75,6 +75,20 @@ async function digestOfStore(site: Site): Promise<string> {
   return sum.digest('hex');
 }
 
+test('a seed that is loaded before the server has joined is refused in words that say so', async () => {
+  await archive<CreatedArchive>('hq', 'create', '--out', at('early.rad'));
+  const lone = await makeSite(root, 'lone');
+  await lone.close();
+  const { code, document } = await runJson<{ error: { code: string; message: string; hint: string } }>([
+    '--data',
+    at('lone'),
+    ...['archive', 'load', at('early.rad')],
+  ]);
+  assert.deepEqual([code, document.error.code], [77, 'bad_signature']);
+  assert.match(document.error.message, /has not joined any other/);
+  assert.match(document.error.hint, /first "waystation server join URL"/);
+});
+
 test('a new branch is seeded from a file with its server down, and the run after it moves no image payload', async () => {
   const made = await archive<CreatedArchive>('hq', 'create', '--out', at('seed.rad'));
   assert.equal(made.code, 0);
