@@ -13,6 +13,7 @@ import { getLink, updateLinkHeld } from '../db/links.ts';
 import { inTransaction } from '../db/open.ts';
 import { freeBytes } from '../free-bytes.ts';
 import { IMAGES } from '../holdings/activation.ts';
+import { shareBytes } from '../holdings/wanted.ts';
 import { noteKept } from '../replication/new-epoch.ts';
 import { publishReplicas } from '../replication/publish.ts';
 import type { Site } from '../site.ts';
@@ -95,10 +96,9 @@ async function publish(site: Site, { opened, verified, actor }: Publication): Pr
   // A stranger to our link brings images, not news of images: what is not whole is left out.
   const objects =
     link === undefined ? verified.objects.filter((object) => manifestOf(object).every((one) => complete.has(one))) : verified.objects;
-  const share = Math.floor(sumBytes(opened.parts) / Math.max(1, opened.archive.want.length));
   const at = site.now();
   const content = {
-    storedBytes: (manifest: string) => (opened.archive.want.includes(manifest as Digest) ? share : 0),
+    storedBytes: await shareBytes(site.db, sumBytes(opened.parts), { want: opened.archive.want, objects }),
     isComplete: (manifest: Digest) => complete.has(manifest),
     isAbsent: () => false,
   };

@@ -24,11 +24,30 @@ export async function wantedManifests(db: Knex, linkId: Id, objects: readonly En
 
 /** Complete manifests of the names and kinds that these wanted manifests belong to, newest first. */
 export async function relatedManifests(db: Knex, wanted: readonly Digest[], objects: readonly Envelope[]): Promise<Digest[]> {
-  const known: readonly ImageBody[] = await listKnownImages(db);
-  const bodies = [...bodiesOf(objects).map(({ body }) => body), ...known].filter(({ manifest }) => wanted.includes(manifest));
+  const bodies = await imagesOf(db, wanted, objects);
   const rows = await listPublishedManifests(db, [...new Set(bodies.map((body) => body.name))]);
   const related = rows.filter((row) => bodies.some((body) => body.name === row.name && body.kind === row.kind));
   return [...new Set(related.map((row) => row.manifest))];
+}
+
+/** The images that these manifests are the content of: of these new objects, or known so far. */
+export async function imagesOf(db: Knex, manifests: readonly Digest[], objects: readonly Envelope[]): Promise<readonly ImageBody[]> {
+  const known: readonly ImageBody[] = await listKnownImages(db);
+  return [...bodiesOf(objects).map(({ body }) => body), ...known].filter(({ manifest }) => manifests.includes(manifest));
+}
+
+/**
+ * How the bytes that an archive brought are shared out over the images it brought them for: by their used bytes, since its frames are
+ * coded over all of them. 0 for any other manifest.
+ */
+export async function shareBytes(
+  db: Knex,
+  bytes: number,
+  { want, objects }: { readonly want: readonly Digest[]; readonly objects: readonly Envelope[] },
+): Promise<(manifest: string) => number> {
+  const used = new Map<string, number>((await imagesOf(db, want, objects)).map(({ manifest, usedBytes }) => [manifest, usedBytes]));
+  const total = [...used.values()].reduce((sum, one) => sum + one, 0);
+  return (manifest) => Math.floor((bytes * (used.get(manifest) ?? 0)) / Math.max(1, total));
 }
 
 function bodiesOf(objects: readonly Envelope[]): { id: Id; body: ImageBody }[] {

@@ -1,15 +1,16 @@
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Digest } from '../../core/ids.ts';
+import type { ImageBody } from '../../core/image.ts';
 import type { ArchivePart } from '../../core/sync-protocol.ts';
 import { findLacking } from '../../sync/replicate/diff.ts';
-import { parseImageBody } from '../../sync/replicate/image-body.ts';
 import { EMPTY_PLAN, parsePlan, type RunPlan, sumBytes } from '../../sync/replicate/plan.ts';
 import type { VerifiedCatalogue } from '../../sync/replicate/ports.ts';
 import { type Lacking, type Link, updateLinkForecast } from '../db/links.ts';
+import { listPublishedManifests } from '../db/replicas.ts';
 import { findUnfinishedRun, getPlan, type Run, type RunHead } from '../db/runs.ts';
 import { getServer } from '../db/servers.ts';
-import { relatedManifests, wantedManifests } from '../holdings/wanted.ts';
+import { imagesOf, relatedManifests, wantedManifests } from '../holdings/wanted.ts';
 import type { Site } from '../site.ts';
 import { keptWork } from './kept-work.ts';
 import { openParent } from './parent-client.ts';
@@ -56,7 +57,8 @@ async function askParent(site: Site, link: Link): Promise<Lacking> {
     const plan = await compare(site, link, catalogue);
     const archive = plan.want.length === 0 ? undefined : await parent.requestArchive(plan);
     isSound = true;
-    if (archive?.state === 'building') return { bytes: estimate(plan, catalogue), exact: false, at: site.now() };
+    if (archive?.state === 'building')
+      return { bytes: await estimateBytes(site.db, plan.want, catalogue.objects), exact: false, at: site.now() };
     const { unpacked } = await keptWork(site, link);
     return { bytes: await bytesLeft(site, { parts: archive?.parts ?? [], unpacked }), exact: true, at: site.now() };
   } finally {
@@ -75,10 +77,12 @@ async function compare(site: Site, link: Link, catalogue: VerifiedCatalogue): Pr
   return plan;
 }
 
-function estimate({ want, have }: RunPlan, { objects }: VerifiedCatalogue): number {
-  const images = objects.filter((object) => object.kind === 'image' && object.body !== null).map(parseImageBody);
-  const used = images.filter(({ manifest }) => want.includes(manifest)).reduce((sum, { usedBytes }) => sum + usedBytes, 0);
-  return Math.round(used * (have.length === 0 ? ESTIMATE.first : ESTIMATE.successor));
+/** What an archive for these manifests may come to, by image: one whose name is not held here is a first one, whatever else is. */
+export async function estimateBytes(db: Site['db'], want: readonly Digest[], objects: VerifiedCatalogue['objects']): Promise<number> {
+  const images = await imagesOf(db, want, objects);
+  const held = await listPublishedManifests(db, [...new Set(images.map(({ name }) => name))]);
+  const isSuccessor = ({ name, kind }: ImageBody) => held.some((one) => one.name === name && one.kind === kind);
+  return Math.round(images.reduce((sum, image) => sum + image.usedBytes * (isSuccessor(image) ? ESTIMATE.successor : ESTIMATE.first), 0));
 }
 
 async function bytesLeft(site: Site, given: { parts: readonly ArchivePart[]; unpacked: readonly string[] }): Promise<number> {

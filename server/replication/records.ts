@@ -9,7 +9,7 @@ import { inTransaction } from '../db/open.ts';
 import { findLastPlan, type GivenBytes, pruneRuns, type Run, type RunPatch, slimOldPlan, updateRun } from '../db/runs.ts';
 import { IMAGES } from '../holdings/activation.ts';
 import { noteFailure } from '../holdings/failure.ts';
-import { relatedManifests, wantedManifests } from '../holdings/wanted.ts';
+import { relatedManifests, shareBytes, wantedManifests } from '../holdings/wanted.ts';
 import type { Site } from '../site.ts';
 import { endReturn } from '../succession/fence.ts';
 import { noteKept } from './new-epoch.ts';
@@ -82,9 +82,8 @@ export function openRecords(
   };
 
   const publish = async (trx: Parameters<typeof publishReplicas>[1], catalogue: VerifiedCatalogue, at: number) => {
-    const parts = plan?.archive?.parts ?? [];
-    const share = Math.floor(sumBytes(parts) / Math.max(1, plan?.want.length ?? 1));
-    const storedBytes = (manifest: string) => (plan?.want.includes(manifest as Digest) ? share : 0);
+    const brought = { want: plan?.want ?? [], objects: catalogue.objects };
+    const storedBytes = await shareBytes(trx, sumBytes(plan?.archive?.parts ?? []), brought);
     const absent: readonly string[] = plan?.absent ?? [];
     const isComplete = (manifest: Digest) => (plan?.wanted ?? []).includes(manifest) && !absent.includes(manifest);
     const isAbsent = (manifest: Digest) => absent.includes(manifest);

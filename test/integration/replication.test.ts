@@ -2,11 +2,14 @@ import assert from 'node:assert/strict';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import type { Envelope } from '../../core/envelope.ts';
 import { listImages } from '../../server/db/images.ts';
 import { listLinks } from '../../server/db/links.ts';
+import { getObject } from '../../server/db/objects.ts';
 import type { Run } from '../../server/db/runs.ts';
 import { deleteImage } from '../../server/images/delete.ts';
 import { resolveImage } from '../../server/images/reference.ts';
+import { estimateBytes } from '../../server/replication/lacking.ts';
 import { runOnce } from '../../server/replication.ts';
 import type { Site } from '../../server/site.ts';
 import { importDisk, makeDisk, makePair } from '../helpers/replication-sites.ts';
@@ -107,7 +110,30 @@ test('once the local image is deleted, the one that waited for its name is shown
   assert.deepEqual([origin, version, error], [pair.hq.self.id, '1', null]);
 });
 
+test('two images of one run are told with what each of them stores, not with half of both', async () => {
+  await makeDisk(join(root, 'small.raw'), MB);
+  await makeDisk(join(root, 'large.raw'), 5 * MB);
+  const [small, large] = [
+    await importDisk(pair.hq, join(root, 'small.raw'), 'small'),
+    await importDisk(pair.hq, join(root, 'large.raw'), 'large'),
+  ];
+  const objects = (await Promise.all([small, large].map(({ id }) => getObject(pair.hq.db, id)))) as Envelope[];
+  assert.equal(
+    await estimateBytes(pair.branch.db, [small.manifest], objects),
+    Math.round(0.35 * small.usedBytes),
+    'none of its name is held',
+  );
+  assert.equal((await run(pair.branch)).state, 'done');
+  const twice = Math.round(0.1 * (small.usedBytes + large.usedBytes));
+  assert.equal(await estimateBytes(pair.branch.db, [small.manifest, large.manifest], objects), twice);
+  const copies = await listImages(pair.branch.db);
+  for (const made of [small, large]) {
+    const stored = copies.find(({ id }) => id === made.id)?.storedBytes ?? 0;
+    assert.ok(Math.abs(stored - made.storedBytes) < 0.1 * made.storedBytes, `${made.name}: ${stored} of ${made.storedBytes}`);
+  }
+});
+
 test('the branch holds the generation it published', async () => {
   const [link] = await listLinks(pair.branch.db);
-  assert.equal(link?.heldGeneration, 4);
+  assert.equal(link?.heldGeneration, 6);
 });
