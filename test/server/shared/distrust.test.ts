@@ -45,6 +45,8 @@ after(async () => {
   await meeting?.mariadb.stop();
 });
 
+/** Says that the registry changed, as who takes a place does: else it is looked at when half a minute has passed. */
+const ANNOUNCED = "update shared_counters set value = value + 1 where name = 'registry'";
 const forge = (sql: string) => meeting.mariadb.sqlBeside(`use meet; start transaction; ${sql}; commit`);
 const add = (node: Node, name: string, n: number) =>
   addTarget(node.site, { name: name as Name, macs: [parseMac(`52540000000${n}`)] }, 'test');
@@ -131,7 +133,7 @@ test("a server that signs another one's object as its own, in the database as we
 
 test('who was promoted by the database alone is not believed by a server that believes in nobody from there, nor is that one fenced', async () => {
   await forge(`insert into shared_successions (predecessor, successor, at, actor, asked_at, objects)
-    values ('${strict.site.self.id}', '${branch.site.self.id}', 1, 'x', '${branch.site.self.id}', 0)`);
+    values ('${strict.site.self.id}', '${branch.site.self.id}', 1, 'x', '${branch.site.self.id}', 0); ${ANNOUNCED}`);
   await eventually('others believe it', async () => (await listSuccessions(hq.site.db)).length === 1);
   await sleep(2_500);
   assert.deepEqual(await listSuccessions(strict.site.db), []);
@@ -147,7 +149,7 @@ test('where a server has said who may take its place, the database cannot say ot
   );
   await forge(`insert into shared_successions (predecessor, successor, at, actor, asked_at, objects)
     values ('${hq.site.self.id}', '${branch.site.self.id}', 1, 'x', '${branch.site.self.id}', 0);
-    update shared_servers set state = 'fenced', revision = revision + 1 where id = '${hq.site.self.id}'`);
+    update shared_servers set state = 'fenced', revision = revision + 1 where id = '${hq.site.self.id}'; ${ANNOUNCED}`);
   const doubts = async ({ site }: Node) =>
     (await listEvents(site.db, { subject: hq.site.self.id })).filter(({ kind }) => kind === 'server.place-doubted');
   for (const node of [hq, branch]) await eventually('it is doubted', async () => (await doubts(node)).length === 1);
