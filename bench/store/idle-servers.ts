@@ -2,9 +2,9 @@ import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Id } from '../../core/ids.ts';
 import { listSentTo } from '../../server/db/shared/commands.ts';
-import { acquireSharedLease } from '../../server/db/shared/leases.ts';
 import { beat, listSharedTree, readSharedState, registryNumber } from '../../server/db/shared/servers.ts';
 import { listMoved } from '../../server/db/shared/streams.ts';
+import { takeLease } from '../../server/shared/leases.ts';
 import type { Shared } from '../../server/shared/open.ts';
 import type { Mariadb } from '../../test/helpers/mariadb.ts';
 import { type Spread, spreadOf } from './samples.ts';
@@ -31,8 +31,7 @@ const BEAT = (shared: Shared, id: Id) =>
     },
     'repeat',
   );
-const LEASE = (shared: Shared, id: Id) =>
-  shared.write('lease', (trx) => acquireSharedLease(trx, { name: 'chores', holder: id, ttlMs: 15_000 }), 'repeat');
+const LEASE = (shared: Shared, id: Id) => takeLease(shared, { name: 'chores', holder: id });
 
 /** Every 30 s everything is looked at: a cluster may lose its end without a word. */
 const WHOLE = async (shared: Shared) => {

@@ -1,7 +1,7 @@
 import type { Knex } from 'knex';
 import { AppError, describeError } from '../../core/errors.ts';
 import type { Lease } from '../db/leases.ts';
-import { acquireSharedLease, holdSharedLease, releaseSharedLease, renewSharedLease } from '../db/shared/leases.ts';
+import { acquireSharedLease, holdSharedLease, isSharedLeaseFree, releaseSharedLease, renewSharedLease } from '../db/shared/leases.ts';
 import type { Site } from '../site.ts';
 import type { Shared } from './open.ts';
 
@@ -39,7 +39,7 @@ export async function keepDuty(site: LeaseSite, shared: Shared, { name, work, si
       const held = lease;
       const isOurs =
         held !== undefined && (await shared.write(`lease "${name}"`, (trx) => renewSharedLease(trx, held, LEASE_MS), 'repeat'));
-      if (!isOurs) lease = await take(shared, { name, holder: site.self.id });
+      if (!isOurs) lease = await takeLease(shared, { name, holder: site.self.id });
       if (lease !== undefined) await work(lease);
     } catch (error) {
       const { code, message } = describeError(error);
@@ -53,7 +53,9 @@ export async function keepDuty(site: LeaseSite, shared: Shared, { name, work, si
   await giveBack(shared, lease);
 }
 
-function take(shared: Shared, wish: { readonly name: string; readonly holder: string }): Promise<Lease | undefined> {
+/** The lease, when it can be had; undefined when another server has it, which costs one row that is read. Exported for its test. */
+export async function takeLease(shared: Shared, wish: { readonly name: string; readonly holder: string }): Promise<Lease | undefined> {
+  if (!(await shared.read(`lease "${wish.name}"`, (db) => isSharedLeaseFree(db, wish)))) return undefined;
   // Taken again by the same holder it has a higher number: repeating is harmless.
   return shared.write(`lease "${wish.name}"`, (trx) => acquireSharedLease(trx, { ...wish, ttlMs: LEASE_MS }), 'repeat');
 }

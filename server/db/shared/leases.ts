@@ -7,20 +7,32 @@ import type { Lease } from '../leases.ts';
  * there is one winner on every database.
  */
 
-/**
- * Takes the lease when it is free, past its time, or the holder's own already; undefined when somebody else has it. To
- * learn that costs one row that is read.
- */
-export async function acquireSharedLease(
-  db: Knex,
-  { name, holder, ttlMs }: { readonly name: string; readonly holder: string; readonly ttlMs: number },
-): Promise<Lease | undefined> {
-  const isFree = (row: Knex.QueryBuilder) => row.whereNull('holder').orWhere({ holder }).orWhere('expires_at', '<=', databaseTime(db));
-  const row = await db('shared_leases')
+type Wish = { readonly name: string; readonly holder: string };
+
+/** Whether `acquireSharedLease` may come to something now: one row that is read, and no transaction. */
+export async function isSharedLeaseFree(db: Knex, wish: Wish): Promise<boolean> {
+  return isFor(await readLease(db, wish), wish);
+}
+
+function readLease(db: Knex, { name }: Wish): Promise<{ fencing: number; left_ms: number; holder: string | null } | undefined> {
+  return db('shared_leases')
     .where({ name })
     .first('fencing', db.raw('expires_at - (?) as left_ms', [databaseTime(db)]), 'holder');
+}
+
+function isFor(row: Awaited<ReturnType<typeof readLease>>, { holder }: Wish): boolean {
+  return row === undefined || row.holder === null || row.holder === holder || Number(row.left_ms) <= 0;
+}
+
+/**
+ * Takes the lease when it is free, past its time, or the holder's own already; undefined when somebody else has it.
+ */
+export async function acquireSharedLease(db: Knex, wish: Wish & { readonly ttlMs: number }): Promise<Lease | undefined> {
+  const { name, holder, ttlMs } = wish;
+  const isFree = (row: Knex.QueryBuilder) => row.whereNull('holder').orWhere({ holder }).orWhere('expires_at', '<=', databaseTime(db));
+  const row = await readLease(db, wish);
   if (row === undefined) await db('shared_leases').insert({ name, holder: null, fencing: 0, expires_at: 0 }).onConflict('name').ignore();
-  else if (row.holder !== null && row.holder !== holder && Number(row.left_ms) > 0) return undefined;
+  else if (!isFor(row, wish)) return undefined;
   const fencing = Number(row?.fencing ?? 0) + 1;
   const taken = await db('shared_leases')
     .where({ name, fencing: fencing - 1 })
