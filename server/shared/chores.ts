@@ -18,18 +18,13 @@ const KEEP_EVENTS_MS = 90 * 86_400_000;
 export function keepChores(site: Site, shared: Shared, signal: AbortSignal): Promise<void> {
   let tidiedAt = Number.NEGATIVE_INFINITY;
   const work = async (lease: Lease) => {
-    if (hasListened(site, shared)) await tellSilence(site, shared, lease);
+    // After an outage of the database everybody seems silent; whoever lives has beaten within this time.
+    if (shared.connectedMs() > SILENT_MS) await tellSilence(site, shared, lease);
     if (performance.now() - tidiedAt < TIDY_EVERY_MS) return;
     tidiedAt = performance.now();
     await tidy(shared, lease);
   };
   return keepDuty(site, shared, { name: CHORES, work, signal });
-}
-
-/** After an outage of the database everybody seems silent; whoever lives has beaten within this time. */
-function hasListened(site: Site, shared: Shared): boolean {
-  const state = shared.state();
-  return state.state === 'connected' && site.now() - state.since > SILENT_MS;
 }
 
 /** Exported for its test. */

@@ -18,6 +18,8 @@ export type Shared = {
   /** `database "NAME" at HOST, HOST`, for people. */
   readonly where: string;
   state(): SharedState;
+  /** For how long it is connected by now, whatever the clock says, ms; 0 while it is not. */
+  connectedMs(): number;
   /** Calls at every change of `state().state`; the last one that was set. */
   onChange(listener: (state: SharedState) => void): void;
   /** What the registry says against us though the database is reached; undefined takes it back. */
@@ -33,8 +35,14 @@ export type Shared = {
    * no effects but its statements. When the answer to COMMIT is lost nobody knows whether it was carried out:
    * `repeat` says that doing it twice is doing it once; a function reads whether it is there, and gives the result when it is.
    * Then `work` must break a unique key where it would be done twice, because the first COMMIT may still be under way.
+   * `fencesItself`: it may give the place of this very server to another.
    */
-  write<Result>(what: string, work: (trx: Knex.Transaction) => Promise<Result>, onDoubt: OnDoubt<Result>): Promise<Result>;
+  write<Result>(
+    what: string,
+    work: (trx: Knex.Transaction) => Promise<Result>,
+    onDoubt: OnDoubt<Result>,
+    options?: { readonly fencesItself?: boolean },
+  ): Promise<Result>;
   close(): Promise<void>;
 };
 
@@ -90,16 +98,25 @@ export function openShared(connection: Connection & { kind: 'mysql' }, now: () =
   return {
     where,
     state: contact.state,
+    connectedMs: contact.connectedMs,
     onChange: contact.onChange,
     complain: contact.complain,
     localAddress: () => localAddressOf(db),
     // Who makes the tables is not kept from it by those who find none.
     prepare: () => attempt('the schema of the shared database', () => migrateShared(db), { prepared: noSchema }),
     read: async (what, work) => attempt(what, () => work(db), { isLook: contact.enter() }),
-    write: async (what, work, onDoubt) => {
+    write: async (what, work, onDoubt, { fencesItself = false } = {}) => {
       const guarded = async (trx: Knex.Transaction) => {
-        if (self !== undefined) await refuseFencedServer(trx, self);
-        return work(trx);
+        const refuse = async () => self !== undefined && refuseFencedServer(trx, self);
+        if (fencesItself) await refuse();
+        const result = await work(trx).catch(async (error: unknown) => {
+          // Whatever else speaks against it, that is why.
+          if (error instanceof AppError) await refuse();
+          throw error;
+        });
+        // Last, and as it is by then (read committed): what was under way while another took our place is undone.
+        if (!fencesItself) await refuse();
+        return result;
       };
       const isLook = contact.enter();
       // Whoever is in doubt has entered already.

@@ -38,7 +38,7 @@ export async function promoteThere(site: Site, shared: Shared, wish: PromotionWi
     if (!found.decided.isDone) await carryOut(site, trx, found.decided, wish.actor);
     return found;
   };
-  const { decided, heardSecondsAgo } = await shared.write(WHAT, act, 'repeat');
+  const { decided, heardSecondsAgo } = await shared.write(WHAT, act, 'repeat', { fencesItself: true });
   if (!decided.isDone) await note(site, decided, wish.actor);
   return describe(decided, { wish, heardSecondsAgo });
 }

@@ -20,6 +20,8 @@ export type SharedState =
  */
 export type Contact = {
   state(): SharedState;
+  /** For how long it is connected by now, whatever the clock says, ms; 0 while it is not. */
+  connectedMs(): number;
   /** Throws what is known when somebody else looks already; true: the database is away, and whoever asks looks whether it is back. */
   enter(): boolean;
   reached(): void;
@@ -39,6 +41,7 @@ export function createContact(now: () => number): Contact {
   let current: SharedState = { state: 'unknown' };
   let failure: Failure | undefined;
   let lookAgainAt = 0;
+  let connectedAt = 0;
   const change = (next: SharedState) => {
     const isNew = next.state !== current.state;
     current = next;
@@ -46,6 +49,7 @@ export function createContact(now: () => number): Contact {
   };
   return {
     state: () => current,
+    connectedMs: () => (current.state === 'connected' ? performance.now() - connectedAt : 0),
     enter: () => {
       if (failure === undefined) return false;
       if (performance.now() < lookAgainAt) throw failure.error;
@@ -57,7 +61,9 @@ export function createContact(now: () => number): Contact {
     },
     reached: () => {
       failure = undefined;
-      if (current.state !== 'connected') change({ state: 'connected', since: now(), problem: null });
+      if (current.state === 'connected') return;
+      connectedAt = performance.now();
+      change({ state: 'connected', since: now(), problem: null });
     },
     failed: (what) => {
       failure = what;

@@ -2,15 +2,17 @@ import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
 import type { Knex } from 'knex';
 import { type Connection, createConnection } from 'mysql2/promise';
-import { newId } from '../../../core/ids.ts';
+import { type Id, newId } from '../../../core/ids.ts';
 import { SHARED_MIGRATIONS } from '../../../migrations/shared/index.ts';
 import type { MysqlConnection } from '../../../server/db/dialect-mysql.ts';
 import { takeNumbers } from '../../../server/db/shared/counters.ts';
+import { insertSharedServer, type Registration, setSharedState } from '../../../server/db/shared/servers.ts';
 import { openShared } from '../../../server/shared/open.ts';
-import type { SharedState } from '../../../server/shared/state.ts';
+import { createContact, type SharedState } from '../../../server/shared/state.ts';
 import { startCuttingProxy } from '../../helpers/cutting-proxy.ts';
 import { startMariadb } from '../../helpers/mariadb.ts';
 import { startPacingProxy } from '../../helpers/pacing-proxy.ts';
+import { makeUpServers } from '../../helpers/scale/servers.ts';
 
 const mariadb = await startMariadb();
 const proxy = await startCuttingProxy(mariadb.port);
@@ -103,6 +105,41 @@ for (const [when, words] of [
     assert.deepEqual([(await rows(repeated)).length, (await rows(decided)).length], [1, 1]);
   });
 }
+
+test('what a server was in the middle of while another took its place is undone; one that gives its place away itself may', async () => {
+  const [server] = await makeUpServers(0);
+  const self = server?.id as Id;
+  await shared.write('a test', (trx) => insertSharedServer(trx, server as Registration), 'repeat');
+  const ours = openShared(connectionTo(proxy.port), Date.now, self);
+  const fence = (db: Knex) => setSharedState(db, self, { from: 'active', to: 'fenced' });
+  const refused = ours.write(
+    'a test',
+    async (trx) => {
+      await trx('shared_counters').insert({ name: 'under way', value: 1 });
+      await shared.write('a test', fence, 'repeat');
+    },
+    'repeat',
+  );
+  await assert.rejects(refused, { code: 'fenced' });
+  assert.deepEqual(await shared.read('a test', (db) => db('shared_counters').where({ name: 'under way' })), []);
+  await shared.write('a test', (trx) => setSharedState(trx, self, { from: 'fenced', to: 'active' }), 'repeat');
+  assert.equal(await ours.write('a test', fence, 'repeat', { fencesItself: true }), true);
+  await assert.rejects(
+    ours.write('a test', async () => 1, 'repeat'),
+    { code: 'fenced' },
+  );
+  await ours.close();
+  await shared.write('a test', (trx) => trx('shared_servers').where({ id: self }).delete(), 'repeat');
+});
+
+test('for how long a database is connected goes by no clock that is set', () => {
+  let clock = 0;
+  const contact = createContact(() => clock);
+  assert.equal(contact.connectedMs(), 0);
+  contact.reached();
+  clock += 3_600_000;
+  assert.ok(contact.connectedMs() < 60_000);
+});
 
 test('what the work itself refuses is passed on at once and says nothing about the database', async () => {
   let tries = 0;
