@@ -3,7 +3,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { after, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { newId } from '../../../core/ids.ts';
+import { type Id, newId } from '../../../core/ids.ts';
 import type { MysqlConnection } from '../../../server/db/dialect-mysql.ts';
 import { replaceSent } from '../../../server/db/shared/commands.ts';
 import { newestNumber } from '../../../server/db/shared/counters.ts';
@@ -101,6 +101,26 @@ test('a server that falls silent, and is heard again, is told once over all serv
   await assert.rejects(tellSilence(hq.site, shared, lease), { code: 'run_in_progress' });
   assert.deepEqual([(await beaten())?.silentAt, await events()], [null, ['server.silent', 'server.heard-again']]);
   await hq.close();
+});
+
+test('events are old by the clock of who told them: one that is years behind, or was for a moment, loses nothing that is new', async () => {
+  const [branch] = await shared.read('a test', (db) => db('shared_servers').where({ name: 'branch' }));
+  const [day, year] = [86_400_000, 365 * 86_400_000];
+  const put = (origin: Id, ats: readonly number[]) => {
+    const events = ats.map((at, n) => ({ seq: n + 1, at, actor: 'system', kind: 'x.y', subject: 'x', data: {} }));
+    return shared.write('a test', (trx) => putSharedEvents(trx, origin, events), 'repeat');
+  };
+  const left = async (ats: readonly number[]) => {
+    await shared.write('a test', (trx) => trx('shared_events').delete(), 'repeat');
+    await put(branch.id, ats);
+    await shared.write('a test', (trx) => tidyShared(trx, 90 * day), 'repeat');
+    return (await shared.read('a test', (db) => db('shared_events').orderBy('seq').pluck('seq'))).map(Number);
+  };
+  const now = Date.now();
+  const behind = now - 5 * year;
+  assert.deepEqual(await left([behind - 91 * day, behind - 1 * day, behind]), [2, 3]);
+  assert.deepEqual(await left([now - 91 * day, now - day, behind, now]), [2, 3, 4]);
+  assert.deepEqual(await left([now - 91 * day, now - day, now + year]), [2, 3]);
 });
 
 test('what nobody will ask for goes: old events, commands for servers that left', async () => {
