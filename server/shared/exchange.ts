@@ -4,13 +4,11 @@ import { keepTrying } from '../control/keep-trying.ts';
 import { CATALOGUE } from '../replication/wait-for-news.ts';
 import type { Site } from '../site.ts';
 import { readFence } from '../succession/fence.ts';
-import { answerWishes } from './answer-wishes.ts';
 import { sendCommands, takeCommands, tellAllDone } from './commands.ts';
-import { followSuccessions } from './follow-successions.ts';
-import { followWish, nothingPending } from './follow-wish.ts';
 import { type Heard, hearNews } from './hear.ts';
+import { meet, startMeeting } from './meet.ts';
 import type { Shared } from './open.ts';
-import { followRegistry, nothingSeen, type Seen } from './registry.ts';
+import { followRegistry, nothingSeen } from './registry.ts';
 import { settleCommands } from './settle-commands.ts';
 import { ASK_AGAIN_MS, sharedListener, tellObjects, tellSigners } from './tell.ts';
 
@@ -74,20 +72,10 @@ function believing<Belief>(): { readonly take: () => Belief | undefined; readonl
   };
 }
 
-/** Who is there, who is whose parent. */
 async function keepMeeting(site: Site, shared: Shared, signal: AbortSignal): Promise<void> {
-  let seen = nothingSeen();
-  let isSettled = false;
-  const pending = nothingPending();
+  const meeting = startMeeting();
   await keepTrying(site, { what: 'the registry of the shared database', signal }, async () => {
-    const believed: Seen = seen;
-    seen = { ...nothingSeen(), refused: believed.refused };
-    const { wholeAt } = believed;
-    await answerWishes(site, shared, await followRegistry(site, shared, believed));
-    // A promotion changes the registry.
-    if (believed.wholeAt !== wholeAt || !isSettled) isSettled = await followSuccessions(site, shared);
-    await followWish(site, shared, believed.own, pending);
-    seen = believed;
+    await meet(site, shared, meeting);
     await site.wake.wait('meeting', REGISTRY_EVERY_MS, signal);
   });
 }

@@ -24,10 +24,12 @@ export type Seen = {
   wholeAt: number;
   /** This server's own row. */
   own: Registered | undefined;
+  /** Rows that changed and that nobody has answered yet: whoever answers them takes them out. */
+  readonly unanswered: Map<string, Registered>;
 };
 
 export function nothingSeen(): Seen {
-  return { rows: new Map(), refused: new Set(), number: undefined, wholeAt: 0, own: undefined };
+  return { rows: new Map(), refused: new Set(), number: undefined, wholeAt: 0, own: undefined, unanswered: new Map() };
 }
 
 /**
@@ -55,7 +57,10 @@ async function readChanged(site: Site, shared: Shared, seen: Seen): Promise<Regi
   const changed: Registered[] = [];
   for (const server of await shared.read(WHAT, (db) => listSharedServersOf(db, [...stale.keys()]))) {
     if (server.id === site.self.id) seen.own = server;
-    if (server.id === site.self.id || (await keep(site, seen, server))) changed.push(server);
+    if (server.id === site.self.id || (await keep(site, seen, server))) {
+      changed.push(server);
+      seen.unanswered.set(server.id, server);
+    }
     // What was read now may be newer still: then it is read once more.
     seen.rows.set(server.id, stale.get(server.id) as string);
   }

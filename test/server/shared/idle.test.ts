@@ -5,6 +5,8 @@ import type { Id } from '../../../core/ids.ts';
 import { listSentTo } from '../../../server/db/shared/commands.ts';
 import { beat } from '../../../server/db/shared/servers.ts';
 import { type Heard, hearNews } from '../../../server/shared/hear.ts';
+import { takeLease } from '../../../server/shared/leases.ts';
+import { meet, startMeeting as startLooking } from '../../../server/shared/meet.ts';
 import type { Shared } from '../../../server/shared/open.ts';
 import { followRegistry, nothingSeen } from '../../../server/shared/registry.ts';
 import type { Site } from '../../../server/site.ts';
@@ -86,4 +88,28 @@ test('one stream that moved is looked for alone, here and there', async () => {
   await markTold(shared, [{ origin: second?.id as Id, stream: 'objects', seq: 9 }]);
   const here = await statementsOf(site.db, () => hearNews(site, shared, heard, neverMeet));
   assert.ok(rowsIn(here) < 10, `${rowsIn(here)} rows were read here`);
+});
+
+test('who cannot have a lease reads one row and begins no transaction; who can has it with the next look', async () => {
+  const [holder, other] = others.map(({ id }) => id as string);
+  const lease = await takeLease(shared, { name: 'idle', holder: holder as string });
+  assert.equal(lease?.fencing, 1);
+  const looked = await asked(async () => assert.equal(await takeLease(shared, { name: 'idle', holder: other as string }), undefined));
+  assert.deepEqual([looked.length, rowsIn(looked)], [1, 1]);
+  meeting.mariadb.sql("update meet.shared_leases set expires_at = 1 where name = 'idle'");
+  assert.equal((await takeLease(shared, { name: 'idle', holder: other as string }))?.fencing, 2);
+});
+
+test('what was seen of the others stays when something behind it fails, and what failed is done again', async () => {
+  const looking = startLooking();
+  // The first words of it; who was promoted is looked for behind it.
+  const failing: Shared = {
+    ...shared,
+    read: (what, work) => (what === 'looking who was promoted' ? Promise.reject(new Error('the line broke')) : shared.read(what, work)),
+  };
+  await assert.rejects(meet(site, failing, looking), /the line broke/);
+  const again = await asked(() => meet(site, shared, looking));
+  const whole = again.filter(({ sql }) => /`shared_servers` where `id` in/.test(sql));
+  assert.deepEqual([looking.isSettled, rowsIn(whole)], [true, 0]);
+  assert.equal((await asked(() => meet(site, shared, looking))).length, 1);
 });
