@@ -39,7 +39,7 @@ export async function applyCommand(site: Site, parentId: Id, command: Command): 
     } catch (error) {
       const isTemporary = error instanceof AppError && TEMPORARY.includes(error.code);
       const isRefusal = error instanceof AppError && !isTemporary;
-      if (isRefusal || (attempt === ATTEMPTS && !isTemporary)) return refuse(site, parentId, command, error);
+      if (isRefusal || (attempt === ATTEMPTS && !isTemporary)) return refuseCommand(site, parentId, command, error);
       if (attempt === ATTEMPTS) throw error;
       await site.wake.wait('pause', 50 * 2 ** attempt);
     }
@@ -62,7 +62,8 @@ async function passOn(site: Site, trx: Knex.Transaction, command: Command): Prom
   return [controlTopic(via)];
 }
 
-async function refuse(site: Site, parentId: Id, command: Command, error: unknown): Promise<void> {
+/** Refuses a command for good: its number counts as done, and an event says why to whoever sent it. */
+export async function refuseCommand(site: Site, parentId: Id, command: Command, error: unknown): Promise<void> {
   const { code, message } = describeError(error);
   const { id, kind, dest, body } = command;
   site.log.warn('a command from above is refused', { command: id, kind, code, error: message });

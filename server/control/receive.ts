@@ -15,7 +15,7 @@ import { AppError } from '../../core/errors.ts';
 import type { Id } from '../../core/ids.ts';
 import { insertEvents, trimEvents } from '../db/events.ts';
 import { inTransaction } from '../db/open.ts';
-import { countOriginsVia, putOrigin, reachOf } from '../db/origins.ts';
+import { countOriginsVia, putOrigin, reachOf, routeTo } from '../db/origins.ts';
 import { countReported, getMarkOf, getReported, lockMark, moveMark, putReported, replaceWords } from '../db/reported.ts';
 import type { Site } from '../site.ts';
 import { shareOfEvents, slimData } from './event-limits.ts';
@@ -146,7 +146,7 @@ async function noteRefusal(
   { kind, at, actor, data }: { kind: string; at: number; actor: string; data: Record<string, Json> },
 ): Promise<void> {
   const { orderId, targetId, dest, words, code, kind: asked } = data as Record<string, unknown>;
-  if (kind !== 'control.refused' || typeof dest !== 'string' || (await reachOf(trx, dest as Id)) !== sender) return;
+  if (kind !== 'control.refused' || typeof dest !== 'string' || (await routeTo(trx, dest as Id)) !== sender) return;
   if (actor === `server:${site.self.id}`) site.log.warn('a command was refused', { server: dest, kind: asked, code, words });
   if (typeof orderId === 'string') {
     const ended = { state: 'failed', note: null, endedAt: new Date(at).toISOString(), revision: 1 };

@@ -12,6 +12,7 @@ import type { Site } from '../site.ts';
 import { commandBytes, verifyCommand } from '../trust/signatures.ts';
 import { trustedSigner } from '../trust/trusted-signer.ts';
 import type { Shared } from './open.ts';
+import { refuseStranger } from './refuse-stranger.ts';
 
 const SENDING = 'sending commands to other servers';
 const TAKING = 'taking commands of other servers';
@@ -83,6 +84,7 @@ async function takeCommand(site: Site, shared: Shared, command: SentCommand): Pr
     const { code, message } = describeError(error);
     // Text that is not Unicode has no canonical form, so nobody has signed it.
     if (code !== 'bad_signature' && !(error instanceof RangeError)) throw error;
+    if (await refuseStranger(site, shared, command)) return true;
     site.log.warn('a command in the shared database is not done', { command: command.id, sender, code, error: message });
     await shared.write(TAKING, (trx) => dropSent(trx, { sender, receiver: site.self.id }, seq), 'repeat');
     return false;

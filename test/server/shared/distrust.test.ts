@@ -5,7 +5,7 @@ import { digestOf, signedBytes } from '../../../core/envelope.ts';
 import { type Name, newId, parseMac } from '../../../core/ids.ts';
 import { regroupTarget } from '../../../server/control/place.ts';
 import { showTarget } from '../../../server/control/things-below.ts';
-import { getControlMark } from '../../../server/db/control-queue.ts';
+import { countCommands, getControlMark } from '../../../server/db/control-queue.ts';
 import { listEvents } from '../../../server/db/events.ts';
 import { getObject } from '../../../server/db/objects.ts';
 import { getPeer } from '../../../server/db/peers.ts';
@@ -99,6 +99,24 @@ test('a server that believes in nobody from the database alone takes neither par
   await sleep(4_500);
   assert.equal((await listServers(strict.site.db)).length, 1);
   assert.equal((await showTarget(strict.site, 'safe')).group, null);
+  // Who asked hears why, once; nothing lies in the database or waits here.
+  const why = await eventually('the refusal is told', async () => {
+    const events = await listEvents(branch.site.db, { origin: strict.site.self.id, limit: 1000 });
+    return events.find(({ kind }) => kind === 'control.refused');
+  });
+  assert.deepEqual([why.data['code'], why.data['kind']], ['not_permitted', 'target.group']);
+  assert.match(String(why.data['words']), /takes no commands through the database/);
+  await eventually('nothing waits', async () => (await countCommands(branch.site.db, strict.site.self.id)) === 0);
+  await regroupTarget(branch.site, 'safe', 'hall' as Name, 'test');
+  const refusals = async () => (await listEvents(strict.site.db, { limit: 1000 })).filter(({ kind }) => kind === 'control.refused').length;
+  await eventually('each is refused once', async () => (await refusals()) === 2);
+  // What another wrote in its name is thrown away without a word: its next own command is still the next one.
+  const row = [strict.site.self.id, branch.site.self.id, 9e15, 0, newId(), strict.site.self.id, 'target.group'].map((one) => `'${one}'`);
+  await forge(`insert into shared_commands (receiver, sender, seq, after, id, dest, kind, body, actor, origin, created_at, key_id, signature) values
+    (${row.join(', ')}, '{}', 'operator:x', '${branch.site.self.id}', 1, '${branch.site.keys.signerKeyId}', 'AAAA')`);
+  const left = () => strict.site.shared?.read('a test', (db) => db('shared_commands').where({ receiver: strict.site.self.id }));
+  await eventually('it is thrown away', async () => (await left())?.length === 0);
+  assert.equal(await refusals(), 2);
 });
 
 test("a server that signs another one's object as its own, in the database as well, is not believed by whom it concerns", async () => {
