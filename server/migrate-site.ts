@@ -1,4 +1,4 @@
-import { describeError } from '../core/errors.ts';
+import { AppError, describeError } from '../core/errors.ts';
 import type { Id } from '../core/ids.ts';
 import { loadConfig } from './config.ts';
 import { type Connection, resolveDatabase } from './datasource.ts';
@@ -16,11 +16,14 @@ export type Migrated = {
   readonly applied: readonly string[];
   /** The tables that came home from where release 0.1 kept them. */
   readonly copied: readonly Copied[];
-  /** Why the shared database was not looked after, in words; the server works without it and does it later. */
+  /** That the shared database is away, in words; the server works without it and looks after it later. */
   readonly note: string | null;
 };
 
-/** Brings a data directory's database, and the shared one if it is reached, up to this release, under its lock. */
+/**
+ * Brings a data directory's database, and then the shared one if it is reached, up to this release, under its lock. Throws what the
+ * shared one refuses (`config`, `denied`); the own one is done by then.
+ */
 export async function migrateSite({ dataDir, env }: { dataDir: string; env: NodeJS.ProcessEnv }): Promise<Migrated> {
   const serverId = await readServerId(dataDir);
   const lock = await takeLock(dataDir);
@@ -50,7 +53,14 @@ async function migrateShared(connection: Connection & { kind: 'mysql' }): Promis
   try {
     return { applied: await shared.prepare(), note: null };
   } catch (error) {
-    return { applied: [], note: `the shared database was left as it is: ${describeError(error).message}` };
+    const { code, message, hint } = describeError(error);
+    const words = `the shared database was left as it is: ${message}`;
+    // It is away: the server works without it and looks after it when it is back. Everything else waits for an operator.
+    if (code === 'unreachable') return { applied: [], note: words };
+    throw new AppError(code, `this server's own database is of this release now; ${words}`, {
+      ...(hint === undefined ? {} : { hint }),
+      cause: error,
+    });
   } finally {
     await shared.close();
   }

@@ -6,7 +6,10 @@ export function register(program: Command, frame: Frame): void {
   program
     .command('migrate')
     .description('bring the database, and the shared one, up to this release (the server must be stopped)')
-    .addHelpText('after', '\nExit codes: 0 done or nothing to do, 69 the rows of release 0.1 are not reachable, 75 directory in use')
+    .addHelpText(
+      'after',
+      '\nExit codes: 0 done or nothing to do (also while the shared database is away, which is said),\n69 the rows of release 0.1 are not reachable, 75 directory in use, 78 the shared database refuses it',
+    )
     .action(async () => {
       const { applied, copied, note } = await migrateSite({ dataDir: frame.dataDir, env: frame.env });
       const lines = [

@@ -61,4 +61,7 @@ it('a wrong password is a matter of configuration and is not shown', async () =>
   const { code, stdout, stderr } = await runCli(['datasource', 'test', 'waystation'], { env });
   assert.deepEqual([code, stdout, /canary/.test(stderr)], [78, '', false]);
   assert.match(stderr, /it refused us: ER_ACCESS_DENIED/);
+  const migrated = await runCli(['migrate', '--data', join(dir, 'data')], { env });
+  assert.deepEqual([migrated.code, migrated.stdout], [78, '']);
+  assert.match(migrated.stderr, /own database is of this release now; the shared database was left as it is: .*ER_ACCESS_DENIED/);
 });
