@@ -25,7 +25,8 @@ export type ToldSync = { readonly reportedAt: number; readonly saidAt: number; r
  * any time: what counts is how long before its report the run had ended.
  */
 export function lastSynced(shown: number | null, told: ToldSync | null): number | null {
-  if (told === null) return shown;
-  const reported = told.reportedAt - Math.max(0, told.saidAt - told.lastRunAt);
+  // A clock that went back since the run knows nothing of how long ago it was.
+  if (told === null || told.lastRunAt > told.saidAt) return shown;
+  const reported = told.reportedAt - (told.saidAt - told.lastRunAt);
   return shown === null ? reported : Math.max(shown, reported);
 }

@@ -153,7 +153,7 @@ async function noteRefusal(
     const error = { code: String(code).slice(0, 64), message: String(words).slice(0, 4096) };
     await changeExpected(trx, { origin: dest as Id, kind: 'order', subject: orderId }, (body) => ({ ...body, ...ended, error }));
   }
-  if (typeof targetId === 'string' && asked === 'target.add') {
+  if (typeof targetId === 'string' && (asked === 'target.add' || code === 'not_found')) {
     const key = { origin: dest as Id, kind: 'target', subject: targetId };
     if (await changeExpected(trx, key, () => null)) await replaceWords(trx, key.origin, targetId, []);
   }
