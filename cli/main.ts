@@ -81,6 +81,7 @@ function createProgram(world: World): Command {
     .helpCommand(true)
     .exitOverride()
     .hook('preAction', (root, action) => refuseContradiction(root, action))
+    .hook('preAction', (_root, action) => refuseEmpty(action))
     .action(() => {
       throw new AppError('usage', 'no command was given', { hint: 'see waystation --help' });
     });
@@ -91,6 +92,21 @@ function refuseContradiction(root: Command, action: Command): void {
   const { data, url } = root.opts<{ data?: string; url?: string }>();
   if (data === undefined || url === undefined || action.parent?.name() === 'datasource') return;
   throw new AppError('usage', '--data and --url name two servers', { hint: 'give one of them' });
+}
+
+/** A variable of a script that is not set: an empty name would ask for the list instead. Settings may be empty, which takes them back. */
+function refuseEmpty(action: Command): void {
+  const words = action.args.flat();
+  const at = words.findIndex((word) => word === '');
+  const name = action.registeredArguments[Math.min(at, action.registeredArguments.length - 1)]?.name();
+  if (at < 0 || name === undefined || SETTINGS.includes(name)) return;
+  throw new AppError('usage', `an empty word was given for <${name}>`, { hint: `see waystation ${pathOf(action)} --help` });
+}
+
+const SETTINGS = ['cron', 'mbit'];
+
+function pathOf(command: Command): string {
+  return command.parent?.parent ? `${pathOf(command.parent)} ${command.name()}` : command.name();
 }
 
 /** Loads the file of the noun that was typed; all of them for help and for typing errors. */

@@ -1,16 +1,25 @@
 import { AppError } from '../core/errors.ts';
-import { type Id, printable } from '../core/ids.ts';
+import type { Id } from '../core/ids.ts';
 import { serverTopic } from './api/connections.ts';
+import { findServerBelow, serverName } from './control/servers-below.ts';
 import { appendEvent } from './db/events.ts';
 import { inTransaction } from './db/open.ts';
 import { findServerByName, getServer, type KnownServer, revokeChild } from './db/servers.ts';
 import type { Site } from './site.ts';
 
-/** A server by name or id. Throws `not_found`. */
+/** A server of our links, by name or id. Throws `not_found`, `wrong_state` for one that is behind another. */
 export async function findServer(site: Site, reference: string): Promise<KnownServer> {
   const found = (await findServerByName(site.db, reference)) ?? (await getServer(site.db, reference as Id));
   if (found) return found;
-  throw new AppError('not_found', `no server "${printable(reference)}" is known here`, { hint: 'waystation server list' });
+  const { id, name, via } = await findServerBelow(site.db, reference);
+  if (via === id)
+    throw new AppError('wrong_state', `server ${name} is not a child of this server`, {
+      hint: 'do it at its parent: waystation server list',
+    });
+  const parent = await serverName(site.db, via);
+  throw new AppError('wrong_state', `server ${name} is behind ${parent}, not a child of this server`, {
+    hint: 'do it at its own parent: waystation server list names it',
+  });
 }
 
 /**

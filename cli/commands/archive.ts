@@ -1,4 +1,3 @@
-import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import type { Json } from '../../core/canonical-json.ts';
@@ -6,6 +5,7 @@ import type { Toc } from '../../core/toc.ts';
 import type { CreatedArchive } from '../../server/archives/create.ts';
 import type { InspectedArchive } from '../../server/archives/inspect.ts';
 import type { LoadedArchive } from '../../server/archives/load.ts';
+import { askToReplace } from '../ask-to-replace.ts';
 import type { Frame } from '../frame.ts';
 import { runLongWork } from '../long-work.ts';
 import { details, formatBytes, table } from '../output.ts';
@@ -69,10 +69,6 @@ async function write(frame: Frame, path: string, { toc, isAgreed }: { toc: Toc; 
   await askToReplace(frame, path, isAgreed);
   const { writeToc } = await import('../../server/archives/toc.ts');
   await writeToc(resolve(path), toc);
-}
-
-async function askToReplace(frame: Frame, path: string, isAgreed: boolean): Promise<void> {
-  if (existsSync(path)) await frame.confirm(`Replace ${path}?`, isAgreed);
 }
 
 async function create(frame: Frame, { want, have, out, yes }: CreateOptions): Promise<void> {

@@ -2,6 +2,7 @@ import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import type { Json } from '../../core/canonical-json.ts';
 import type { Site } from '../../server/site.ts';
+import { askToReplace } from '../ask-to-replace.ts';
 import type { Frame } from '../frame.ts';
 import { runLongWork } from '../long-work.ts';
 import { details, formatBytes, table } from '../output.ts';
@@ -79,7 +80,8 @@ export function register(program: Command, frame: Frame): void {
     .command('export <ref>')
     .description('write the disk to a file, bit-identical')
     .requiredOption('--out <file>', 'the file to write; it appears when it is whole')
-    .action((reference: string, options: { out: string }) => exportTo(frame, reference, options.out));
+    .option('--yes', 'do not ask before a file is replaced')
+    .action((reference: string, options: { out: string; yes?: boolean }) => exportTo(frame, reference, options));
   image
     .command('delete <ref>')
     .description('delete an image of this server, here and at its children; "store gc" frees the space')
@@ -124,7 +126,8 @@ async function verify(frame: Frame, reference: string): Promise<void> {
   printReport(frame, report);
 }
 
-async function exportTo(frame: Frame, reference: string, out: string): Promise<void> {
+async function exportTo(frame: Frame, reference: string, { out, yes }: { out: string; yes?: boolean }): Promise<void> {
+  await askToReplace(frame, out, yes ?? false);
   const done = await runLongWork<{ image: ImageView; path: string }>(frame, 'export', { kind: 'export', reference, path: resolve(out) });
   frame.print(done, () => `${done.path}: ${formatBytes(done.image.sizeBytes)}`);
 }

@@ -2,7 +2,7 @@ import { open, readFile, rm } from 'node:fs/promises';
 import type { OnProgress } from '../../core/content-store.ts';
 import { AppError } from '../../core/errors.ts';
 import { parseToc } from '../../core/toc.ts';
-import { asStoreError, publishFile, temporaryBeside, writeAll } from '../../sync/content/durable.ts';
+import { asStoreError, publishFile, refuseOtherThanFile, temporaryBeside, writeAll } from '../../sync/content/durable.ts';
 import type { Site } from '../site.ts';
 import { type ArchiveSummary, type PreparedArchive, prepareArchive } from './prepare.ts';
 
@@ -23,6 +23,7 @@ export type CreatedArchive = ArchiveSummary & { readonly path: string };
  * contents that is none.
  */
 export async function createArchive(site: Site, wish: ArchiveWish, onProgress: OnProgress = () => undefined): Promise<CreatedArchive> {
+  refuseOtherThanFile(wish.path);
   const toc = wish.have === undefined ? undefined : parseToc(await readText(wish.have));
   const prepared = await prepareArchive(site, { want: wish.want, toc }, (done, total) => onProgress(done, 2 * total));
   try {

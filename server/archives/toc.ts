@@ -1,6 +1,6 @@
 import { READ_ENCODINGS } from '../../core/negotiate.ts';
 import type { Toc } from '../../core/toc.ts';
-import { asStoreError, writeFileDurably } from '../../sync/content/durable.ts';
+import { asStoreError, refuseOtherThanFile, writeFileDurably } from '../../sync/content/durable.ts';
 import { listPublishedContent } from '../db/images.ts';
 import { listLinks } from '../db/links.ts';
 import { getCatalogueNumbers } from '../db/objects.ts';
@@ -23,6 +23,7 @@ export async function readToc(site: Pick<Site, 'db' | 'self'>): Promise<Toc> {
 
 /** Writes it whole, or not at all. */
 export async function writeToc(path: string, toc: Toc): Promise<void> {
+  refuseOtherThanFile(path);
   try {
     await writeFileDurably(path, Buffer.from(`${JSON.stringify(toc)}\n`));
   } catch (error) {

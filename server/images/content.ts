@@ -1,6 +1,7 @@
 import type { CheckReport, GcReport, OnProgress } from '../../core/content-store.ts';
 import { AppError } from '../../core/errors.ts';
 import type { Image } from '../../core/image.ts';
+import { refuseOtherThanFile } from '../../sync/content/durable.ts';
 import { listKeptManifests, markImageVerified } from '../db/images.ts';
 import type { Site } from '../site.ts';
 import { resolveImage } from './reference.ts';
@@ -20,7 +21,7 @@ export async function verifyImage(
   return { image, report };
 }
 
-/** Writes the disk of an image to `path`, bit-identical. Throws `not_found`, `bad_data` (not a disk), and those of the store. */
+/** Writes the disk of an image to `path`, bit-identical. Throws `not_found`, `bad_data` (not a disk), `usage` (no file can be there), and those of the store. */
 export async function exportImage(site: Site, reference: string, path: string, onProgress?: OnProgress): Promise<Image> {
   const image = await resolveImage(site.db, reference);
   if (image.kind !== 'disk') {
@@ -28,6 +29,7 @@ export async function exportImage(site: Site, reference: string, path: string, o
       hint: 'choose an image whose kind is "disk" in "image list"',
     });
   }
+  refuseOtherThanFile(path);
   await site.store.exportDisk(image.manifest, path, onProgress);
   return image;
 }

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { statSync } from 'node:fs';
 import { type FileHandle, open, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { AppError } from '../../core/errors.ts';
@@ -11,6 +12,15 @@ import { AppError } from '../../core/errors.ts';
 /** A name beside `path` that openStore removes when it is left over. */
 export function temporaryBeside(path: string): string {
   return join(dirname(path), `.${basename(path)}.${randomBytes(6).toString('hex')}.tmp`);
+}
+
+/** For a path that a person gave: a device would be replaced by a file, not written. Throws `usage`. */
+export function refuseOtherThanFile(path: string): void {
+  const found = statSync(path, { throwIfNoEntry: false });
+  if (found === undefined || found.isFile()) return;
+  throw new AppError('usage', `${path} is ${found.isDirectory() ? 'a directory' : 'a device'}, not a file`, {
+    hint: 'name a file; to a device write that file afterwards, with dd',
+  });
 }
 
 /** Writes all of `octets` at `position`: a single write may be short when the disk fills up. */

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { lstatSync, readFileSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { type LabServer, startServer } from '../helpers/lab/server.ts';
@@ -81,9 +81,29 @@ test('with the server down, export gives the disk back bit for bit, and verify a
   const out = join(work, 'out.raw');
   await json('image', 'export', 'deb', '--out', out);
   assert.ok(readFileSync(out).equals(files.disk));
+  await refused(['image', 'export', 'deb', '--out', out], 64, /Replace .*out\.raw\?.*--yes/);
   assert.equal((await json<{ clean: boolean }>('image', 'verify', 'deb@1')).clean, true);
   assert.equal((await json<{ clean: boolean }>('store', 'check')).clean, true);
   assert.equal((await run('image', 'show', 'deb')).code, 69, 'show asks the server');
+});
+
+test('a device or a directory is not taken for the file to write, whatever is written', async () => {
+  const device = join(work, 'disk');
+  symlinkSync('/dev/null', device);
+  for (const command of [
+    ['image', 'export', 'deb'],
+    ['archive', 'toc'],
+    ['archive', 'create'],
+  ]) {
+    await refused([...command, '--out', device], 64, /is a device, not a file/);
+    await refused([...command, '--out', work], 64, /is a directory, not a file/);
+  }
+  assert.ok(lstatSync(device).isSymbolicLink());
+});
+
+test('an empty name, of a variable that is not set, is refused before anything is asked', async () => {
+  await refused(['image', 'delete', '', '--yes'], 64, /an empty word was given for <ref>/);
+  await refused(['target', 'group', 'lab', 'a', ''], 64, /an empty word was given for <T>.*waystation target group --help/);
 });
 
 test('with the server down, bad files are refused in one line and leave nothing', async () => {

@@ -60,3 +60,15 @@ test('a parent that answers is heard, however long ago the link was made', async
   });
   assert.ok((heard.heartbeatAgeSeconds ?? 3600) < 60, `${heard.heartbeatAgeSeconds} s ago`);
 });
+
+test('what a parent does for its children is refused for a server behind one, in words', async () => {
+  for (const words of [
+    ['pause', 'leaf'],
+    ['priority', 'leaf', '5'],
+    ['ring', 'leaf', '0'],
+    ['revoke', 'leaf', '--yes'],
+  ]) {
+    const { code, document } = await runJson<{ error: { message: string } }>(['--data', (hq as Node).site.dataDir, 'server', ...words]);
+    assert.deepEqual([code, document.error.message], [65, 'server leaf is behind relay, not a child of this server'], words[0]);
+  }
+});
