@@ -39,6 +39,10 @@ function summary(report: ReportView): string {
 }
 
 function damageLines({ damages }: ReportView): string[] {
-  const lines = damages.slice(0, SHOWN_DAMAGES).map(({ what, where, digest }) => `  ${what} ${where}${digest ? ` ${digest}` : ''}`);
+  const lines = damages.slice(0, SHOWN_DAMAGES).map(({ what, where, digest }) => {
+    // Where may be a sentence that names what and digest already.
+    const head = where.startsWith(`${what} `) ? where : `${what} ${where}`;
+    return `  ${head}${digest && !head.includes(digest) ? ` ${digest}` : ''}`;
+  });
   return damages.length > SHOWN_DAMAGES ? [...lines, `  and ${damages.length - SHOWN_DAMAGES} more`] : lines;
 }

@@ -93,7 +93,10 @@ async function identifyServer(certificate: X509Certificate, clientKeyId: Digest,
   if (!server)
     return { ...refuse('denied', 'the client certificate is no longer the one in force', 'enrol again with a new token'), clientKeyId };
   if (server.state === 'revoked') {
-    return { ...refuse('revoked', `server ${server.name} was revoked here`, 'enrol again with a new token'), clientKeyId };
+    return {
+      ...refuse('revoked', `server ${server.name} was revoked at ${options.site.self.name}`, 'enrol again with a new token'),
+      clientKeyId,
+    };
   }
   const fence = await asRefusal(async () => {
     await refuseReturning(options.site.db);

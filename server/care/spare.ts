@@ -24,7 +24,9 @@ export async function listSpareImages(site: Site): Promise<readonly SpareImage[]
   const kept = await listKeptManifests(site.db);
   const spares: SpareImage[] = [];
   for (const image of spare) {
-    const others = kept.filter((manifest) => manifest !== image.manifest);
+    // The same content under two names or versions goes with neither.
+    const hasTwin = published.some(({ id, manifest }) => id !== image.id && manifest === image.manifest);
+    const others = hasTwin ? kept : kept.filter((manifest) => manifest !== image.manifest);
     const [weight] = await site.store.weigh([image.manifest], others);
     const isOurs = image.origin === site.self.id;
     const how = isOurs ? `waystation image delete ${referenceOf(image)}` : 'narrow the scope of the link, or let its origin delete it';

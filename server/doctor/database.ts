@@ -1,9 +1,11 @@
 import type { Knex } from 'knex';
+import { judgeRun } from '../../core/server-health.ts';
 import type { Config } from '../config.ts';
 import { type Connection, resolveDatabase } from '../datasource.ts';
 import { splitHost } from '../db/dialect-mysql.ts';
-import { listLinks } from '../db/links.ts';
+import { type Link, listLinks } from '../db/links.ts';
 import { openOwnDatabase } from '../db/own.ts';
+import { listRuns } from '../db/runs.ts';
 import { getSetting } from '../db/settings.ts';
 import { unscheduled } from '../schedule/unscheduled.ts';
 import { complaintsAbout, examineShared } from '../shared/examine.ts';
@@ -60,14 +62,26 @@ function checkFence(fence: Fence): Finding {
   return fail(what, fenceWords(fence), fencedError(fence).hint ?? '');
 }
 
-/** A child that nobody gave a schedule has what it was last told to fetch, and nobody notices. */
+/** A child that nobody gave a schedule, and one whose runs do not come through, have what they were last told to fetch. */
 async function checkLinks(db: Knex): Promise<Finding[]> {
-  const name = 'replication';
-  return (await listLinks(db)).map((link) => {
-    const none = unscheduled(link);
-    if (none !== null) return warn(name, none.words, none.hint);
-    return ok(name, link.schedule === null ? 'runs start after the parent' : `runs start at ${link.schedule} (${link.timezone})`);
-  });
+  const findings: Finding[] = [];
+  for (const link of await listLinks(db)) findings.push(checkSchedule(link), ...(await checkLastRun(db, link)));
+  return findings;
+}
+
+function checkSchedule(link: Link): Finding {
+  const none = unscheduled(link);
+  if (none !== null) return warn('replication', none.words, none.hint);
+  return ok('replication', link.schedule === null ? 'runs start after the parent' : `runs start at ${link.schedule} (${link.timezone})`);
+}
+
+async function checkLastRun(db: Knex, link: Link): Promise<Finding[]> {
+  const paused = link.paused === null ? [] : [warn('replication', `paused by ${link.paused.by}`, 'waystation sync resume')];
+  const [run] = await listRuns(db, { linkId: link.id, limit: 1 });
+  if (run === undefined) return paused;
+  const { state, error, endedAt } = run;
+  const found = judgeRun({ state, code: error?.code ?? null, error: error?.message ?? null, endedAt });
+  return [...paused, ...found.map(({ words }) => warn('replication', words, error?.hint ?? 'waystation sync status'))];
 }
 
 /** A shared database that is away is a warning: this server works without it. */

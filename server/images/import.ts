@@ -35,7 +35,7 @@ export async function importImage(site: Site, request: ImportRequest, onProgress
   const version = request.version === undefined ? undefined : parseVersion(request.version);
   const sectorSize = request.sectorSize === undefined ? undefined : parseSectorSize(request.sectorSize);
   const group = request.group === undefined ? undefined : parseName(request.group);
-  const activateAt = request.activateAt === undefined ? undefined : parseTime(request.activateAt);
+  const activateAt = request.activateAt === undefined ? undefined : timeToCome(parseTime(request.activateAt), site.now());
   const ring = request.ring === undefined ? undefined : parseRing(request.ring);
   await chooseVersion(site.db, name, version);
   await requireQuota(site, 0);
@@ -49,6 +49,12 @@ export function parseTime(text: string): number {
   const at = /^\d{4}-\d{2}-\d{2}T/.test(text) ? Date.parse(text) : Number.NaN;
   if (Number.isFinite(at) && at >= 0) return at;
   throw new AppError('usage', `"${printable(text)}" is not a time`, { hint: 'ISO 8601, as in 2027-01-31T02:00:00Z' });
+}
+
+/** What must be ahead: a year that is mistyped would show a version everywhere at once. Throws `usage`. */
+export function timeToCome(at: number, now: number): number {
+  if (at > now) return at;
+  throw new AppError('usage', `${new Date(at).toISOString()} is past`, { hint: 'leave the time out to activate it now' });
 }
 
 /** Throws `usage` for what is no ring: rings count from 0, the pilots. */

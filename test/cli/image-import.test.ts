@@ -118,6 +118,11 @@ test('names, versions and options are judged before the file is read', async () 
   await refused(['image', 'import', missing, '--name', 'deb', '--version', '../1'], 64, /not a version/);
   await refused(['image', 'import', missing, '--name', 'deb', '--arch', 'vax'], 64, /"vax"/);
   await refused(['image', 'import', missing, '--name', 'deb', '--sector-size', '520'], 64, /520/);
+  await refused(
+    ['image', 'import', missing, '--name', 'deb', '--activate-at', '2020-01-31T02:00:00Z'],
+    64,
+    /2020-01-31T02:00:00.000Z is past/,
+  );
   await refused(['image', 'import', missing], 64, /--name/);
   await refused(['image', 'export', 'nobody', '--out', join(work, 'x')], 66, /"nobody"/);
 });

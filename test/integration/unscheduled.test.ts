@@ -68,3 +68,16 @@ test('a schedule, or the parent that is followed, ends it; joining again says no
   assert.match((await here('sync', 'status')).stdout, /^schedule: +off, and after the parent/m);
   assert.doesNotMatch(await joinHq(), WORDS);
 });
+
+test('doctor says that the link is paused, and that the last run did not come through', async () => {
+  const all = async () => {
+    const { document } = await runJson<{ items: Finding[] }>(['--data', branch.site.dataDir, 'doctor']);
+    return document.items.filter(({ name, state }) => name === 'replication' && state === 'warn').map(({ message }) => message);
+  };
+  await here('sync', 'pause');
+  assert.match((await all()).join(), /paused by local-admin/);
+  await here('sync', 'resume');
+  await hq.close();
+  assert.equal((await here('sync', 'run', '--wait')).code, 69);
+  assert.match((await all()).join(), /the last run failed: cannot reach 127\.0\.0\.1/);
+});

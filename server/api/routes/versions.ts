@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { activateImage, pinImage, rollbackImage, unpinImage } from '../../holdings/choices.ts';
-import { parseRing, parseTime } from '../../images/import.ts';
+import { parseRing, parseTime, timeToCome } from '../../images/import.ts';
 import { releaseImage } from '../../images/release.ts';
 import { viewImage } from '../../images/view.ts';
 import { actorOf } from '../actor.ts';
@@ -47,7 +47,7 @@ export const VERSION_ROUTES: readonly Route[] = [
     summary: 'Make a version the default, now or at a time',
     input: z.strictObject({ at: time }),
     handle: async (context, { at }) => {
-      const when = at === undefined ? {} : { at: parseTime(at) };
+      const when = at === undefined ? {} : { at: timeToCome(parseTime(at), context.site.now()) };
       return viewImage(await activateImage(context.site, reference(context), { ...when, actor: actorOf(context.identity) }));
     },
   }),

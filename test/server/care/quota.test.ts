@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { readFile, utimes, writeFile } from 'node:fs/promises';
+import { copyFile, readFile, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { collect, measure } from '../../../server/care/chores.ts';
@@ -42,6 +42,7 @@ test('store stats shows quota, growth and the day on which it is full; a dry run
     disk.fill(version, 2 * MB + version * 200_000, 2 * MB + (version + 1) * 200_000);
     await writeFile(join(root, 'disk.raw'), disk);
     await importDisk(site, join(root, 'disk.raw'));
+    if (version === 1) await copyFile(join(root, 'disk.raw'), join(root, 'first.raw'));
   }
   const { storedBytes } = await site.store.stats();
   for (let days = 3; days >= 1; days--) {
@@ -56,6 +57,9 @@ test('store stats shows quota, growth and the day on which it is full; a dry run
   const spare = await listSpareImages(site);
   assert.deepEqual(spare.map(({ reference }) => reference).sort(), ['debian@1', 'debian@2']);
   assert.ok(spare.every(({ bytes, how }) => bytes > 0 && how.includes('image delete')));
+  await importDisk(site, join(root, 'first.raw'), 'twin');
+  const [freed] = (await listSpareImages(site)).filter(({ reference }) => reference === 'debian@1');
+  assert.equal(freed?.bytes, 0, 'another image has the same content');
   await site.close();
   const { code, document } = await runJson<{ spare: unknown[] }>(['store', 'gc', '--dry-run', '--data', site.dataDir]);
   assert.deepEqual([code, document.spare.length], [0, 2]);
