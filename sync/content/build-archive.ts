@@ -45,7 +45,7 @@ export async function buildParts(
   const coder = createDeltaCoder(base.lend);
   try {
     const known = await markKnown(store, get, request.have);
-    const work: Work = { store, get, lend: data.lend, coder, known, queue };
+    const work: Work = { store, get, lend: data.lend, lendBase: base.lend, coder, known, queue };
     const bases = await chooseAllBases(store, get, request);
     const totalBytes = await addPages(request.want, bases, work);
     await addData(request.want, bases, work, (done, ofBases) => onProgress(done + ofBases, totalBytes + ofBases));
@@ -59,10 +59,9 @@ export async function buildParts(
   }
 }
 
-/** Decoded frames kept: of pages, which lie together, of base chunks, which do not, and of what file systems say of their files. */
+/** Decoded frames kept: of pages, which lie together, and of base chunks (and blocks of file systems), which do not. */
 const PAGE_FRAMES = 8;
-const BASE_FRAMES = 16;
-const MAP_FRAMES = 16;
+const BASE_FRAMES = 10;
 
 /** Everything the receiver has. Manifests that are not here are ignored: then more is sent, nothing wrong. */
 async function markKnown(store: Store, get: ChunkReader, have: readonly Digest[]): Promise<DigestSet> {
@@ -78,6 +77,7 @@ type Work = {
   readonly store: Store;
   readonly get: ChunkReader;
   readonly lend: LendChunk;
+  readonly lendBase: LendChunk;
   readonly coder: DeltaCoder;
   readonly known: DigestSet;
   readonly queue: FrameQueue;
@@ -145,14 +145,14 @@ async function electorFor(
   onBytes: (bytes: number) => void,
 ): Promise<Elect | undefined> {
   if (bases.length === 0 || !(await hasUnknownData(manifest, work))) return undefined;
-  const { store, get, lend } = work;
-  const getForMap = createChunkReader(store, { cachedFrames: MAP_FRAMES, isSparse: true });
+  const { store, get, lend, lendBase } = work;
+  const readers = { get, lend: lendBase };
   const base = await mapBases(store, { get, lend }, bases, onBytes);
-  const wanted = await readFileMap(getForMap, manifest);
+  const wanted = await readFileMap(readers, manifest);
   if (wanted.files === 0) return electByVotes(base);
   const maps: (FileMap | undefined)[] = [];
   // A damaged base has no file map: its blocks and places still count.
-  for (const one of bases) maps.push(await readFileMap(getForMap, one).catch(undefinedWhenBad));
+  for (const one of bases) maps.push(await readFileMap(readers, one).catch(undefinedWhenBad));
   return electByVotes(base, findCounterparts(wanted, maps));
 }
 

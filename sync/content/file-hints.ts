@@ -1,5 +1,6 @@
 import { createBaseMap } from '../../core/content/delta/base-map.ts';
 import { createFileMap, type FileMap, type FileMapMaker } from '../../core/content/delta/file-map.ts';
+import type { LendChunk } from '../../core/content/delta-frame.ts';
 import { type ExtFile, readExtFiles } from '../../core/content/ext/files.ts';
 import type { ReadInto } from '../../core/content/ext/volume.ts';
 import type { DiskRoot, TreeRoot } from '../../core/content/manifest.ts';
@@ -9,14 +10,17 @@ import type { Digest } from '../../core/ids.ts';
 import type { ChunkReader } from './chunk-reader.ts';
 import { readManifestData, readRoot } from './manifest-reader.ts';
 
+/** `get` for manifests, `lend` for data, of which single blocks are read. */
+type Readers = { readonly get: ChunkReader; readonly lend: LendChunk };
+
 /**
  * Which files own what of an image, as far as that can be told: the files of a tree, and those of the ext file systems on
  * a disk. Empty for the rest, which is coded without. Depends on the content alone.
  */
-export async function readFileMap(get: ChunkReader, manifest: Digest): Promise<FileMap> {
+export async function readFileMap({ get, lend }: Readers, manifest: Digest): Promise<FileMap> {
   const root = await readRoot(get, manifest);
   const files = createFileMap();
-  if (root.kind === 'disk') await addDisk(files, root, await openImage(get, manifest));
+  if (root.kind === 'disk') await addDisk(files, root, await openImage({ get, lend }, manifest));
   else await addTree(files, root, get);
   return files.finish();
 }
@@ -49,7 +53,7 @@ function* runsOf({ runs, blockBytes }: ExtFile, start: number) {
 }
 
 /** Reads an image at any place; what is no data, or behind its end, reads as zeros. */
-async function openImage(get: ChunkReader, manifest: Digest): Promise<ReadInto> {
+async function openImage({ get, lend }: Readers, manifest: Digest): Promise<ReadInto> {
   const chunks = createBaseMap();
   for await (const extent of readManifestData(get, manifest, () => true)) chunks.add(extent, []);
   return async (room, offset) => {
@@ -61,9 +65,10 @@ async function openImage(get: ChunkReader, manifest: Digest): Promise<ReadInto> 
         at += 512 - ((offset + at) % 512);
         continue;
       }
-      const bytes = await get(chunks.digestOf(chunk));
+      const { bytes, giveBack } = await lend(chunks.digestOf(chunk));
       const from = offset + at - chunks.offsetOf(chunk);
       at += bytes.copy(room, at, from, Math.min(bytes.length, from + length - at));
+      giveBack();
     }
     return length;
   };
