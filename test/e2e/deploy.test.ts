@@ -1,18 +1,28 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { howMany } from '../helpers/how-many.ts';
-import { type Laboratory, openLaboratory } from '../helpers/lab/laboratory.ts';
+import { type Laboratory, type LaboratoryOptions, openLaboratory } from '../helpers/lab/laboratory.ts';
 import { cutOff, eventsAt, orderAtHeadquarters, stateAt } from '../helpers/lab/outage.ts';
 import { waitUntil } from '../helpers/lab/wait.ts';
+import { openAhead } from '../helpers/open-ahead.ts';
 
 /** How often each run is done; every one has a new machine, disk, NVRAM, network and all data directories. */
 const RUNS = howMany({ sample: 1, full: 5 });
+
+/** Of all runs below, in their order. */
+const options: LaboratoryOptions[] = [
+  ...Array.from({ length: RUNS }, () => ({})),
+  ...Array.from({ length: RUNS }, () => ({ meets: true })),
+  { withoutKernel: true, branchEnv: { WAYSTATION_CALL_HOME_SECONDS: '60' } },
+];
+const laboratories = openAhead(options.map((one) => () => openLaboratory(one)));
+after(laboratories.close);
 
 for (let run = 1; run <= RUNS; run += 1) {
   describe(`bios, run ${run} of ${RUNS}`, () => {
     let lab: Laboratory;
     before(async () => {
-      lab = await openLaboratory({});
+      lab = await laboratories.take(run - 1);
     });
     after(() => lab.close());
 
@@ -34,7 +44,7 @@ for (let run = 1; run <= RUNS; run += 1) {
   describe(`uefi, the shared database stopped and the WAN cut, run ${run} of ${RUNS}`, () => {
     let lab: Laboratory;
     before(async () => {
-      lab = await openLaboratory({ meets: true });
+      lab = await laboratories.take(RUNS + run - 1);
     });
     after(() => lab.close());
 
@@ -74,7 +84,7 @@ for (let run = 1; run <= RUNS; run += 1) {
 describe('an image that cannot start', () => {
   let lab: Laboratory;
   before(async () => {
-    lab = await openLaboratory({ withoutKernel: true, branchEnv: { WAYSTATION_CALL_HOME_SECONDS: '60' } });
+    lab = await laboratories.take(2 * RUNS);
   });
   after(() => lab.close());
 
