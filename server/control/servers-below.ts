@@ -6,6 +6,7 @@ import { listOrigins, routeTo } from '../db/origins.ts';
 import { findPeer, getPeer, listPeers, listPeersOf, type Peer } from '../db/peers.ts';
 import { findReportedServers, getReported, readServerReports } from '../db/reported.ts';
 import { findServerByName, getServer, type ListedServer, listServersForPeople, listServersOf } from '../db/servers.ts';
+import { getTrustedServer } from '../db/trusted-servers.ts';
 
 /** A server below us: our child, or one behind a child; or one that meets us in a shared database, wherever it stands. */
 export type ServerBelow = {
@@ -24,9 +25,10 @@ export async function statusOf(db: Knex, id: Id): Promise<ServerStatus | undefin
   return row === undefined || report === undefined ? undefined : { report, at: row.at };
 }
 
-/** How people call a server: by what enrolled here, else by what it says of itself, else by its id. */
+/** How people call a server: by what enrolled here or stands above, else by what it says of itself, else by its id. */
 export async function serverName(db: Knex, id: Id): Promise<string> {
-  return (await getServer(db, id))?.name ?? (await getPeer(db, id))?.name ?? (await statusOf(db, id))?.report.name ?? id;
+  const known = (await getServer(db, id)) ?? (await getPeer(db, id)) ?? (await getTrustedServer(db, id));
+  return known?.name ?? (await statusOf(db, id))?.report.name ?? id;
 }
 
 /** How each of these is called, as `serverName` says, with a few statements for all of them. */

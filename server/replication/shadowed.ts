@@ -3,6 +3,7 @@ import { readDocument } from '../../core/document.ts';
 import type { Envelope } from '../../core/envelope.ts';
 import { appendEvent } from '../db/events.ts';
 import { documentsInForce } from '../documents.ts';
+import { describeServer } from '../owner.ts';
 import type { Site } from '../site.ts';
 
 /**
@@ -17,8 +18,8 @@ export async function noteShadowed(site: Site, trx: Knex.Transaction, objects: r
   for (const document of documents) {
     const counts = inForce.find(({ type, name }) => type === document.type && name === document.name);
     if (counts === undefined || counts.id === document.id) continue;
-    const whose = counts.origin === site.self.id ? 'made here' : `of server ${counts.origin}`;
-    const words = `${document.type} ${document.name} of server ${document.origin} does nothing here: the one ${whose} counts`;
+    const whose = counts.origin === site.self.id ? 'made here' : `of server ${await describeServer(trx, counts.origin)}`;
+    const words = `${document.type} ${document.name} of server ${await describeServer(trx, document.origin)} does nothing here: the one ${whose} counts`;
     const event = { origin: site.self.id, at, actor: 'system', subject: document.id };
     await appendEvent(trx, { ...event, kind: 'document.shadowed', data: { words, inForce: counts.id } });
     told.push(words);

@@ -100,7 +100,7 @@ test("a document that the branch made is local and no parent's document takes it
   assert.deepEqual([document.local, document.content], [true, { value: 'http://branch' }]);
   const told = (await listEvents(pair.branch.db, { limit: 1000 })).filter(({ kind }) => kind === 'document.shadowed');
   assert.equal(told.length, 1);
-  assert.match(String(told[0]?.data['words']), /^parameter mirror of server \S+ does nothing here: the one made here counts$/);
+  assert.match(String(told[0]?.data['words']), /^parameter mirror of server hq \(\S+\) does nothing here: the one made here counts$/);
   assert.equal((await run(pair.branch)).state, 'done');
   assert.equal((await listEvents(pair.branch.db, { limit: 1000 })).filter(({ kind }) => kind === 'document.shadowed').length, 1);
 });

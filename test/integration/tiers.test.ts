@@ -2,6 +2,8 @@ import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { offerImage } from '../../server/control/offers/make.ts';
+import { serverName } from '../../server/control/servers-below.ts';
 import { listEvents } from '../../server/db/events.ts';
 import { listImages } from '../../server/db/images.ts';
 import { updateLinkAfterParent } from '../../server/db/links.ts';
@@ -189,6 +191,12 @@ async function runHere(at: Site): Promise<void> {
   const id = await requestRun(at, { trigger: 'command' });
   assert.equal((await ended(at, (run) => run.id === id)).state, 'done');
 }
+
+test('a branch names the server above its parent when it refuses what belongs to that one', async () => {
+  const words = new RegExp(`^image debian was made by server hq \\(${hq.self.id}\\)`);
+  await assert.rejects(offerImage(branch, 'debian', 'test'), { code: 'not_permitted', message: words });
+  assert.equal(await serverName(branch.db, hq.self.id), 'hq');
+});
 
 test('a server cannot join one that stands below it, two tiers down', async () => {
   await assert.rejects(enrolAt(branch, hq, branchUrl), { code: 'wrong_state', message: /above itself/ });

@@ -8,6 +8,7 @@ import { decideOffer, getOffer, putOffer } from '../../db/offers.ts';
 import { inTransaction } from '../../db/open.ts';
 import { listServers } from '../../db/servers.ts';
 import { resolveImage } from '../../images/reference.ts';
+import { describeServer } from '../../owner.ts';
 import type { Site } from '../../site.ts';
 
 /**
@@ -18,9 +19,13 @@ import type { Site } from '../../site.ts';
 export async function offerImage(site: Site, reference: string, actor: string): Promise<OfferReport> {
   const image = await resolveImage(site.db, reference);
   if (image.origin !== site.self.id) {
-    throw new AppError('not_permitted', `image ${reference} was made by server ${image.origin} and is a copy here`, {
-      hint: 'only its own server offers it',
-    });
+    throw new AppError(
+      'not_permitted',
+      `image ${reference} was made by server ${await describeServer(site.db, image.origin)} and is a copy here`,
+      {
+        hint: 'only its own server offers it',
+      },
+    );
   }
   if (!(await listServers(site.db)).some(({ relation }) => relation === 'parent')) {
     throw new AppError('wrong_state', 'this server has no parent to offer an image to', {
