@@ -57,6 +57,20 @@ export function forecast(input: ForecastInput): Forecast {
   return { bytes, startsAt: firstStart, ...UNKNOWN, fits: false };
 }
 
+/**
+ * The forecast of a run that is transferring: the pace that is seen counts, whatever caps allow and the line once gave (the parent may
+ * share its egress out). `stopAt`: when the run must stop, epoch ms; null: it need not.
+ */
+export function atPace(
+  forecast: Forecast,
+  { now, etaSeconds, stopAt }: { readonly now: number; readonly etaSeconds: number; readonly stopAt: number | null },
+): Forecast {
+  const doneBy = now + etaSeconds * 1000;
+  const fits = stopAt === null || doneBy <= stopAt;
+  if (fits) return { ...forecast, doneBy, fits, durationSeconds: etaSeconds, nights: 1 };
+  return { ...forecast, doneBy: Math.max(doneBy, forecast.doneBy ?? 0), fits, nights: Math.max(2, forecast.nights ?? 2) };
+}
+
 const UNKNOWN = { doneBy: null, durationSeconds: null, fits: null, nights: null };
 
 type Stretch = { readonly from: number; readonly until: number; readonly input: ForecastInput };

@@ -1,6 +1,7 @@
-import { type Forecast, forecast } from '../../core/schedule/forecast.ts';
+import { atPace, type Forecast, forecast } from '../../core/schedule/forecast.ts';
+import { mustStopAt } from '../../core/schedule/windows.ts';
 import type { Link } from '../db/links.ts';
-import { findUnfinishedRun, listRuns, type Run } from '../db/runs.ts';
+import { findUnfinishedRun, listRuns, type Run, type RunHead } from '../db/runs.ts';
 import { lackingOf } from '../replication/lacking.ts';
 import type { Site } from '../site.ts';
 import { zoneOf } from './cron.ts';
@@ -23,7 +24,16 @@ export async function forecastLink(site: Site, link: Link): Promise<LinkForecast
   const lineBps = await lineRate(site, link);
   const now = site.now();
   const needs = running === undefined ? neededFor(link, now) : null;
-  return { ...forecastRun(link, { bytes: lacking.bytes, now, run: running, lineBps }), exact: lacking.exact, needs };
+  const planned = forecastRun(link, { bytes: lacking.bytes, now, run: running, lineBps });
+  return { ...seenPace(link, { planned, running, now }), exact: lacking.exact, needs };
+}
+
+/** What `sync status` says of a transfer and of the plan is one thing. */
+function seenPace(link: Link, { planned, running, now }: { planned: Forecast; running: RunHead | undefined; now: number }): Forecast {
+  const progress = running?.progress ?? null;
+  if (running === undefined || progress?.stage !== 'transfer' || progress.etaSeconds === null) return planned;
+  const stopAt = running.inWindow ? mustStopAt(link.windows, zoneOf(link.timezone), running.startedAt) : null;
+  return atPace(planned, { now, etaSeconds: progress.etaSeconds, stopAt });
 }
 
 function neededFor(link: Link, now: number): LinkForecast['needs'] {

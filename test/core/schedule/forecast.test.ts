@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { type Caps, capAt } from '../../../core/schedule/caps.ts';
-import { type ForecastInput, forecast, forecastWords } from '../../../core/schedule/forecast.ts';
+import { atPace, type Forecast, type ForecastInput, forecast, forecastWords } from '../../../core/schedule/forecast.ts';
 import { mayStartAt, mustStopAt } from '../../../core/schedule/windows.ts';
 import { openZone } from '../../../core/schedule/zone.ts';
 
@@ -139,4 +139,12 @@ test('more bytes are never done earlier, and a higher cap never later', () => {
     }),
     { numRuns: 150, seed: 20_261_127 },
   );
+});
+
+test('a transfer under way is forecast by the pace that is seen, and told when it meets the end of the window', () => {
+  const planned: Forecast = { bytes: 25e6, startsAt: 0, doneBy: 11_000, durationSeconds: 11, fits: true, nights: 1 };
+  const slower = atPace(planned, { now: 0, etaSeconds: 52, stopAt: 60_000 });
+  assert.deepEqual([slower.doneBy, slower.durationSeconds, slower.fits, slower.nights], [52_000, 52, true, 1]);
+  const late = atPace(planned, { now: 0, etaSeconds: 52, stopAt: 20_000 });
+  assert.deepEqual([late.fits, late.nights], [false, 2]);
 });
