@@ -311,7 +311,8 @@ test('a child may not fish: a chunk of another image than it names is refused', 
 
 test('while the parent is away a damaged chunk stays missing with words, and comes when it is back', async () => {
   await hurt(branch, 8);
-  await branch.store.verifyImage(manifest);
+  // The frame may be one that only the second version needs.
+  for (const image of await listImages(branch.db)) await branch.store.verifyImage(image.manifest);
   assert.ok((await findHurtImages(branch)).length > 0);
   await pair.serving.close();
   const away = await healStore(branch, fetchHere);
