@@ -6,7 +6,7 @@ import type { Id } from '../../core/ids.ts';
 import type { Site } from '../site.ts';
 import { actorOf } from './actor.ts';
 import { makeContext } from './context.ts';
-import { problem, problemOf, refusalProblem } from './errors.ts';
+import { type Problem, problem, problemOf, refusalProblem } from './errors.ts';
 import { type FindAgent, type Identified, identify, type ListenerKind } from './identity.ts';
 import { parseInput } from './input.ts';
 import { keepOpenForServer } from './keep-open.ts';
@@ -32,6 +32,8 @@ export type Answered = {
   readonly status: number;
   readonly ms: number;
   readonly actor: string;
+  /** Of what was refused or failed. */
+  readonly code?: string;
 };
 
 const BODY_LIMIT_BYTES = 1_048_576;
@@ -51,7 +53,7 @@ export function createApp(frame: Frame, routes: readonly Route[]): Express {
   mountRoutes(app, frame, routes, throttle);
   app.use((request, response) => answerUnknown(frame, throttle, request, response));
   app.use((error: unknown, _request: Request, response: Response, _next: NextFunction) => {
-    sendProblem(response, problemOf(error, frame.site.log));
+    tellProblem(response, problemOf(error, frame.site.log));
   });
   return app;
 }
@@ -71,6 +73,12 @@ function mountRoutes(app: Express, frame: Frame, routes: readonly Route[], throt
       }
     });
   }
+}
+
+/** The log of the request has the code too: a status alone says not why. */
+function tellProblem(response: Response, answer: Problem): void {
+  response.locals['code'] = answer.code;
+  sendProblem(response, answer);
 }
 
 type JsonParser = ReturnType<typeof express.json>;
@@ -121,12 +129,12 @@ async function readInput(route: Route, json: JsonParser, request: Request, respo
 }
 
 async function refuse(throttle: Throttle, request: Request, response: Response, { refusal, identity }: Identified): Promise<void> {
-  const send = () => sendProblem(response, refusalProblem(refusal, identity.kind === 'anonymous'));
+  const send = () => tellProblem(response, refusalProblem(refusal, identity.kind === 'anonymous'));
   await slowDown(throttle, request, response, { error: refusal, send });
 }
 
 async function answerFailure(frame: Frame, throttle: Throttle, request: Request, response: Response, error: unknown): Promise<void> {
-  await slowDown(throttle, request, response, { error, send: () => sendProblem(response, problemOf(error, frame.site.log)) });
+  await slowDown(throttle, request, response, { error, send: () => tellProblem(response, problemOf(error, frame.site.log)) });
 }
 
 /** Tokens are what can be guessed, wherever they are judged; a wrong certificate can be shown as often as one likes. */
@@ -145,7 +153,7 @@ async function slowDown(
 async function answerUnknown(frame: Frame, throttle: Throttle, request: Request, response: Response): Promise<void> {
   const identified = await identify(request, frame);
   if (frame.listener !== 'boot' && identified.identity.kind === 'anonymous') return refuse(throttle, request, response, identified);
-  sendProblem(response, problem(new AppError('not_found', 'there is nothing at this address'), 404));
+  tellProblem(response, problem(new AppError('not_found', 'there is nothing at this address'), 404));
 }
 
 function abortSignal(response: Response): AbortSignal {
@@ -171,7 +179,9 @@ function logAnswers(frame: Frame) {
     response.once('close', () => {
       const ms = Math.round(performance.now() - started);
       const actor = String(response.locals['actor'] ?? 'anonymous');
-      frame.onAnswer?.({ method: request.method, path: request.path, status: response.statusCode, ms, actor });
+      const code: string | undefined = response.locals['code'];
+      const why = code === undefined ? {} : { code };
+      frame.onAnswer?.({ method: request.method, path: request.path, status: response.statusCode, ms, actor, ...why });
     });
     next();
   };

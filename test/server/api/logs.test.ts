@@ -32,3 +32,13 @@ it('nobody else does: no token, a wrong one, or one of a viewer', async () => {
   }
   assert.equal((await runCli(['logs', ...remote, '--follow'], { env: { WAYSTATION_TOKEN: operatorToken } })).code, 64);
 });
+
+it('a request that is refused has its code in the log', async () => {
+  const env = { WAYSTATION_TOKEN: operatorToken };
+  assert.equal((await runCli(['image', 'pin', 'none@1', ...remote], { env })).code, 66);
+  type Requests = { items: { event: string; path?: string; code?: string }[] };
+  const refused = async () =>
+    (await runJson<Requests>(['logs', ...remote], { env })).document.items.find(({ path }) => path?.endsWith('/pin'));
+  while ((await refused()) === undefined);
+  assert.equal((await refused())?.code, 'not_found');
+});
