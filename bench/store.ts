@@ -1,4 +1,4 @@
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -21,6 +21,8 @@ import { openMeeting, type Pair, runPair } from './store/worlds.ts';
  */
 const FIGURES = { begin: '<!-- store: made by `make bench-store ARGS=--write` -->', end: '<!-- end of store -->' };
 
+const PAGE = new URL('../docs/benchmarks.md', import.meta.url);
+
 const { values } = parseArgs({
   options: {
     quick: { type: 'boolean', default: false },
@@ -33,7 +35,7 @@ const { values } = parseArgs({
 });
 const wanted = values.only.split(',');
 const isQuick = values.quick;
-const WORKERS = { workers: 20, each: 4 };
+const CROWD = { workers: 20, each: 4, rounds: isQuick ? 3 : 15 };
 const PLAYED_SECONDS = isQuick ? 12 : 40;
 
 const root = await mkdtemp(join(tmpdir(), 'waystation-bench-store-'));
@@ -51,7 +53,7 @@ try {
     const pair = await runPair(root, { mariadb, isQuick });
     if (wanted.includes('answers')) await answers('**Meeting the others in a MariaDB** that has all that is told', pair);
     else await pair.stop();
-    await servers(mariadb);
+    if (wanted.includes('servers')) await servers(mariadb);
   }
   if (wanted.includes('catalogue')) {
     const numbers = { objects: Number(values.objects), changes: Number(values.changes), origins: Number(values.origins) };
@@ -62,13 +64,28 @@ try {
   await rm(root, { recursive: true, force: true });
 }
 say(`${new Date().toISOString().slice(0, 10)}, ${cpus().length} shared cores${isQuick ? ', --quick: a tenth of the large site' : ''}.`);
-if (values.write) await replaceFigures(new URL('../docs/benchmarks.md', import.meta.url), FIGURES, parts.join('\n\n'));
+if (values.write) await replaceFigures(PAGE, FIGURES, [...(await withOthers(parts.slice(0, -1))), parts.at(-1)].join('\n\n'));
+
+/** What `--only` left out stays as it is in the page. */
+async function withOthers(made: readonly string[]): Promise<string[]> {
+  const [, before = ''] = (await readFile(PAGE, 'utf8')).split(FIGURES.begin);
+  const there =
+    before
+      .split(FIGURES.end)[0]
+      ?.trim()
+      .split(/\n\n(?=\*\*)/) ?? [];
+  const titleOf = (part: string) => part.split('**')[1];
+  // The last one has the line with the date behind it.
+  const kept = there.map((part) => part.replace(/\n\n\d{4}-\d\d-\d\d, .*$/s, ''));
+  const found = kept.map((part) => made.find((one) => titleOf(one) === titleOf(part)) ?? part);
+  return [...found, ...made.filter((one) => !found.includes(one))];
+}
 
 async function answers(title: string, pair: Pair): Promise<void> {
   try {
     const rows = [...(await benchAnswers(pair, isQuick ? 60 : 300)), ...(await benchOrders(pair, isQuick ? 30 : 150))];
-    const [small, large] = [await benchThroughput(pair.small, WORKERS), await benchThroughput(pair.large, WORKERS)];
-    const claims = `Claims of ${WORKERS.workers} agents at once: ${small.toFixed(0)} a second on the small site, ${large.toFixed(0)} on the large one.`;
+    const { small, large } = await benchThroughput(pair, CROWD);
+    const claims = `Claims of ${CROWD.workers} agents at once: ${small.toFixed(0)} a second on the small site, ${large.toFixed(0)} on the large one (median of ${CROWD.rounds} rounds in turns).`;
     say(`${title}\n\n${rowsTable(rows)}\n\n${claims}`);
   } finally {
     await pair.stop();
