@@ -40,6 +40,9 @@ const WORDS_BYTES = 16_384;
 const LONG_SILENCE_MS = 75_000;
 const LONG_SHARE = FAULTS >= 50 ? 0.15 : 0;
 
+/** A parent gives a child a hundred archives in an hour; one that was started again knows nothing of those. */
+const VERSIONS_PER_START = 50;
+
 type Kind = 'cut' | 'silence' | 'full' | 'clock' | 'stopped';
 /** What interrupts the transfer; what else does is told by the run. */
 const BREAKS: readonly Kind[] = ['cut', 'silence', 'full'];
@@ -94,6 +97,7 @@ test(`${FAULTS} faults in the middle of a transfer lose nothing, show nothing by
     const kind = KINDS[sum(struck) % KINDS.length] as Kind;
     const { manifest, disk } = await publish(version, [...disks.values()].at(-1));
     disks.set(manifest, disk);
+    if (version % VERSIONS_PER_START === 0) await startAgain();
     const ended = runOnce(branch, { trigger: 'schedule' });
     const run = (await isUnderWay(0.1 + random() * 0.7)) ? await strike(kind, ended) : undefined;
     const { bytesRsync, bytesNeeded, ...done } = run ?? (await ended);
@@ -119,6 +123,12 @@ test(`${FAULTS} faults in the middle of a transfer lose nothing, show nothing by
   );
   assert.ok(link.sent <= link.needed + link.interruptions * FRAME_BYTES);
 });
+
+async function startAgain(): Promise<void> {
+  await serving.close();
+  serving = await startServe(hq);
+  proxy.setUpstream(Number(new URL(serving.httpsUrl).port));
+}
 
 const sum = (counts: ReadonlyMap<Kind, number>) => [...counts.values()].reduce((all, one) => all + one, 0);
 
