@@ -33,22 +33,24 @@ function slowStore(pace: { isSlow: boolean }) {
   });
 }
 
-function startChild(t: TestContext, setup: ChildSetup): ChildProcess {
+type Agent = { readonly child: ChildProcess; readonly exit: Promise<unknown[]> };
+
+/** Its end is listened for from the beginning: one that ends by itself, before anybody asks, must not be waited for for ever. */
+function startAgent(t: TestContext, setup: ChildSetup): Agent {
   const child = spawn(process.execPath, [join(import.meta.dirname, 'agent-child.ts'), JSON.stringify(setup)], { stdio: 'inherit' });
   t.after(() => child.kill('SIGKILL'));
-  return child;
+  return { child, exit: once(child, 'exit') };
 }
 
 /**
  * Kills the agent when the disk holds `bytes` more of the image. What the server has sent says nothing: on a busy
  * machine megabytes of it still lie in sockets, and a disk that got nothing gives the next agent nothing to keep.
  */
-async function killWhenWritten(child: ChildProcess, [image, disk]: [string, string], bytes: number): Promise<void> {
+async function killWhenWritten({ child, exit }: Agent, [image, disk]: [string, string], bytes: number): Promise<void> {
   const before = await differingBytes(image, disk);
   await until(`${bytes} bytes are on the disk`, async () => (await differingBytes(image, disk)) <= before - bytes);
-  const exit = once(child, 'exit');
   child.kill('SIGKILL');
-  await exit;
+  assert.deepEqual(await exit, [null, 'SIGKILL'], 'the agent had ended by itself');
 }
 
 /** Octets of 256 KiB blocks that differ, blocks of zeros left out: what a resumed deployment may have to fetch. */
@@ -85,14 +87,14 @@ test('an agent killed at seeded moments and started again goes on where the disk
   const { server, pace, image, boot, order, disk, setup } = await prepare(t);
   const moments = [...seededBytes(20_261_120, 3)].map((octet) => (octet / 256) * 5 * MIB + MIB / 2);
   for (const moment of moments) {
-    const child = startChild(t, setup(boot.bootId, 'state'));
-    await killWhenWritten(child, [image, disk], moment);
+    const agent = startAgent(t, setup(boot.bootId, 'state'));
+    await killWhenWritten(agent, [image, disk], moment);
     assert.equal((await getOrder(server.site, order.id)).diskWritten, false);
   }
   pace.isSlow = false;
   const missing = await differingBytes(image, disk);
-  const child = startChild(t, setup(boot.bootId, 'state'));
-  assert.deepEqual(await once(child, 'exit'), [0, null]);
+  const agent = startAgent(t, setup(boot.bootId, 'state'));
+  assert.deepEqual(await agent.exit, [0, null]);
   const { figures } = await getOrder(server.site, order.id);
   assert.ok((figures?.['bytesKept'] ?? 0) > 2 * MIB, `kept ${figures?.['bytesKept']}`);
   assert.ok(
@@ -104,15 +106,15 @@ test('an agent killed at seeded moments and started again goes on where the disk
 
 test('a machine that lost power resumes with a new key after its old one fell silent, and not before', async (t) => {
   const { server, pace, image, boot, order, disk, setup } = await prepare(t);
-  const first = startChild(t, setup(boot.bootId, 'state-1'));
+  const first = startAgent(t, setup(boot.bootId, 'state-1'));
   await killWhenWritten(first, [image, disk], 3 * MIB);
   pace.isSlow = false;
   const bootId = await createBoot(server.site, boot.targetId, 'engine');
-  const second = startChild(t, setup(bootId, 'state-2'));
+  const second = startAgent(t, setup(bootId, 'state-2'));
   const log = join(server.folder, 'log');
   await until('the new key is refused', async () => (await readFile(log, 'utf8')).includes('is refused: another key was heard of'));
   server.clock.offsetMs = 61_000;
-  assert.deepEqual(await once(second, 'exit'), [0, null]);
+  assert.deepEqual(await second.exit, [0, null]);
   const written = await getOrder(server.site, order.id);
   assert.equal(written.diskWritten, true);
   assert.ok((written.figures?.['bytesKept'] ?? 0) > 0);
