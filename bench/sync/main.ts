@@ -43,7 +43,7 @@ const data = await makeSyncData({ onStage: tell });
 const scratch = await mkdtemp(join(dirname(data.base), '.run-'));
 const wan = await startWan({ mbits: UNSHAPED_MBITS, rttMs: RTT_MS });
 try {
-  const prepared = await preparePeers(data, tell);
+  const prepared = await preparePeers(data, rows, tell);
   if (rows.some((key) => key !== 'ours')) await measurePeers(prepared);
   if (rows.includes('ours')) await measureOurs();
 } finally {

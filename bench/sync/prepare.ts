@@ -14,12 +14,26 @@ const run = promisify(execFile);
 
 export type Prepared = { readonly data: SyncData; readonly directory: string };
 
-export async function preparePeers(data: SyncData, onStage: (stage: string) => void): Promise<Prepared> {
+/** Which rows read which of the files. */
+const READERS: Readonly<Record<string, readonly string[]>> = {
+  raw: ['rsync-raw', 'zsync', 'casync'],
+  pcl: ['full', 'get', 'rsync-pcl', 'patch'],
+  'pcl.zst': ['full', 'get'],
+  patch: ['patch'],
+  'raw.zsync': ['zsync'],
+  caibx: ['casync'],
+};
+
+/** Makes what these rows (keys of `PEERS`) read. */
+export async function preparePeers(data: SyncData, rows: readonly string[], onStage: (stage: string) => void): Promise<Prepared> {
   const directory = join(dirname(data.base), 'peers');
   await mkdir(directory, { recursive: true });
   for (const name of ['base', ...CASES] as const) {
     const raw = data[name];
-    const made = (file: string, make: (out: string) => Promise<unknown>) => makeOnce(join(directory, file), make, onStage);
+    const made = async (file: string, make: (out: string) => Promise<unknown>) => {
+      const isRead = READERS[file.slice(name.length + 1)]?.some((key) => rows.includes(key));
+      if (isRead) await makeOnce(join(directory, file), make, onStage);
+    };
     await made(`${name}.raw`, (out) => run('cp', ['--sparse=always', '--reflink=auto', raw, out]));
     await made(`${name}.pcl`, (out) =>
       withLoop(raw, (device) => run('partclone.extfs', ['-q', '-c', '-a0', '-s', device, '-o', out, '-L', '/dev/null'])),
