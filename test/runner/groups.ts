@@ -29,7 +29,7 @@ export const GROUPS: readonly Group[] = [
     timeoutMs: 120_000,
   },
   // One more than cores: these wait for clocks, leases and databases half of their time.
-  { name: 'integration', takes: (path) => path.startsWith('test/'), concurrency: 3, niceness: 5, timeoutMs: 300_000 },
+  { name: 'integration', takes: (path) => path.startsWith('test/'), concurrency: 3, niceness: 5, timeoutMs: 600_000 },
 ];
 
 const CHECK = [['types', 'console types', 'lint'], ['pure']];
