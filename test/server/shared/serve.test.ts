@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
+import type { Knex } from 'knex';
 import { listEvents } from '../../../server/db/events.ts';
 import { setSharedState } from '../../../server/db/shared/servers.ts';
 import type { ServerView } from '../../../server/panel/server-views.ts';
@@ -82,7 +83,8 @@ test('a database that was emptied has the tables and the server again by itself'
 test('a fenced server says so, serves, and does not take its row back', async () => {
   const node = await startSharedNode(root, 'hq', database, true);
   await eventually('a heartbeat', async () => (await rowOf(node.site))?.heartbeatAt);
-  await node.site.shared?.write('a test', (trx) => setSharedState(trx, node.site.self.id, { from: 'active', to: 'fenced' }), 'repeat');
+  const fence = (trx: Knex.Transaction) => setSharedState(trx, node.site.self.id, { from: 'active', to: 'fenced' });
+  await node.site.shared?.write('a test', fence, 'repeat', { fencesItself: true });
   node.site.wake.notify(BEAT);
   const state = await eventually('the problem', async () => {
     const found = node.site.shared?.state();
