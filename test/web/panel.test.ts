@@ -210,7 +210,11 @@ test('whatever the width, nothing sticks out and no title of a column is cut', a
     // The browser says that it is done before the page has its new width.
     await page.waitForFunction(`innerWidth === ${width}`);
     for (const isOpen of [false, true]) {
-      if (isOpen) await panel.open('kiosk');
+      if (isOpen) {
+        await panel.open('kiosk');
+        // What it holds is asked for when the details are open.
+        await page.getByRole('columnheader', { name: 'Held' }).waitFor();
+      }
       assert.ok(((await page.evaluate('document.documentElement.scrollWidth')) as number) <= width, `at ${width}`);
       const cut =
         "[...document.querySelectorAll('.ws-table thead th')].filter((one) => one.offsetWidth > 0 && one.scrollWidth > one.clientWidth)";

@@ -69,7 +69,7 @@ export function Images({ server, onSignedOut }: Props) {
                   {image.reference}
                   {image.role !== undefined && <span className="ws-row__role"> {image.role}</span>}
                 </th>
-                <td className="pf-v6-c-table__td">
+                <td className="pf-v6-c-table__td ws-images__held">
                   <Held image={image} />
                 </td>
               </tr>
