@@ -71,11 +71,11 @@ test('publications at the same time get different numbers', async () => {
   assert.deepEqual(images.map(({ version }) => version).sort(), ['1', '2', '3', '4', '5']);
 });
 
-test('an image that is arriving cannot be ordered yet', async () => {
-  const image = await publish('arriving', 'a');
+test('an image that is kept aside, since its name was taken, cannot be ordered', async () => {
+  const image = await publish('aside', 'a');
   await site.db('images').where({ id: image.id }).update({ state: 'incoming' });
-  await assert.rejects(resolveImage(site.db, 'arriving@1'), { code: 'not_found', message: /still arriving/ });
-  await assert.rejects(resolveImage(site.db, 'arriving'), { code: 'not_found' });
+  await assert.rejects(resolveImage(site.db, 'aside@1'), { code: 'not_found', message: /aside@1 is kept aside/ });
+  await assert.rejects(resolveImage(site.db, 'aside'), { code: 'not_found' });
   await assert.rejects(resolveImage(site.db, 'nobody'), { code: 'not_found' });
 });
 
