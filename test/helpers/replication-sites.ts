@@ -48,6 +48,21 @@ export async function makeDisk(path: string, bytes: number): Promise<Buffer> {
   return disk;
 }
 
+export type Version = { readonly newBytes: number; readonly changedBytes: number };
+
+/**
+ * A version of a disk as `makeDisk` makes it: new content, and behind it `changedBytes` of the version before with an octet changed in each
+ * block, which come as delta frames.
+ */
+export async function makeVersion(path: string, { newBytes, changedBytes }: Version, before: Buffer | undefined): Promise<Buffer> {
+  const disk = await makeDisk(path, newBytes + changedBytes);
+  const from = FIRST_SECTOR * SECTOR + newBytes;
+  before?.copy(disk, from, from, from + changedBytes);
+  for (let at = from; at < from + changedBytes; at += 4096) disk[at] = ((disk[at] ?? 0) + 1) % 256;
+  await writeFile(path, disk);
+  return disk;
+}
+
 export function importDisk(site: Site, path: string, name = 'debian'): Promise<Image> {
   return importImage(site, { path, name, actor: 'test' });
 }

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs';
-import { readFile, writeFile } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { after, test } from 'node:test';
@@ -10,7 +10,7 @@ import { listImages } from '../../server/db/images.ts';
 import type { RunView } from '../../server/replication/view.ts';
 import { howMany } from '../helpers/how-many.ts';
 import { type PacingProxy, startPacingProxy } from '../helpers/pacing-proxy.ts';
-import { makeDisk, makeSite, reopenSite } from '../helpers/replication-sites.ts';
+import { makeSite, makeVersion, reopenSite } from '../helpers/replication-sites.ts';
 import { runJson } from '../helpers/run-cli.ts';
 import { randomFrom } from '../helpers/seeded.ts';
 import { type ServeProcess, startServeProcess } from '../helpers/serve-process.ts';
@@ -23,10 +23,7 @@ import { temporaryDirectory } from '../helpers/temp-directory.ts';
 const KILLS = howMany({ sample: 3, full: 200 });
 const SEED = Number(process.env['SEED'] ?? Date.now() % 1_000_000);
 const BYTES_PER_SECOND = 3_000_000;
-const IMAGE_BYTES = 4_000_000;
-/** Where a disk of `makeDisk` begins to have content. */
-const FIRST_BYTE = 2048 * 512;
-const CHANGED_BYTES = 1_000_000;
+const SIZES = { newBytes: 4_000_000, changedBytes: 1_000_000 };
 const KILLS_PER_IMAGE = 6;
 const FRAME_BYTES = 1_048_576;
 /** One frame, and what it costs to meet again: TLS, catalogue, plan, rsync's greeting. */
@@ -61,7 +58,7 @@ test(`${KILLS} kills before the run is done lose at most a frame each and nothin
   for (let version = 1; wanted.length > 0; version += 1) {
     assert.ok(missed < 10, `${missed} runs ended before a blow fell; still wanted: ${JSON.stringify(wanted)}`);
     const path = join(root, `disk-${version}.raw`);
-    const disk = await makeVersion(path, [...disks.values()].at(-1));
+    const disk = await makeVersion(path, SIZES, [...disks.values()].at(-1));
     const { code, document } = await runJson<{ manifest: string }>(['--data', hqDir, 'image', 'import', path, '--name', 'disk']);
     assert.equal(code, 0, JSON.stringify(document));
     disks.set(document.manifest, disk);
@@ -114,16 +111,6 @@ async function setUp(link: PacingProxy): Promise<void> {
   branch = await startServeProcess(branchDir, ENV);
 }
 
-/** New content, and behind it some of the version before with an octet changed in each block: that comes as delta frames. */
-async function makeVersion(path: string, before: Buffer | undefined): Promise<Buffer> {
-  const disk = await makeDisk(path, IMAGE_BYTES + CHANGED_BYTES);
-  const from = FIRST_BYTE + IMAGE_BYTES;
-  before?.copy(disk, from, from, from + CHANGED_BYTES);
-  for (let at = from; at < from + CHANGED_BYTES; at += 4096) disk[at] = ((disk[at] ?? 0) + 1) % 256;
-  await writeFile(path, disk);
-  return disk;
-}
-
 /** What is to be hit, in an order that the seed shuffles. */
 function planBlows(): Blow[] {
   const all: Blow[] = STAGES.flatMap((stage) => [{ side: 'child', stage } as const, { side: 'child', stage } as const]);
@@ -166,7 +153,7 @@ async function strikeOrEnd({ id, shown }: { id: string; shown: number }, wanted:
       assert.ok(performance.now() < deadline, `run ${id} stands still: ${JSON.stringify(readRun(id))}`);
       const state = watch.state();
       if (isRunEnded(state)) return undefined;
-      const isFarEnough = state !== 'transfer' || bytesOnDisk() >= begun + share * (IMAGE_BYTES - begun);
+      const isFarEnough = state !== 'transfer' || bytesOnDisk() >= begun + share * (SIZES.newBytes - begun);
       const blow = isFarEnough ? wanted.find(({ stage }) => stage === state) : undefined;
       if (blow !== undefined && (await watch.freeze(state, () => strike(blow.side)))) {
         await startAgain(blow.side);

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs';
-import { readFile, statfs, utimes, writeFile } from 'node:fs/promises';
+import { readFile, statfs, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -15,7 +15,7 @@ import { type Serving, startServe } from '../../server/serve.ts';
 import type { Site } from '../../server/site.ts';
 import { howMany } from '../helpers/how-many.ts';
 import { type PacingProxy, startPacingProxy } from '../helpers/pacing-proxy.ts';
-import { enrolAt, importDisk, makeDisk, makeSite, reopenSite } from '../helpers/replication-sites.ts';
+import { enrolAt, importDisk, makeDisk, makeSite, makeVersion, reopenSite } from '../helpers/replication-sites.ts';
 import { randomFrom } from '../helpers/seeded.ts';
 import { temporaryDirectory } from '../helpers/temp-directory.ts';
 
@@ -28,10 +28,7 @@ const FAULTS = howMany({ sample: 5, full: 100 });
 const SEED = Number(process.env['SEED'] ?? Date.now() % 1_000_000);
 const DAY = 86_400_000;
 const HOUR = 3_600_000;
-const IMAGE_BYTES = 1_500_000;
-const CHANGED_BYTES = 500_000;
-/** Where a disk of `makeDisk` begins to have content. */
-const FIRST_BYTE = 2048 * 512;
+const SIZES = { newBytes: 1_500_000, changedBytes: 500_000 };
 const FRAME_BYTES = 1_048_576;
 /** rsync's own words in a run, and the header and trailer of a part. */
 const WORDS_BYTES = 16_384;
@@ -95,7 +92,7 @@ test(`${FAULTS} faults in the middle of a transfer lose nothing, show nothing by
   let missed = 0;
   for (let version = 1; sum(struck) < FAULTS; version += 1) {
     const kind = KINDS[sum(struck) % KINDS.length] as Kind;
-    const { manifest, disk } = await publish(version, [...disks.values()].at(-1));
+    const { manifest, disk } = await publish([...disks.values()].at(-1));
     disks.set(manifest, disk);
     if (version % VERSIONS_PER_START === 0) await startAgain();
     const ended = runOnce(branch, { trigger: 'schedule' });
@@ -132,14 +129,10 @@ async function startAgain(): Promise<void> {
 
 const sum = (counts: ReadonlyMap<Kind, number>) => [...counts.values()].reduce((all, one) => all + one, 0);
 
-/** A version at headquarters: new content, and behind it some of the one before with an octet changed in each block, which comes as delta frames. */
-async function publish(version: number, last: Buffer | undefined): Promise<{ manifest: string; disk: Buffer }> {
+/** The next version at headquarters. */
+async function publish(last: Buffer | undefined): Promise<{ manifest: string; disk: Buffer }> {
   const path = join(root, 'disk.raw');
-  const disk = await makeDisk(path, IMAGE_BYTES + CHANGED_BYTES);
-  const from = FIRST_BYTE + IMAGE_BYTES;
-  last?.copy(disk, from, from, from + CHANGED_BYTES);
-  for (let at = from; at < from + CHANGED_BYTES; at += 4096) disk[at] = ((disk[at] ?? 0) + version) % 256;
-  await writeFile(path, disk);
+  const disk = await makeVersion(path, SIZES, last);
   return { manifest: (await importDisk(hq, path, 'disk')).manifest, disk };
 }
 
@@ -147,7 +140,7 @@ async function publish(version: number, last: Buffer | undefined): Promise<{ man
 async function isUnderWay(share: number): Promise<boolean> {
   const newest = (await listRuns(branch.db, { limit: 1 }))[0]?.id;
   for (const end = performance.now() + 60_000; performance.now() < end; ) {
-    if (bytesHere() >= share * IMAGE_BYTES) return (await listRuns(branch.db, { limit: 1 }))[0]?.state === 'transfer';
+    if (bytesHere() >= share * SIZES.newBytes) return (await listRuns(branch.db, { limit: 1 }))[0]?.state === 'transfer';
     const [run] = await listRuns(branch.db, { limit: 1 });
     if (run !== undefined && run.id !== newest && run.endedAt !== null) return false;
     await sleep(5);
