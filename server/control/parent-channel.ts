@@ -1,7 +1,7 @@
 import type { Duplex } from 'node:stream';
 import { AppError } from '../../core/errors.ts';
 import type { Id } from '../../core/ids.ts';
-import { getServer, touchServer } from '../db/servers.ts';
+import { getServer } from '../db/servers.ts';
 import { TUNNEL_PROTOCOL } from '../replication/parent-client.ts';
 import type { Site } from '../site.ts';
 import { pinnedJson, pinnedUpgrade } from '../trust/pinned-request.ts';
@@ -16,9 +16,6 @@ export type ParentChannel = {
   close(): void;
 };
 
-/** How often it is written down that the parent answers. */
-const HEARD_EVERY_MS = 10_000;
-
 /** A long poll is silent for 25 s; twice that is a dead link. */
 const TIMEOUT_MS = 50_000;
 
@@ -28,19 +25,11 @@ const TIMEOUT_MS = 50_000;
  */
 export function openChannel(site: Site, parentId: Id): ParentChannel {
   let opened: Opened | undefined;
-  let notedAt = -HEARD_EVERY_MS;
-  const noteHeard = async () => {
-    if (performance.now() - notedAt < HEARD_EVERY_MS) return;
-    notedAt = performance.now();
-    await touchServer(site.db, parentId, site.now());
-  };
   const ask = async (path: string, request: { json?: unknown; signal: AbortSignal }): Promise<unknown> => {
     opened ??= await openAgent(site, parentId);
     const used = opened;
     try {
-      const answer = await pinnedJson(used.agent, { url: `${used.url}/api/v1/control/${path}`, timeoutMs: TIMEOUT_MS, ...request });
-      await noteHeard();
-      return answer;
+      return await pinnedJson(used.agent, { url: `${used.url}/api/v1/control/${path}`, timeoutMs: TIMEOUT_MS, ...request });
     } catch (error) {
       used.agent.destroy();
       if (opened === used) opened = undefined;

@@ -1,7 +1,7 @@
 import { CONTROL_PROTOCOL } from '../../core/control-protocol.ts';
 import { describeError } from '../../core/errors.ts';
 import type { Id } from '../../core/ids.ts';
-import { listServers } from '../db/servers.ts';
+import { listServers, touchServer } from '../db/servers.ts';
 import { activateWaiting } from '../orders/accept.ts';
 import { noteAnswer } from '../panel/contact.ts';
 import type { Site } from '../site.ts';
@@ -20,6 +20,8 @@ export const PARENTS = 'parents';
 const LOOK_AGAIN_MS = 3_000;
 /** How soon what could not be fetched is tried again. */
 const APPROVALS_AGAIN_MS = 15_000;
+/** How often it is written down that the parent answers. */
+const HEARD_EVERY_MS = 10_000;
 /** Progress that changes every second is told once a second. */
 const BREATH_MS = 700;
 
@@ -61,7 +63,7 @@ export function startControl(site: Site): { readonly close: () => Promise<void> 
 }
 
 /** `doubt`: the parent may have fewer of our reports than we believe; it was away, or was restored from a backup. */
-type Above = { readonly parentId: Id; readonly doubt: { isThere: boolean } };
+type Above = { readonly parentId: Id; readonly doubt: { isThere: boolean }; readonly noteHeard: () => Promise<void> };
 
 type Talk = { readonly stop: () => void; readonly ended: Promise<unknown> };
 
@@ -70,7 +72,7 @@ function talkTo(site: Site, parentId: Id, until: AbortSignal): Talk {
   const stopping = new AbortController();
   const signal = AbortSignal.any([until, stopping.signal]);
   const channels = [openChannel(site, parentId), openChannel(site, parentId)] as const;
-  const above: Above = { parentId, doubt: { isThere: false } };
+  const above: Above = { parentId, doubt: { isThere: false }, noteHeard: noterOf(site, parentId) };
   const telling = keepTelling(site, parentListens(site, channels[0], above), { what: 'reports to the parent', signal, parentId });
   const pulling = pullDown(site, channels[1], above, signal);
   return {
@@ -82,7 +84,18 @@ function talkTo(site: Site, parentId: Id, until: AbortSignal): Talk {
   };
 }
 
-function parentListens(site: Site, channel: ParentChannel, { parentId, doubt }: Above): Listener {
+/** Says that the parent has answered: at once to who asks this process, and now and then in its row. */
+function noterOf(site: Site, parentId: Id): () => Promise<void> {
+  let writtenAt = -HEARD_EVERY_MS;
+  return async () => {
+    noteAnswer(site, parentId);
+    if (performance.now() - writtenAt < HEARD_EVERY_MS) return;
+    writtenAt = performance.now();
+    await touchServer(site.db, parentId, site.now());
+  };
+}
+
+function parentListens(site: Site, channel: ParentChannel, { doubt, noteHeard }: Above): Listener {
   return {
     name: 'the parent',
     streams: () => newestMarks(site),
@@ -93,20 +106,20 @@ function parentListens(site: Site, channel: ParentChannel, { parentId, doubt }: 
     },
     take: async (batches, signal) => {
       const answer = await channel.post('reports', { protocol: CONTROL_PROTOCOL, batches }, signal);
-      noteAnswer(site, parentId);
+      await noteHeard();
       return answer;
     },
   };
 }
 
-async function pullDown(site: Site, channel: ParentChannel, { parentId, doubt }: Above, signal: AbortSignal): Promise<void> {
+async function pullDown(site: Site, channel: ParentChannel, { parentId, doubt, noteHeard }: Above, signal: AbortSignal): Promise<void> {
   let epoch: number | undefined;
   await keepTrying(site, { what: 'control by the parent', signal, parentId }, async () => {
     try {
       const told = await pullOnce(site, channel, parentId, signal);
       doubt.isThere ||= told !== epoch;
       epoch = told;
-      noteAnswer(site, parentId);
+      await noteHeard();
     } catch (error) {
       doubt.isThere = true;
       throw error;
