@@ -9,6 +9,7 @@ import { isRunEnded, type RunState } from '../../core/run.ts';
 import { listImages } from '../../server/db/images.ts';
 import type { RunView } from '../../server/replication/view.ts';
 import { howMany } from '../helpers/how-many.ts';
+import { orElse } from '../helpers/or-else.ts';
 import { type PacingProxy, startPacingProxy } from '../helpers/pacing-proxy.ts';
 import { makeSite, makeVersion, reopenSite } from '../helpers/replication-sites.ts';
 import { runJson } from '../helpers/run-cli.ts';
@@ -270,14 +271,6 @@ async function checkBranch(disks: Map<string, Buffer>): Promise<void> {
   }
 }
 
-/** What is asked of /proc or of a directory in use may be gone by then: that is an answer too. */
-function orElse<Value>(read: () => Value, otherwise: Value): Value {
-  try {
-    return read();
-  } catch {
-    return otherwise;
-  }
-}
 const listNames = (path: string) => orElse(() => readdirSync(path), []);
 const readText = (path: string) => orElse(() => readFileSync(path, 'utf8'), '');
 const readLink = (path: string) => orElse(() => readlinkSync(path), '');

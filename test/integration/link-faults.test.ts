@@ -14,6 +14,7 @@ import { runOnce } from '../../server/replication.ts';
 import { type Serving, startServe } from '../../server/serve.ts';
 import type { Site } from '../../server/site.ts';
 import { howMany } from '../helpers/how-many.ts';
+import { orElse } from '../helpers/or-else.ts';
 import { type PacingProxy, startPacingProxy } from '../helpers/pacing-proxy.ts';
 import { enrolAt, importDisk, makeDisk, makeSite, makeVersion, reopenSite } from '../helpers/replication-sites.ts';
 import { randomFrom } from '../helpers/seeded.ts';
@@ -238,14 +239,6 @@ async function assertWhole(disks: ReadonlyMap<string, Buffer>): Promise<void> {
   }
 }
 
-/** What is asked of a directory or a process in use may be gone by then. */
-function orElse<Value>(read: () => Value, otherwise: Value): Value {
-  try {
-    return read();
-  } catch {
-    return otherwise;
-  }
-}
 const listNames = (path: string) => orElse(() => readdirSync(path), []);
 
 function bytesHere(): number {
