@@ -1,6 +1,7 @@
 import type { Json } from '../../core/canonical-json.ts';
 import type { CheckReport } from '../../core/content-store.ts';
 import type { Image } from '../../core/image.ts';
+import { isoTime } from '../../core/iso-time.ts';
 import type { RepairReport } from '../care/repair-store.ts';
 
 /** An image as the API and `--json` show it: times ISO 8601, sizes in bytes. */
@@ -8,8 +9,8 @@ export function viewImage(image: Image): { readonly [key: string]: Json } {
   const { id, name, version, kind, arch, group, state, waiting, origin, manifest, sizeBytes, usedBytes, storedBytes, disk } = image;
   return {
     ...{ id, name, version, kind, arch, group: group ?? null, state, waiting, origin, manifest, sizeBytes, usedBytes, storedBytes },
-    createdAt: new Date(image.createdAt).toISOString(),
-    verifiedAt: image.verifiedAt === null ? null : new Date(image.verifiedAt).toISOString(),
+    createdAt: isoTime(image.createdAt),
+    verifiedAt: isoTime(image.verifiedAt),
     disk: disk ?? null,
   };
 }

@@ -1,4 +1,5 @@
 import type { Inventory } from '../../core/agent-protocol.ts';
+import { isoTime } from '../../core/iso-time.ts';
 import { type AgentBinding, listAgentBindings } from '../db/agent-keys.ts';
 import { listActiveOrdersOf, type Order } from '../db/orders.ts';
 import type { Target } from '../db/targets.ts';
@@ -45,14 +46,13 @@ function view({ self }: ViewSite, target: Target, { order, binding }: Seen): Tar
   return {
     ...plain,
     server: self.name,
-    createdAt: new Date(createdAt).toISOString(),
-    seenAt: seenAt === null ? null : new Date(seenAt).toISOString(),
+    createdAt: isoTime(createdAt),
+    seenAt: isoTime(seenAt),
     order: order === undefined ? null : { id: order.id, state: order.state, image: order.imageReference },
     agent: binding === undefined ? null : viewAgent(binding),
   };
 }
 
 function viewAgent({ keyId, state, seenAt, refusedKeyId, refusedAt }: AgentBinding): TargetView['agent'] {
-  const time = (ms: number) => new Date(ms).toISOString();
-  return { keyId, state, seenAt: time(seenAt), refusedKeyId, refusedAt: refusedAt === null ? null : time(refusedAt) };
+  return { keyId, state, seenAt: isoTime(seenAt), refusedKeyId, refusedAt: isoTime(refusedAt) };
 }

@@ -64,8 +64,8 @@ export const LINK_ROUTES: readonly Route[] = [
     handle: async ({ site }, { mbit, officeHours, officeMbit }) => {
       await refuseManaged(site, ['capMbit']);
       const link = await onlyLink(site);
-      const office = officeHours === null ? null : { hours: officeHours ?? '', bps: toBps(officeMbit ?? null) };
-      return showLink(site, await setCaps(site, link, { bps: toBps(mbit), office: officeHours === undefined ? link.caps.office : office }));
+      const office = officeHours == null ? officeHours : { hours: officeHours, bps: toBps(officeMbit ?? null) };
+      return showLink(site, await setCaps(site, link, { bps: toBps(mbit), office: office === undefined ? link.caps.office : office }));
     },
   }),
   route({
