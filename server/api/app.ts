@@ -3,6 +3,7 @@ import helmet from 'helmet';
 import { authorise } from '../../core/authorise.ts';
 import { AppError } from '../../core/errors.ts';
 import type { Id } from '../../core/ids.ts';
+import { onceClosed } from '../../sync/tunnel/once-closed.ts';
 import type { Site } from '../site.ts';
 import { actorOf } from './actor.ts';
 import { makeContext } from './context.ts';
@@ -158,7 +159,7 @@ async function answerUnknown(frame: Frame, throttle: Throttle, request: Request,
 
 function abortSignal(response: Response): AbortSignal {
   const controller = new AbortController();
-  response.once('close', () => {
+  onceClosed(response, () => {
     if (!response.writableFinished) controller.abort();
   });
   return controller.signal;

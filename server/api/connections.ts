@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net';
 import type { Id } from '../../core/ids.ts';
+import { onceClosed } from '../../sync/tunnel/once-closed.ts';
 import { getServer, touchServer } from '../db/servers.ts';
 import { noteConnection } from '../panel/contact.ts';
 import type { Site } from '../site.ts';
@@ -23,14 +24,14 @@ export function watchConnections(site: Site): (serverId: Id, socket: Socket) => 
     if (watched.has(socket)) return;
     watched.add(socket);
     const gone = noteConnection(site, serverId);
-    socket.once('close', gone);
+    onceClosed(socket, gone);
     void closeWhenRevoked(site, serverId, socket);
   };
 }
 
 async function closeWhenRevoked(site: Site, serverId: Id, socket: Socket): Promise<void> {
   const gone = new AbortController();
-  socket.once('close', () => gone.abort());
+  onceClosed(socket, () => gone.abort());
   try {
     await touchServer(site.db, serverId, site.now());
     while (!socket.destroyed) {

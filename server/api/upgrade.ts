@@ -4,6 +4,7 @@ import { TLSSocket } from 'node:tls';
 import { type Action, type AuthObject, authorise } from '../../core/authorise.ts';
 import { AppError } from '../../core/errors.ts';
 import { OUR_ABILITIES } from '../../core/negotiate.ts';
+import { onceClosed } from '../../sync/tunnel/once-closed.ts';
 import type { Frame } from './app.ts';
 import { makeContext } from './context.ts';
 import { type Problem, problem, problemOf, refusalProblem } from './errors.ts';
@@ -96,6 +97,6 @@ function sendProblem(request: IncomingMessage, socket: Duplex, answer: Problem):
 
 function closeSignal(socket: Duplex): AbortSignal {
   const controller = new AbortController();
-  socket.once('close', () => controller.abort());
+  onceClosed(socket, () => controller.abort());
   return controller.signal;
 }

@@ -1,6 +1,7 @@
 import type { AppError } from '../../core/errors.ts';
 import type { Id } from '../../core/ids.ts';
 import type { ContentSource } from '../../sync/replicate/ports.ts';
+import { onceClosed } from '../../sync/tunnel/once-closed.ts';
 import { appendEvent } from '../db/events.ts';
 import { type Link, updateLinkRate } from '../db/links.ts';
 import type { GivenBytes } from '../db/runs.ts';
@@ -84,7 +85,7 @@ export async function openGivers(site: Site, { parent, client, link, runId }: Gi
       const tunnel = await current.client.openTunnel(key, wish);
       // Two at the end of a part: their time counts once.
       if (current.open++ === 0) current.openedMs = performance.now();
-      tunnel.link.once('close', () => {
+      onceClosed(tunnel.link, () => {
         if (--current.open === 0) current.busyMs += performance.now() - current.openedMs;
       });
       return tunnel;

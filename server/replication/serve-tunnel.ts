@@ -4,6 +4,7 @@ import type { Duplex } from 'node:stream';
 import type { BuiltArchive } from '../../core/content-store.ts';
 import type { Id } from '../../core/ids.ts';
 import { daemonConfig } from '../../sync/tunnel/daemon-config.ts';
+import { onceClosed } from '../../sync/tunnel/once-closed.ts';
 import { startDaemon } from '../../sync/tunnel/rsync-process.ts';
 import { runTunnel } from '../../sync/tunnel/tunnel.ts';
 import type { Site } from '../site.ts';
@@ -32,7 +33,7 @@ export async function serveTunnel(site: Site, { childId, bps, ...served }: Serve
   const { socket } = served;
   const lane = await openTunnelLane(site, childId, { bps, onPaused: () => socket.destroy() });
   // A link that goes while its lane waits for its turn must not wait on.
-  socket.once('close', lane.close);
+  onceClosed(socket, lane.close);
   try {
     await serveLane(site, { ...served, lane });
   } finally {

@@ -3,6 +3,7 @@ import { AppError } from '../../core/errors.ts';
 import type { Id } from '../../core/ids.ts';
 import { capAt } from '../../core/schedule/caps.ts';
 import { encodeFrame } from '../../sync/tunnel/frames.ts';
+import { onceClosed } from '../../sync/tunnel/once-closed.ts';
 import { getLink } from '../db/links.ts';
 import { zoneOf } from '../schedule/cron.ts';
 import { SCHEDULES } from '../schedule/topic.ts';
@@ -46,7 +47,7 @@ export function tellCaps(site: Site, { cap, socket, abilities }: { cap: CurrentC
     });
   }
   const closed = new AbortController();
-  socket.once('close', () => closed.abort());
+  onceClosed(socket, () => closed.abort());
   const watch = async () => {
     for (let told = cap; !closed.signal.aborted; ) {
       await site.wake.wait(SCHEDULES, told.holdsMs, closed.signal);

@@ -1,4 +1,5 @@
 import { AppError } from '../../core/errors.ts';
+import { onceClosed } from '../tunnel/once-closed.ts';
 import type { RunTools } from './ports.ts';
 
 /** When a server counts as slow: for `windowMs` it gave less than `percent` of what is expected of it. */
@@ -45,7 +46,7 @@ export async function underSlowWatch<Result>(tools: RunTools, work: (tools: RunT
       openTunnel: async (key, wish) => {
         const tunnel = await content.openTunnel(key, wish);
         open += 1;
-        tunnel.link.once('close', () => {
+        onceClosed(tunnel.link, () => {
           open -= 1;
         });
         return tunnel;

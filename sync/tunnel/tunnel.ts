@@ -4,6 +4,7 @@ import { release } from '../../core/content/release.ts';
 import { AppError } from '../../core/errors.ts';
 import { type CreditGate, openCreditGate } from './credit-gate.ts';
 import { createFrameDecoder, encodeFrame, type Frame, MAX_DATA_BYTES, WINDOW_BYTES } from './frames.ts';
+import { onceClosed } from './once-closed.ts';
 
 /** What may wait to be sent: a window of DATA, and CREDIT beside it. */
 const MOST_WAITING_BYTES = WINDOW_BYTES + 256 * 1024;
@@ -144,7 +145,9 @@ function receiveLink({ link, output, head, onData, onCap, silenceMs }: TunnelOpt
     };
     // rsync may close its end before the other side has finished talking: its exit status tells, not this.
     output.on('error', () => resolve());
-    link.on('error', broken).on('close', () => broken());
+    // A socket may stay half open when the other side has gone; what it has not said until then it never says.
+    link.on('error', broken).on('end', () => ended || broken());
+    onceClosed(link, broken);
     if (head !== undefined && head.length > 0) read(Buffer.from(head));
     link.on('data', read);
   });

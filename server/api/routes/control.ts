@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { Answer, Pulled, ReportAnswer, Reports } from '../../../core/control-protocol.ts';
 import { AppError } from '../../../core/errors.ts';
+import { onceClosed } from '../../../sync/tunnel/once-closed.ts';
 import { takeAnswer } from '../../control/ask.ts';
 import { isTicketOf, redeemTicket } from '../../control/offers/tickets.ts';
 import { answerPull } from '../../control/pulled.ts';
@@ -63,7 +64,7 @@ export const OFFER_UPGRADE: UpgradeRoute = {
     throw new AppError('not_found', 'nobody waits for this connection');
   },
   handle: async (context, socket, head) => {
-    const closed = new Promise<void>((resolve) => socket.once('close', () => resolve()));
+    const closed = new Promise<void>((resolve) => onceClosed(socket, resolve));
     if (!redeemTicket(context.site, callerOf(context), context.query['ticket'] ?? '', { link: socket, head })) socket.destroy();
     await closed;
   },

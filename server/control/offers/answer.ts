@@ -4,6 +4,7 @@ import { OfferedObject, TunnelQuery } from '../../../core/control-protocol.ts';
 import { AppError } from '../../../core/errors.ts';
 import { type Id, newId } from '../../../core/ids.ts';
 import { ArchiveRequest } from '../../../core/sync-protocol.ts';
+import { onceClosed } from '../../../sync/tunnel/once-closed.ts';
 import { getImage, listImages } from '../../db/images.ts';
 import { getLinkToParent } from '../../db/links.ts';
 import { getObject } from '../../db/objects.ts';
@@ -90,7 +91,7 @@ export async function passTunnel(site: Site, channel: ParentChannel, below: Serv
 /** What comes on one goes out on the other; one that breaks takes the other along, one that ends well lets it finish. */
 function join(from: Duplex, to: Duplex): void {
   from.on('error', () => to.destroy());
-  from.once('close', () => {
+  onceClosed(from, () => {
     if (!from.readableEnded) to.destroy();
   });
   from.pipe(to);

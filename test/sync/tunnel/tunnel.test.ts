@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { createHash, randomBytes } from 'node:crypto';
+import { once } from 'node:events';
 import { mkdir, mkdtemp, open, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -171,4 +172,25 @@ test('a link that says nothing any more counts as broken, but not while our own 
   parent.write(encodeFrame({ type: 'data', payload: Buffer.from('a disk that takes its time') }));
   setTimeout(() => parent.end(encodeFrame({ type: 'end' })), 550);
   await joined;
+});
+
+test('a link that is gone before the tunnel begins ends it, although what it would send waits for a turn that never comes', async () => {
+  const [child, parent] = await socketPair();
+  const closed = once(parent, 'close');
+  child.destroy();
+  parent.resume();
+  parent.destroy();
+  await closed;
+  const made = await makeParts('gone', randomBytes(1000));
+  const daemon = startDaemon(made.config);
+  const joined = runTunnel({ link: parent, input: daemon.output, output: daemon.input, pace: () => 0 });
+  await assert.rejects(joined, { code: 'unreachable' });
+  await daemon.ended;
+});
+
+test('a link whose other side ends without a word of END is broken', async () => {
+  const [child, parent] = await socketPair();
+  const joined = runTunnel({ link: parent, input: new PassThrough(), output: new PassThrough() });
+  child.end();
+  await assert.rejects(joined, { code: 'unreachable' });
 });
