@@ -7,11 +7,12 @@ import { howMany } from '../helpers/how-many.ts';
 import { closingLines, sumOutcomes } from '../runner/closing.ts';
 import { findLoss } from '../runner/count.ts';
 import { GROUPS, SUITES } from '../runner/groups.ts';
-import type { Counts } from '../runner/reporter.ts';
-import { type FileOutcome, NO_COUNTS, runFile } from '../runner/run-file.ts';
+import type { Counts, Line } from '../runner/reporter.ts';
+import { type FileOutcome, runFile } from '../runner/run-file.ts';
 import { runGroup } from '../runner/run-group.ts';
 import { PROGRAMS } from '../runner/run-program.ts';
 import { countsOf, runSoak, soakFiles, soakName } from '../runner/soak.ts';
+import { NO_COUNTS, sumUp } from '../runner/sum-up.ts';
 import { readTexts } from './source-files.ts';
 
 const counts = (some: Partial<Counts>): Counts => ({ ...NO_COUNTS, ...some });
@@ -90,6 +91,24 @@ test('a file that something keeps open, and one that breaks off, fail by themsel
   const broken = await runSample(`import test from 'node:test'; test('good', () => process.kill(process.pid, 'SIGKILL'));`);
   assert.ok(broken.problems.some(({ title }) => /before its summary/.test(title)));
   assert.equal(broken.counts.failed, 1);
+});
+
+test('a file that does not end says what was at work, and what it holds open', async () => {
+  const waiting = `import { after, test } from 'node:test'; import { spawn } from 'node:child_process'; import { createServer } from 'node:net';
+test('good', () => {
+  spawn('sleep', ['8']);
+  createServer().listen(0, '127.0.0.1');
+});
+after(() => new Promise(() => setInterval(() => {}, 100_000)));`;
+  const { problems } = await runSample(waiting, 2_000);
+  const late = problems.find(({ title }) => /did not end in its time/.test(title))?.text ?? '';
+  assert.match(late, /^1 tests had ended; at work: none of them, so a hook, or what they left open$/m);
+  assert.match(late, /^process \d+: sleep 8$/m);
+  assert.match(late, /^tcp \d+ 127\.0\.0\.1:\d+ to nobody$/m);
+  assert.match(late, /^timer in \d+ ms$/m);
+  const begun = ['first', 'second'].map((name) => ({ kind: 'begun', name, where: 'a.test.ts:7' }) as const);
+  const { problems: named } = sumUp('a.test.ts', [...begun, { ...begun[0], kind: 'ended' } as Line], { code: null, output: '', open: '' });
+  assert.match(named[0]?.text ?? '', /^1 tests had ended; at work: a\.test\.ts:7 second$/m);
 });
 
 test('a test repeats its sample, its full count in make soak, and what N says before both', () => {

@@ -1,6 +1,6 @@
 import type { Counts } from './reporter.ts';
-import type { Problem } from './run-file.ts';
 import { type Outcome, sumCounts } from './run-group.ts';
+import type { Problem } from './sum-up.ts';
 
 export type Summary = {
   readonly ok: boolean;

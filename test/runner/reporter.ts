@@ -3,7 +3,7 @@ import { inspect } from 'node:util';
 
 /**
  * A reporter for a test file that writes one JSON document per line, for run-file.ts: failures and oddities with
- * their words, and the file's counts.
+ * their words, which test is at work, and the file's counts.
  */
 type Event = { readonly type: string; readonly data: Record<string, unknown> };
 
@@ -19,6 +19,7 @@ export type Counts = {
 
 export type Line =
   | { readonly kind: 'failure' | 'skip' | 'todo'; readonly name: string; readonly where: string; readonly text: string }
+  | { readonly kind: 'begun' | 'ended'; readonly name: string; readonly where: string }
   | { readonly kind: 'total'; readonly counts: Counts };
 
 const ERROR_LIMIT = 6_000;
@@ -31,9 +32,11 @@ export default async function* report(source: AsyncIterable<Event>): AsyncGenera
 
 function* linesOf({ type, data }: Event): Generator<Line> {
   if (type === 'test:summary') yield { kind: 'total', counts: data['counts'] as Counts };
-  if (type !== 'test:pass' && type !== 'test:fail') return;
   const name = text(data['name']);
   const where = `${relative(process.cwd(), text(data['file']))}:${text(data['line'])}`;
+  if (type === 'test:dequeue') yield { kind: 'begun', name, where };
+  if (type === 'test:complete') yield { kind: 'ended', name, where };
+  if (type !== 'test:pass' && type !== 'test:fail') return;
   if (data['skip'] !== undefined) yield { kind: 'skip', name, where, text: text(data['skip']) };
   else if (data['todo'] !== undefined) yield { kind: 'todo', name, where, text: text(data['todo']) };
   else if (type === 'test:fail' && !isOnlyItsChildren(data)) yield { kind: 'failure', name, where, text: errorText(data) };

@@ -4,9 +4,10 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Counts, Line } from './reporter.ts';
+import type { Counts } from './reporter.ts';
+import { askWhatIsOpen, reportArguments } from './still-open.ts';
+import { type Ended, type Problem, readLines, sumUp } from './sum-up.ts';
 
-export type Problem = { readonly title: string; readonly text: string };
 /** `hear` is given all that is printed, as it comes; `env` is added to the environment. */
 export type FileRun = {
   readonly timeoutMs: number;
@@ -17,11 +18,15 @@ export type FileRun = {
 };
 export type FileOutcome = { readonly counts: Counts; readonly problems: readonly Problem[]; readonly ms: number };
 
-export const NO_COUNTS: Counts = { tests: 0, suites: 0, passed: 0, failed: 0, cancelled: 0, skipped: 0, todo: 0 };
 const REPORTER = resolve(import.meta.dirname, 'reporter.ts');
 const FOR_PEOPLE = ['--test-reporter=spec', '--test-reporter-destination=stdout'];
 /** Compiled TypeScript, of all test files and of what they start. */
 const COMPILED = resolve('.cache/compiled');
+/** Of what a test says of itself in its directory: its results, and what is open when it does not end. */
+const REPORT = 'report';
+const OPEN = 'open.json';
+/** A test that hangs is ended by node, which names it, before the file is. */
+const SHARE_OF_A_TEST = 0.8;
 const OUTPUT_TAIL = 4_000;
 const KILL_AFTER_MS = 10_000;
 
@@ -34,29 +39,27 @@ export async function runFile(run: FileRun, path: string, deadline: AbortSignal)
   const started = performance.now();
   const directory = await mkdtemp(join(tmpdir(), 'waystation-report-'));
   try {
-    const report = join(directory, 'report');
-    const ended = await runProcess(run, { path, report }, deadline);
-    const lines = (await readFile(report, 'utf8').catch(() => '')).split('\n').flatMap(parseLine);
+    const ended = await runProcess(run, { path, directory }, deadline);
+    const lines = readLines(await readFile(join(directory, REPORT), 'utf8').catch(() => ''));
     return { ...sumUp(path, lines, ended), ms: performance.now() - started };
   } finally {
     await rm(directory, { recursive: true, force: true });
   }
 }
 
-type Ended = { readonly code: number | null; readonly output: string; readonly isLate: boolean };
-
 async function runProcess(
   { timeoutMs, isLoud, niceness = 0, env: more, hear }: FileRun,
-  { path, report }: { readonly path: string; readonly report: string },
+  { path, directory }: { readonly path: string; readonly directory: string },
   deadline: AbortSignal,
 ): Promise<Ended> {
   const { NODE_TEST_CONTEXT: _, ...inherited } = process.env;
   const env = { NODE_COMPILE_CACHE: COMPILED, ...inherited, ...more };
-  const reporter = [`--test-reporter=${REPORTER}`, `--test-reporter-destination=${report}`];
-  const args = [`--test-timeout=${timeoutMs}`, ...reporter, ...(isLoud ? FOR_PEOPLE : []), path];
+  const reporter = [`--test-reporter=${REPORTER}`, `--test-reporter-destination=${join(directory, REPORT)}`];
+  const limit = `--test-timeout=${Math.round(timeoutMs * SHARE_OF_A_TEST)}`;
+  const args = [...reportArguments(directory, OPEN), limit, ...reporter, ...(isLoud ? FOR_PEOPLE : []), path];
   const child = spawn('nice', ['-n', String(niceness), process.execPath, ...args], { env, stdio: ['ignore', 'pipe', 'pipe'] });
   let output = '';
-  let isLate = false;
+  let open: string | undefined;
   const take = (data: Buffer) => {
     if (isLoud) process.stdout.write(data);
     hear?.(data);
@@ -64,8 +67,9 @@ async function runProcess(
   };
   child.stdout.on('data', take);
   child.stderr.on('data', take);
-  const stop = () => {
-    isLate = true;
+  const stop = async () => {
+    open = '';
+    open = await askWhatIsOpen(child.pid as number, join(directory, OPEN));
     child.kill('SIGTERM');
     setTimeout(() => child.kill('SIGKILL'), KILL_AFTER_MS).unref();
   };
@@ -80,30 +84,5 @@ async function runProcess(
   await Promise.race([closed, sleep(1_000, undefined, { ref: false })]);
   child.stdout.destroy();
   child.stderr.destroy();
-  return { code, output, isLate };
-}
-
-function sumUp(path: string, lines: readonly Line[], { code, output, isLate }: Ended): Omit<FileOutcome, 'ms'> {
-  const problems: Problem[] = [];
-  let total: Counts | undefined;
-  for (const line of lines) {
-    if (line.kind === 'total') total = line.counts;
-    else problems.push({ title: `${line.kind}: ${line.name} (${line.where})`, text: line.text });
-  }
-  const cut = isLate ? 'did not end in its time' : `ended with ${code} before its summary`;
-  if (isLate || total === undefined) problems.push({ title: `${path} ${cut}`, text: '' });
-  else if (code !== 0 && problems.length === 0) problems.push({ title: `${path} ended with ${code}`, text: '' });
-  if (problems.length > 0 && output !== '') problems.push({ title: `output of ${path} (its end)`, text: output });
-  const counts = total ?? { ...NO_COUNTS, tests: 1, failed: 1 };
-  if (problems.length > 0 && counts.failed + counts.cancelled + counts.skipped + counts.todo === 0)
-    return { counts: { ...counts, failed: 1 }, problems };
-  return { counts, problems };
-}
-
-function parseLine(raw: string): Line[] {
-  try {
-    return raw === '' ? [] : [JSON.parse(raw) as Line];
-  } catch {
-    return []; // the last one of a process that was stopped
-  }
+  return { code, output, open };
 }

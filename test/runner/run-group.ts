@@ -1,6 +1,7 @@
 import type { Group } from './groups.ts';
 import type { Counts } from './reporter.ts';
-import { type FileOutcome, NO_COUNTS, type Problem, runFile } from './run-file.ts';
+import { type FileOutcome, runFile } from './run-file.ts';
+import { NO_COUNTS, type Problem } from './sum-up.ts';
 
 export type Outcome = {
   readonly name: string;

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
-import { NO_COUNTS } from './run-file.ts';
 import type { Outcome } from './run-group.ts';
+import { NO_COUNTS } from './sum-up.ts';
 
 /** Checks that are programs of their own; each counts as one test. */
 export const PROGRAMS: { readonly [name: string]: readonly [string, ...string[]] } = {
