@@ -11,7 +11,7 @@ import { listPeers } from '../db/peers.ts';
 import { listKnownImages, raiseReplica, renumberObject } from '../db/replicas.ts';
 import { listReported } from '../db/reported.ts';
 import { admitImage, IMAGES } from '../holdings/activation.ts';
-import { relatedManifests } from '../holdings/wanted.ts';
+import { relatedPublished } from '../holdings/related.ts';
 import { CATALOGUE } from '../replication/wait-for-news.ts';
 import type { Site } from '../site.ts';
 import { fetchFrom, startFor } from './offers/fetch.ts';
@@ -117,7 +117,7 @@ function recordsOf(site: Site, { image, holder }: Wish, start: RunPlan, onFailur
       if (change.error !== undefined) onFailure(change.error);
     },
     wantedManifests: async () => [image.manifest],
-    relatedManifests: (wanted, objects) => relatedManifests(site.db, wanted, objects),
+    relatedManifests: (wanted, objects) => relatedPublished(site.db, wanted, objects),
     publish: () => raise(site, { image, holder }, sumBytes(plan.archive?.parts ?? [])),
   };
 }

@@ -6,7 +6,7 @@ import { isInScope } from '../../core/scope.ts';
 import { parseImageBody } from '../../sync/replicate/image-body.ts';
 import { listImageChoices } from '../db/image-choices.ts';
 import { getLink } from '../db/links.ts';
-import { listKnownImages, listPublishedManifests } from '../db/replicas.ts';
+import { listKnownImages } from '../db/replicas.ts';
 
 /**
  * Manifests that are to be complete here: of these new objects, and of the images that are only known so far, those that
@@ -20,14 +20,6 @@ export async function wantedManifests(db: Knex, linkId: Id, objects: readonly En
   const candidates = [...bodiesOf(objects), ...known.map((image) => ({ id: image.id, body: image }))];
   const wanted = candidates.filter(({ id, body }) => chosen.has(id) || isInScope(scope, body));
   return [...new Set(wanted.map(({ body }) => body.manifest))];
-}
-
-/** Complete manifests of the names and kinds that these wanted manifests belong to, newest first. */
-export async function relatedManifests(db: Knex, wanted: readonly Digest[], objects: readonly Envelope[]): Promise<Digest[]> {
-  const bodies = await imagesOf(db, wanted, objects);
-  const rows = await listPublishedManifests(db, [...new Set(bodies.map((body) => body.name))]);
-  const related = rows.filter((row) => bodies.some((body) => body.name === row.name && body.kind === row.kind));
-  return [...new Set(related.map((row) => row.manifest))];
 }
 
 /** The images that these manifests are the content of: of these new objects, or known so far. */

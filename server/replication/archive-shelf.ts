@@ -6,6 +6,7 @@ import { AppError } from '../../core/errors.ts';
 import type { Digest } from '../../core/ids.ts';
 import { encodingsFor } from '../../core/negotiate.ts';
 import type { ArchivePlan, ArchiveRequest } from '../../core/sync-protocol.ts';
+import { completeOf } from '../../sync/replicate/bases.ts';
 import { listOfferedManifests } from '../db/replicas.ts';
 import type { Site } from '../site.ts';
 import { type BuildTurns, createBuildTurns } from './build-turns.ts';
@@ -45,7 +46,7 @@ export async function offerArchive(site: Site, request: ArchiveRequest, asker: s
     const wantChunks = await chunksToGive(site, wanted, { digests: request.wantChunks as Digest[], isExact: foreign === undefined });
     return { ...(await offer(site, { have: [], want: [], wantChunks }, asker)), ...absent };
   }
-  const have = (await site.store.missingOf(request.have as Digest[])).complete;
+  const have = await completeOf(site.store, request.have as Digest[]);
   const encodings = encodingsFor(request.encodings);
   return { ...(await offer(site, { have, want: wanted, encodings }, asker)), ...absent };
 }

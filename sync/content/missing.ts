@@ -1,5 +1,5 @@
 import { parseRoot, treesOf } from '../../core/content/manifest.ts';
-import { parsePage } from '../../core/content/page.ts';
+import { type Entry, parsePage } from '../../core/content/page.ts';
 import type { Digest } from '../../core/ids.ts';
 import { createChunkReader } from './chunk-reader.ts';
 import { createDigestSet } from './digest-set.ts';
@@ -22,40 +22,41 @@ export async function missingOf(
   // Before the first look: what a collection takes until here is seen to be gone.
   if (areToStay) store.pins.keepRoots(manifests);
   const seen = createDigestSet();
+  const broken = createDigestSet();
   const complete: Digest[] = [];
   const total: Count = { chunks: 0, rawBytes: 0 };
+  const get = createChunkReader(store);
+
+  /** Whether it is here with all below it. What several manifests share is counted and looked through once. */
+  async function visit(digest: Digest, depth: number, length: number): Promise<boolean> {
+    if (!seen.add(digest)) return !broken.has(digest);
+    if (store.index.has(digest)) {
+      const isWhole = depth < 0 || (await visitAll(parsePage(await get(digest), depth).entries, depth - 1));
+      if (!isWhole) broken.add(digest);
+      return isWhole;
+    }
+    total.chunks += 1;
+    total.rawBytes += length;
+    broken.add(digest);
+    return false;
+  }
+
+  async function visitAll(entries: readonly Entry[], depth: number): Promise<boolean> {
+    let isWhole = true;
+    for (const entry of entries) if ('digest' in entry && !(await visit(entry.digest, depth, entry.length))) isWhole = false;
+    return isWhole;
+  }
+
   for (const manifest of manifests) {
-    const before = total.chunks;
-    await countManifest(store, manifest, total, seen.add);
-    // Shared with an earlier manifest, and counted there: ask again for this one alone.
-    if (total.chunks === before && (before === 0 || (await isComplete(store, manifest)))) complete.push(manifest);
+    if (!store.index.has(manifest)) {
+      if (seen.add(manifest)) total.chunks += 1;
+      continue;
+    }
+    let isWhole = true;
+    for (const tree of treesOf(parseRoot((await get(manifest)).toString('utf8')))) {
+      if (!(await visit(tree.page, tree.depth, 0))) isWhole = false;
+    }
+    if (isWhole) complete.push(manifest);
   }
   return { ...total, complete };
-}
-
-async function isComplete(store: Store, manifest: Digest): Promise<boolean> {
-  const own: Count = { chunks: 0, rawBytes: 0 };
-  await countManifest(store, manifest, own, createDigestSet().add);
-  return own.chunks === 0;
-}
-
-async function countManifest(store: Store, manifest: Digest, total: Count, isNew: (digest: Digest) => boolean): Promise<void> {
-  const get = createChunkReader(store);
-  if (!store.index.has(manifest)) {
-    if (isNew(manifest)) total.chunks += 1;
-    return;
-  }
-  const visit = async (digest: Digest, depth: number, length: number): Promise<void> => {
-    if (!isNew(digest)) return;
-    if (!store.index.has(digest)) {
-      total.chunks += 1;
-      total.rawBytes += length;
-      return;
-    }
-    if (depth < 0) return;
-    for (const entry of parsePage(await get(digest), depth).entries) {
-      if ('digest' in entry) await visit(entry.digest, depth - 1, entry.length);
-    }
-  };
-  for (const tree of treesOf(parseRoot((await get(manifest)).toString('utf8')))) await visit(tree.page, tree.depth, 0);
 }

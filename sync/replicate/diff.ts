@@ -1,5 +1,5 @@
-import type { Envelope } from '../../core/envelope.ts';
 import type { Digest } from '../../core/ids.ts';
+import { type BaseTools, basesFor } from './bases.ts';
 import { checkBodies } from './check-bodies.ts';
 import { requireRoom } from './free-space.ts';
 import type { RunPlan } from './plan.ts';
@@ -7,7 +7,7 @@ import type { RunTools } from './ports.ts';
 import type { Outcome } from './run.ts';
 
 type DiffTools = Pick<RunTools, 'store' | 'freeBytes' | 'reserveBytes' | 'incoming'> & {
-  readonly records: Pick<RunTools['records'], 'wantedManifests' | 'relatedManifests'>;
+  readonly records: BaseTools['records'] & Pick<RunTools['records'], 'wantedManifests'>;
 };
 
 /** Works out which manifests that we want are not complete here, and on which of ours an archive may build. */
@@ -37,11 +37,4 @@ export async function findLacking(tools: DiffTools, plan: RunPlan): Promise<Outc
 /** With what an interrupted run completed and nobody has published: the archive that it was fetching builds on that. */
 export function union(bases: readonly Digest[], complete: readonly Digest[]): readonly Digest[] {
   return [...new Set([...bases, ...complete])].sort();
-}
-
-/** Complete manifests here of which an archive of `want` may make use. */
-export async function basesFor(tools: DiffTools, want: readonly Digest[], objects: readonly Envelope[]): Promise<readonly Digest[]> {
-  const related = (await tools.records.relatedManifests(want, objects)).filter((manifest) => !want.includes(manifest));
-  const have = related.length === 0 ? [] : (await tools.store.missingOf(related)).complete;
-  return [...have].sort();
 }

@@ -1,7 +1,8 @@
 import { AppError } from '../../core/errors.ts';
 import type { Digest } from '../../core/ids.ts';
+import { basesFor } from './bases.ts';
 import { checkBodies } from './check-bodies.ts';
-import { basesFor, union } from './diff.ts';
+import { union } from './diff.ts';
 import type { RunPlan } from './plan.ts';
 import type { RunTools } from './ports.ts';
 import type { Outcome } from './run.ts';

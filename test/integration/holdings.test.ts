@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { newId } from '../../core/ids.ts';
@@ -100,6 +101,67 @@ test('a pin fetches what the scope leaves out', async () => {
   assert.equal((await run()).state, 'done');
   assert.equal(await defaultOf('poster'), '1');
   await scopeTo({});
+});
+
+const BYTES = 1_000_000;
+
+/** A version of random content, or one that differs from `before` in a few octets. */
+async function publishAfter(name: string, before?: Buffer): Promise<Buffer> {
+  const path = join(root, `disk-${++made}.raw`);
+  const disk = await makeDisk(path, BYTES);
+  if (before !== undefined) {
+    before.copy(disk);
+    for (let at = BYTES; at < disk.length; at += 200_000) disk[at] = ((disk[at] ?? 0) + 1) % 256;
+    await writeFile(path, disk);
+  }
+  await importImage(pair.hq, { path, name, actor });
+  return disk;
+}
+
+test('content that the scope gave up and nobody has collected yet is what the next version builds on', async () => {
+  const first = await publishAfter('stand');
+  await run();
+  await scopeTo({ names: ['nothing'] });
+  await publishAfter('stand', first);
+  assert.equal((await run()).bytesRsync, 0);
+  await scopeTo({});
+  const wider = await run();
+  assert.deepEqual([wider.state, await defaultOf('stand')], ['done', '2']);
+  assert.ok(wider.bytesRsync < BYTES / 20, `${wider.bytesRsync} by rsync`);
+});
+
+test('a version builds on one that its origin has deleted, and no collection during the run takes that', async () => {
+  const first = await publishAfter('booth');
+  await run();
+  await deleteImage(pair.hq, 'booth@1', actor);
+  await run();
+  await publishAfter('booth', first);
+  const { store } = pair.branch;
+  const collect = async () => store.gc({ roots: await listKeptManifests(pair.branch.db), graceMs: 0, dryRun: false });
+  const collecting: typeof store = {
+    ...store,
+    async missingOf(...question) {
+      const answer = await store.missingOf(...question);
+      await collect();
+      return answer;
+    },
+    async unpackGrowing(...part) {
+      await collect();
+      return store.unpackGrowing(...part);
+    },
+  };
+  const next = await runOnce({ ...pair.branch, store: collecting }, { trigger: 'command' });
+  assert.deepEqual([next.state, await defaultOf('booth')], ['done', '2']);
+  assert.ok(next.bytesRsync < BYTES / 20, `${next.bytesRsync} by rsync`);
+});
+
+test('a first version builds on an image whose name begins with the same word', async () => {
+  const first = await publishAfter('office-2025');
+  await run();
+  await publishAfter('office-2026', first);
+  const next = await run();
+  assert.deepEqual([next.state, await defaultOf('office-2026')], ['done', '1']);
+  assert.ok(next.bytesRsync < BYTES / 20, `${next.bytesRsync} by rsync`);
 });
 
 test('a rollback holds until the next version is activated, and an unpin takes it back', async () => {

@@ -20,7 +20,7 @@ import { inTransaction } from '../../db/open.ts';
 import { nameHolder } from '../../db/replicas.ts';
 import { freeBytes } from '../../free-bytes.ts';
 import { IMAGES } from '../../holdings/activation.ts';
-import { relatedManifests } from '../../holdings/wanted.ts';
+import { relatedPublished } from '../../holdings/related.ts';
 import { publishReplicas } from '../../replication/publish.ts';
 import { CATALOGUE } from '../../replication/wait-for-news.ts';
 import type { Site } from '../../site.ts';
@@ -144,7 +144,7 @@ function recordsOf(site: Site, { approval, from, start }: Fetching, onFailure: (
       });
     },
     wantedManifests: async (objects) => objects.map((object) => parseImageBody(object).manifest),
-    relatedManifests: (wanted, objects) => relatedManifests(site.db, wanted, objects),
+    relatedManifests: (wanted, objects) => relatedPublished(site.db, wanted, objects),
     async publish({ objects }) {
       const at = site.now();
       const storedBytes = sumBytes(plan.archive?.parts ?? []);
