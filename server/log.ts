@@ -38,9 +38,11 @@ export function createLog(options: LogOptions = {}): Logger {
   return log;
 }
 
-/** Resolves when every line is in the file. May be called twice. */
+/** Resolves when every line is in the file. Lines that come later are lost, and whoever writes them does not fail for that. May be called twice. */
 export async function closeLog(log: Logger): Promise<void> {
   if (!log.writableEnded) {
+    // What a stream says to a write after its end; unheard it would be thrown where somebody tells of a failure.
+    log.on('error', () => undefined);
     const flushed = Promise.all(log.transports.map((transport) => once(transport, 'finish')));
     log.end();
     await flushed;

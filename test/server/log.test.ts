@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { it } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { closeLog, createLog } from '../../server/log.ts';
 import { redact } from '../../server/log-redaction.ts';
 import { readLog } from '../../server/read-log.ts';
@@ -65,6 +66,20 @@ it('finds the lines of one order or target, the newest last, across rotated file
   assert.deepEqual(await numbers({ target: ['52:54:00:00:00:01'] }, 100), [0, 4, 8, 12, 16]);
   assert.deepEqual(await numbers({ target: ['undefined'] }, 100), []);
   assert.equal((await numbers({}, 100)).length, 21);
+});
+
+it('loses a line that comes after its end, and who wrote it does not fail for that', async () => {
+  const dataDir = await temporaryDirectory('log');
+  const log = createLog({ dataDir });
+  log.info('last');
+  await closeLog(log);
+  log.error('late', { error: 'the database is closed' });
+  // Streams tell of such failures a moment later.
+  await sleep(20);
+  assert.deepEqual(
+    (await readLog(dataDir, {}, 10)).map(({ event }) => event),
+    ['last'],
+  );
 });
 
 it('starts a new file when one is full and keeps a bounded number', async () => {
