@@ -1,19 +1,9 @@
 import { createCipheriv } from 'node:crypto';
-import { mkdtemp, rm, stat } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import type { TestContext } from 'node:test';
+import { stat } from 'node:fs/promises';
 import type { Machine } from '../../agent/machine.ts';
 import type { Inventory } from '../../core/agent-protocol.ts';
 
 export const MIB = 1024 * 1024;
-
-/** A folder of the test's own, gone afterwards. */
-export async function makeFolder(t: TestContext): Promise<string> {
-  const folder = await mkdtemp(join(tmpdir(), 'waystation-agent-'));
-  t.after(() => rm(folder, { recursive: true, force: true }));
-  return folder;
-}
 
 /** The same octets for the same seed, incompressible. */
 export function seededBytes(seed: number, length: number): Buffer {

@@ -16,7 +16,8 @@ import { createOrder, getOrder } from '../../server/orders/orders.ts';
 import { type Serving, startServe } from '../../server/serve.ts';
 import type { Site } from '../../server/site.ts';
 import { addTarget, createBoot } from '../../server/targets.ts';
-import { makeFolder } from './fixtures.ts';
+import { type Afterwards, endInReverse } from '../helpers/end-in-reverse.ts';
+import { temporaryDirectory } from '../helpers/temp-directory.ts';
 
 export type TestServer = {
   readonly site: Site;
@@ -32,16 +33,16 @@ export async function startServer(
   t: TestContext,
   options: { flags?: ConfigFlags; patchStore?: (store: ContentStore) => Partial<ContentStore> } = {},
 ): Promise<TestServer> {
-  const folder = await makeFolder(t);
+  const folder = await temporaryDirectory('agent');
   const dataDir = join(folder, 'data');
   const flags = { httpPort: 0, httpsPort: 0, tftpPort: 0, ...options.flags };
   const made = await initialise({ dataDir, flags, env: {} });
   const clock = { offsetMs: 0 };
   const opened = await openSite({ dataDir, env: {}, now: () => Date.now() + clock.offsetMs });
-  t.after(() => opened.close());
+  endInReverse(t, opened.close);
   const site: Site = { ...opened, store: patched(opened.store, options.patchStore) };
   const serving = await startServe(site);
-  t.after(() => serving.close());
+  endInReverse(t, serving.close);
   return { site, serving, folder, pin: made.fingerprint, clock };
 }
 
@@ -69,15 +70,12 @@ export async function bootTarget(server: TestServer, name = 'box'): Promise<{ ta
   return { targetId: target.id, bootId: await createBoot(server.site, target.id, 'engine') };
 }
 
-/** A test, or whoever else ends what was begun. */
-export type Afterwards = { after(end: () => void): void };
-
 /** What `runAgent` needs, with a new key and short waits. */
 export async function agentWorld(t: Afterwards, server: TestServer, boot: { bootId: Id }, machine: Machine) {
   const identity = await makeIdentity();
   const client = openClient(server.serving.httpsUrl, server.pin, identity);
   const stop = new AbortController();
-  t.after(() => {
+  endInReverse(t, () => {
     stop.abort();
     client.close();
   });

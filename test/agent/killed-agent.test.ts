@@ -8,6 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { ContentStore } from '../../core/content-store.ts';
 import { getOrder } from '../../server/orders/orders.ts';
 import { createBoot } from '../../server/targets.ts';
+import { endInReverse } from '../helpers/end-in-reverse.ts';
 import { compareDisk, writeRandomDisk } from '../helpers/lab/disks.ts';
 import type { ChildSetup } from './agent-child.ts';
 import { diskImage, MIB, seededBytes } from './fixtures.ts';
@@ -38,7 +39,7 @@ type Agent = { readonly child: ChildProcess; readonly exit: Promise<unknown[]> }
 /** Its end is listened for from the beginning: one that ends by itself, before anybody asks, must not be waited for for ever. */
 function startAgent(t: TestContext, setup: ChildSetup): Agent {
   const child = spawn(process.execPath, [join(import.meta.dirname, 'agent-child.ts'), JSON.stringify(setup)], { stdio: 'inherit' });
-  t.after(() => child.kill('SIGKILL'));
+  endInReverse(t, () => child.kill('SIGKILL'));
   return { child, exit: once(child, 'exit') };
 }
 

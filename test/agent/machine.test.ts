@@ -6,7 +6,7 @@ import { orderWith, parseBootEntries, setNextBoot } from '../../agent/boot-order
 import { parseCommandLine } from '../../agent/cmdline.ts';
 import { openIdentity } from '../../agent/identity.ts';
 import { readInventory } from '../../agent/inventory.ts';
-import { makeFolder } from './fixtures.ts';
+import { temporaryDirectory } from '../helpers/temp-directory.ts';
 
 const PIN = `sha256:${'ab'.repeat(32)}`;
 const BOOT = '01890000-0000-7000-8000-000000000000';
@@ -22,15 +22,15 @@ test('a command line without a usable word is refused by the name of the word', 
   assert.throws(() => parseCommandLine(`ws.url=https://10.0.2.2 ws.pin=${PIN}`), { message: /ws\.boot/ });
 });
 
-test('an agent that is started again in the same boot has the same key, another boot has another', async (t) => {
-  const folder = join(await makeFolder(t), 'state');
+test('an agent that is started again in the same boot has the same key, another boot has another', async () => {
+  const folder = join(await temporaryDirectory('machine'), 'state');
   const first = await openIdentity(folder);
   assert.deepEqual(await openIdentity(folder), first);
   assert.notEqual((await openIdentity(`${folder}-2`)).keyId, first.keyId);
 });
 
-test('the inventory comes from sysfs; strings of the firmware are cleaned and cut', async (t) => {
-  const root = await makeFolder(t);
+test('the inventory comes from sysfs; strings of the firmware are cleaned and cut', async () => {
+  const root = await temporaryDirectory('machine');
   const put = async (path: string, text: string) => {
     await mkdir(dirname(join(root, path)), { recursive: true });
     await writeFile(join(root, path), text);

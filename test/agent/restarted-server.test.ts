@@ -7,6 +7,7 @@ import { runAgent } from '../../agent/loop.ts';
 import type { ContentStore } from '../../core/content-store.ts';
 import { getOrder } from '../../server/orders/orders.ts';
 import { startServe } from '../../server/serve.ts';
+import { endInReverse } from '../helpers/end-in-reverse.ts';
 import { compareDisk, writeRandomDisk } from '../helpers/lab/disks.ts';
 import { diskImage, inventoryOf, MIB, machineWith } from './fixtures.ts';
 import { agentWorld, bootTarget, importDisk, orderDemo, startServer, until } from './helpers.ts';
@@ -40,7 +41,7 @@ test('a deployment goes on after its server was restarted in the middle', async 
   assert.equal((await getOrder(server.site, order.id)).diskWritten, false);
   const httpsPort = Number(new URL(server.serving.httpsUrl).port);
   const again = await startServe({ ...server.site, config: { ...server.site.config, httpsPort } });
-  t.after(() => again.close());
+  endInReverse(t, again.close);
   restarted.resolve();
   await running;
   const { figures, diskWritten } = await getOrder(server.site, order.id);
@@ -54,7 +55,7 @@ test('an agent sends nothing to a server that the pinned CA does not vouch for',
   const server = await startServer(t);
   const { bootId } = await bootTarget(server);
   const client = openClient(server.serving.httpsUrl, `sha256:${'00'.repeat(32)}` as never, await makeIdentity());
-  t.after(() => client.close());
+  endInReverse(t, client.close);
   const hello = { protocol: 1, bootId, agentVersion: 'test', inventory: inventoryOf({ sizeBytes: MIB }) };
   await assert.rejects(client.hello(hello), { code: 'denied', message: /not vouched for by the pinned CA/ });
   assert.equal(await server.site.db('agent_keys').first(), undefined);

@@ -173,10 +173,10 @@ export class MeetingWork {
     const { mac } = this.ledger.targets.find((target) => target.id === targetId) ?? assert.fail(`nobody asked for order ${id}`);
     const { raw } = this.ledger.images.find(({ reference }) => reference === image) ?? assert.fail(`order ${id} is for ${image}`);
     assert.ok(serving);
-    const ends: (() => void)[] = [];
+    const ends: (() => Promise<void>)[] = [];
     const server = { site, serving, folder: this.#root, pin: site.keys.caPin, clock: { offsetMs: 0 } };
     await playDeployment({ after: (end) => ends.push(end) }, { server, root: this.#root, orderId: id, address: mac, raw });
-    for (const end of ends) end();
+    for (const end of ends) await end();
   }
 
   /** A version that is wanted is imported, then a run fetches what is new. */

@@ -8,7 +8,8 @@ import { callHome } from '../../server/orders/call-home.ts';
 import { getOrder } from '../../server/orders/orders.ts';
 import type { Site } from '../../server/site.ts';
 import { diskImage, MIB, machineWith, seededBytes } from '../agent/fixtures.ts';
-import { type Afterwards, agentWorld, type TestServer } from '../agent/helpers.ts';
+import { agentWorld, type TestServer } from '../agent/helpers.ts';
+import type { Afterwards } from './end-in-reverse.ts';
 import { compareDisk, writeRandomDisk } from './lab/disks.ts';
 
 /** An image `debian` of 6 MiB (its file is ROOT/debian.raw) and an engine, imported at a server. */

@@ -1,11 +1,20 @@
-import { mkdtemp, rm } from 'node:fs/promises';
+import { rmSync } from 'node:fs';
+import { mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { after } from 'node:test';
 
-/** A directory that is gone after the test that asked, or after the file's tests when asked at its top (not in `before`: its `after` comes at once). */
+const directories: string[] = [];
+
+/**
+ * A directory that is gone when this process has ended. A hook would take it away from under what still works in it: hooks run in
+ * the order in which they were registered, and when one fails, since somebody wrote meanwhile, none behind it closes anything.
+ */
 export async function temporaryDirectory(name = 'test'): Promise<string> {
   const directory = await mkdtemp(join(tmpdir(), `waystation-${name}-`));
-  after(() => rm(directory, { recursive: true, force: true }));
+  if (directories.push(directory) === 1) process.once('exit', removeAll);
   return directory;
+}
+
+function removeAll(): void {
+  for (const directory of directories) rmSync(directory, { recursive: true, force: true, maxRetries: 5 });
 }

@@ -6,6 +6,7 @@ import { type TestContext, test } from 'node:test';
 import { makeSides, type Served, serve, waystation } from '../../bench/memory/sides.ts';
 import { type Peaks, watchMemory } from '../../bench/memory/watch.ts';
 import { writeMbr } from '../core/content/make-disk.ts';
+import { endInReverse } from '../helpers/end-in-reverse.ts';
 import { run, temporaryDirectory } from '../sync/content/fixtures.ts';
 
 const MIB = 1024 * 1024;
@@ -41,7 +42,7 @@ type Judge = (phase: string) => void;
 /** Asks of both sides that they took less than they may since they were asked last. */
 function judgeSides(t: TestContext, sides: Readonly<Record<string, Served>>): Judge {
   const watches = Object.entries(sides).map(([side, { pid }]) => ({ side, watch: watchMemory(pid) }));
-  t.after(() => {
+  endInReverse(t, () => {
     for (const { watch } of watches) watch.stop();
   });
   return (phase) => {
@@ -66,9 +67,9 @@ test('a server with all that it starts takes less than 300 MB, whether it import
   const [disk, out] = [join(directory, 'disk.raw'), join(directory, 'out.raw')];
   await writeDisk(disk);
   const hq = await makeSides(directory);
-  t.after(() => hq.stop());
+  endInReverse(t, () => hq.stop());
   const branch = await serve(directory, 'branch');
-  t.after(() => branch.stop());
+  endInReverse(t, () => branch.stop());
   const judge = judgeSides(t, { hq, branch });
   const importDisk = () => waystation<{ usedBytes: number }>(directory, 'hq', ['image', 'import', disk, '--name', 'disk']);
   const replicate = async () => {

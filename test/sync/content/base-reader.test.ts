@@ -8,6 +8,7 @@ import type { Digest } from '../../../core/ids.ts';
 import { createBaseReader } from '../../../sync/content/base-reader.ts';
 import { openStore, packPath, type Store } from '../../../sync/content/store.ts';
 import { withWriteSession } from '../../../sync/content/write-session.ts';
+import { endInReverse } from '../../helpers/end-in-reverse.ts';
 import { temporaryDirectory } from './fixtures.ts';
 
 const CHUNK_BYTES = 50_000;
@@ -17,7 +18,7 @@ type Stored = { readonly store: Store; readonly path: string; readonly first: Di
 /** A store with one pack of one frame of two chunks, which lie in it as they are. */
 async function stored(t: TestContext): Promise<Stored> {
   const store = await openStore(join(await temporaryDirectory(t), 'store'), new AbortController().signal);
-  t.after(() => store.index.close());
+  endInReverse(t, () => store.index.close());
   const [first, second] = await withWriteSession(store, 'writing', async (session) => {
     const digests = [await session.put(randomBytes(CHUNK_BYTES), 'data'), await session.put(randomBytes(CHUNK_BYTES), 'data')] as const;
     await session.finish();

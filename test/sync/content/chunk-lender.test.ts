@@ -8,6 +8,7 @@ import type { Digest } from '../../../core/ids.ts';
 import { createChunkLender } from '../../../sync/content/chunk-lender.ts';
 import { openStore, type Store } from '../../../sync/content/store.ts';
 import { withWriteSession } from '../../../sync/content/write-session.ts';
+import { endInReverse } from '../../helpers/end-in-reverse.ts';
 import { temporaryDirectory } from './fixtures.ts';
 
 const CHUNK_BYTES = 250_000;
@@ -17,7 +18,7 @@ const CHUNKS = 5;
 /** A store with so many frames, whose chunks come in their order. */
 async function stored(t: TestContext, frames: number): Promise<{ readonly store: Store; readonly digests: readonly Digest[] }> {
   const store = await openStore(join(await temporaryDirectory(t), 'store'), new AbortController().signal);
-  t.after(() => store.index.close());
+  endInReverse(t, () => store.index.close());
   const digests = await withWriteSession(store, 'writing', async (session) => {
     const put: Digest[] = [];
     for (let chunk = 0; chunk < frames * CHUNKS; chunk++) put.push(await session.put(randomBytes(CHUNK_BYTES), 'data'));

@@ -8,18 +8,19 @@ import type { TestContext } from 'node:test';
 import type { ContentStore } from '../../../core/content-store.ts';
 import type { Digest } from '../../../core/ids.ts';
 import { type ContentStoreOptions, openContentStore } from '../../../sync/content/open.ts';
+import { endInReverse } from '../../helpers/end-in-reverse.ts';
 
 /** A directory that goes when the test ends. */
 export async function temporaryDirectory(t: TestContext): Promise<string> {
   const directory = await mkdtemp(join(tmpdir(), 'waystation-content-'));
-  t.after(() => rm(directory, { recursive: true, force: true }));
+  endInReverse(t, () => rm(directory, { recursive: true, force: true }));
   return directory;
 }
 
 /** A store that is closed when the test ends; closing it earlier is fine. */
 export async function openedStore(t: TestContext, directory: string, options?: ContentStoreOptions): Promise<ContentStore> {
   const store = await openContentStore(directory, options);
-  t.after(() => store.close());
+  endInReverse(t, () => store.close());
   return store;
 }
 

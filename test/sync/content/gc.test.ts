@@ -11,6 +11,7 @@ import { missingOf } from '../../../sync/content/missing.ts';
 import { openStore } from '../../../sync/content/store.ts';
 import { withWriteSession } from '../../../sync/content/write-session.ts';
 import { gptDisk, noise, random } from '../../core/content/make-disk.ts';
+import { endInReverse } from '../../helpers/end-in-reverse.ts';
 import { exportOctets, hashOf, importOctets, openedStore, temporaryDirectory, writeSparse } from './fixtures.ts';
 
 const MIB = 1024 * 1024;
@@ -65,7 +66,7 @@ test('of two collections at once one works, the other says that it is busy, and 
 test('packs that an unfinished writer filled stay, however old they look and though nobody names them yet', async (t) => {
   const directory = await temporaryDirectory(t);
   const store = await openStore(join(directory, 'store'), new AbortController().signal, { packBytes: 2 * MIB });
-  t.after(() => store.index.close());
+  endInReverse(t, () => store.index.close());
   const collect = () => collectGarbage(store, { roots: [], ...NOW }, () => undefined);
   const pieces = Array.from({ length: 40 }, (_, index) => noise(index, 200_000));
   await withWriteSession(store, 'writing', async (session) => {
@@ -85,7 +86,7 @@ test('packs that an unfinished writer filled stay, however old they look and tho
 test('an image that is found to be whole while a collection is under way, and is to stay, is still whole behind it', async (t) => {
   const directory = await temporaryDirectory(t);
   const store = await openStore(join(directory, 'store'), new AbortController().signal);
-  t.after(() => store.index.close());
+  endInReverse(t, () => store.index.close());
   await withWriteSession(store, 'writing', async (session) => {
     await session.put(noise(7, 200_000), 'data');
     await session.finish();
@@ -176,7 +177,7 @@ test('after the clock jumped ahead nothing goes for as long as the grace, in thi
   const clocks = { wall: () => Date.now() + time.jump + time.passed, up: () => performance.now() + time.passed, boot: () => time.boot };
   const opened = () => openStore(join(directory, 'store'), new AbortController().signal, { clocks });
   let store = await opened();
-  t.after(() => store.index.close());
+  endInReverse(t, () => store.index.close());
   const put = () =>
     withWriteSession(store, 'writing', async (session) => {
       await session.put(noise(1, 200_000), 'data');

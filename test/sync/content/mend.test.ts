@@ -11,6 +11,7 @@ import { createChunkReader } from '../../../sync/content/chunk-reader.ts';
 import { collectGarbage } from '../../../sync/content/gc.ts';
 import { openStore, packPath, type Store } from '../../../sync/content/store.ts';
 import { withWriteSession } from '../../../sync/content/write-session.ts';
+import { endInReverse } from '../../helpers/end-in-reverse.ts';
 import { temporaryDirectory } from './fixtures.ts';
 
 const nothing = (): void => undefined;
@@ -24,7 +25,7 @@ async function filledStore(t: TestContext, noisy: boolean): Promise<Opened> {
   const told: FoundDamage[] = [];
   const root = join(await temporaryDirectory(t), 'store');
   const store = await openStore(root, new AbortController().signal, { onDamage: (found) => told.push(found) });
-  t.after(() => store.index.close());
+  endInReverse(t, () => store.index.close());
   const chunks = Array.from({ length: 8 }, (_, n) => (noisy ? incompressible(n) : Buffer.from(`text number ${n * 7} `.repeat(4000 + n))));
   await withWriteSession(store, 'filling', async (session) => {
     for (const chunk of chunks) await session.put(chunk, 'data');

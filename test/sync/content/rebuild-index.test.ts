@@ -6,6 +6,7 @@ import { newId } from '../../../core/ids.ts';
 import { rebuildIndex } from '../../../sync/content/rebuild-index.ts';
 import { openStore, packPath } from '../../../sync/content/store.ts';
 import { gptDisk } from '../../core/content/make-disk.ts';
+import { endInReverse } from '../../helpers/end-in-reverse.ts';
 import { importOctets, openedStore, temporaryDirectory } from './fixtures.ts';
 
 test('a pack that arrives while the index is made again gets its rows from whoever brings it, once', async (t) => {
@@ -15,7 +16,7 @@ test('a pack that arrives while the index is made again gets its rows from whoev
   await filled.close();
   const [pack = ''] = await readdir(join(directory, 'filled', 'packs'));
   const store = await openStore(join(directory, 'store'), new AbortController().signal);
-  t.after(() => store.index.close());
+  endInReverse(t, () => store.index.close());
   const name = newId();
   store.arriving.add(name);
   await copyFile(join(directory, 'filled', 'packs', pack), packPath(store.paths, name));

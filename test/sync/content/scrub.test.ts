@@ -8,6 +8,7 @@ import { scrubSlice } from '../../../sync/content/scrub.ts';
 import { openStore, packPath, type Store } from '../../../sync/content/store.ts';
 import { withWriteSession } from '../../../sync/content/write-session.ts';
 import { noise } from '../../core/content/make-disk.ts';
+import { endInReverse } from '../../helpers/end-in-reverse.ts';
 import { temporaryDirectory } from './fixtures.ts';
 
 const KIB = 1024;
@@ -38,7 +39,7 @@ async function pass(store: Store, maxBytes: number, between: (from: ScrubPositio
 
 test('a scrub reads every octet once, in slices of the size asked for, and finds nothing in a sound store', async (t) => {
   const store = await filledStore(join(await temporaryDirectory(t), 'store'));
-  t.after(() => store.index.close());
+  endInReverse(t, () => store.index.close());
   const bytes = store.index.packs().reduce((sum, pack) => sum + pack.bytes, 0);
   assert.ok(store.index.packs().length > 2);
   const small = await pass(store, 1);
@@ -51,7 +52,7 @@ test('a scrub finds damage wherever it lies, mends it, and goes on; packs that c
   const told: FoundDamage[] = [];
   const root = join(await temporaryDirectory(t), 'store');
   const store = await filledStore(root, told);
-  t.after(() => store.index.close());
+  endInReverse(t, () => store.index.close());
   const [, second = assert.fail(), third = assert.fail()] = store.index.packs();
   const octets = await readFile(packPath(store.paths, second.name));
   const file = await open(packPath(store.paths, second.name), 'r+');

@@ -9,6 +9,7 @@ import { EMPTY_PLAN } from '../../../sync/replicate/plan.ts';
 import type { RunTools } from '../../../sync/replicate/ports.ts';
 import { transferParts } from '../../../sync/replicate/transfer.ts';
 import { openPipeListener } from '../../../sync/tunnel/pipe-listener.ts';
+import { endInReverse } from '../../helpers/end-in-reverse.ts';
 import { openedStore, temporaryDirectory } from '../content/fixtures.ts';
 
 /** A part that has arrived whole and is nothing that can be unpacked. */
@@ -46,7 +47,7 @@ test('a part that cannot be unpacked while the next one arrives fails the transf
   const unhandled: unknown[] = [];
   const note = (error: unknown) => unhandled.push(error);
   process.on('unhandledRejection', note);
-  t.after(() => process.off('unhandledRejection', note));
+  endInReverse(t, () => process.off('unhandledRejection', note));
   await assert.rejects(transferParts(tools, { ...EMPTY_PLAN, archive: { key: 'any', parts } }), { code: 'bad_data' });
   assert.deepEqual(unhandled, []);
   // The part that arrived meanwhile is let go: the next run takes it up at once.
@@ -64,7 +65,7 @@ test('a part that cannot be read goes; the good one that arrived behind it stays
 test('a part that cannot be read fails the transfer at once, however long the next one would take', { timeout: 30_000 }, async (t) => {
   const tools = await toolsWithStore(t);
   const pipes = await openPipeListener(join(tools.incoming, '..', 'pipes.sock'));
-  t.after(() => pipes.close());
+  endInReverse(t, () => pipes.close());
   const never = new Promise<never>(() => undefined);
   const content = { requestArchive: () => never, openTunnel: () => never };
   const sleep = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
@@ -85,7 +86,7 @@ test('an rsync that cannot run on this machine is told as that, not as a link th
   await writeFile(join(directory, 'bin', 'rsync'), `#!/bin/sh\necho '${words}' >&2\nexit 127\n`, { mode: 0o755 });
   const { PATH } = process.env;
   process.env['PATH'] = `${join(directory, 'bin')}:${PATH}`;
-  t.after(async () => {
+  endInReverse(t, async () => {
     process.env['PATH'] = PATH;
     await pipes.close();
   });

@@ -15,6 +15,7 @@ import { openPipeListener } from '../../../sync/tunnel/pipe-listener.ts';
 import { startDaemon } from '../../../sync/tunnel/rsync-process.ts';
 import { runTunnel } from '../../../sync/tunnel/tunnel.ts';
 import { gptDisk } from '../../core/content/make-disk.ts';
+import { endInReverse } from '../../helpers/end-in-reverse.ts';
 import { socketPair } from '../../helpers/socket-pair.ts';
 import { importOctets, openedStore, temporaryDirectory } from '../content/fixtures.ts';
 
@@ -80,7 +81,7 @@ async function childOf(t: TestContext, keepsCredit: boolean): Promise<Child> {
   const { manifests, parts, config } = await parentWithTwoParts(t, root);
   const store = await openedStore(t, join(root, 'child'));
   const pipes = await openPipeListener(join(root, 'pipes.sock'));
-  t.after(() => pipes.close());
+  endInReverse(t, () => pipes.close());
   const seen: Seen = { order: [], sent: 0, received: 0, underWay: 0 };
   const tools: Partial<RunTools> = {
     content: contentOf({ config, parts }, seen, keepsCredit),

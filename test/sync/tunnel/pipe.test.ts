@@ -7,6 +7,7 @@ import type { Socket } from 'node:net';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { openPipeListener } from '../../../sync/tunnel/pipe-listener.ts';
+import { endInReverse } from '../../helpers/end-in-reverse.ts';
 import { temporaryDirectory } from '../content/fixtures.ts';
 
 const PIPE = join(import.meta.dirname, '../../../sync/tunnel/waystation-pipe');
@@ -16,11 +17,11 @@ const BYTES = 8_000_000;
 async function startPipe(t: TestContext) {
   const directory = await temporaryDirectory(t);
   const pipes = await openPipeListener(join(directory, 'a "b" c.sock'));
-  t.after(() => pipes.close());
+  endInReverse(t, () => pipes.close());
   const arrived = Promise.withResolvers<Socket>();
   const { ticket } = pipes.issue(arrived.resolve);
   const child = spawn(PIPE, { env: { WAYSTATION_PIPE_SOCKET: pipes.path, WAYSTATION_PIPE_TICKET: ticket } });
-  t.after(() => child.kill('SIGKILL'));
+  endInReverse(t, () => child.kill('SIGKILL'));
   return { child, ended: once(child, 'close'), socket: await arrived.promise };
 }
 
