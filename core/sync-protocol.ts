@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { MAX_CAP_BPS } from './schedule/caps.ts';
 
 /**
  * What a child asks of its parent, over mutual TLS (the child's certificate was issued by the parent):
@@ -90,6 +91,15 @@ export const Tier = z.object({
 });
 export type Tier = z.infer<typeof Tier>;
 
+const bps = z.number().int().positive().max(MAX_CAP_BPS);
+
+/**
+ * What a child gets of the limit that its parent has set for all children together, bits per second: `bps` beside those who fetch at
+ * this moment, `leastBps` when all fetch that may.
+ */
+export const EgressShare = z.object({ bps, leastBps: bps });
+export type EgressShare = z.infer<typeof EgressShare>;
+
 /** The answer of `sync/wait`. */
 export const News = z.object({ epoch: z.number().int(), generation: z.number().int(), busy: z.boolean() });
 export type News = z.infer<typeof News>;
@@ -111,6 +121,8 @@ export const Catalogue = z.object({
   abilities: z.array(ability).max(64).optional(),
   /** Absent from release 0.1. */
   tier: Tier.optional(),
+  /** Absent from release 0.1, and where nothing limits what all children get. */
+  share: EgressShare.optional(),
 });
 export type Catalogue = z.infer<typeof Catalogue>;
 

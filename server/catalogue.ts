@@ -10,6 +10,7 @@ import { inTransaction } from './db/open.ts';
 import { getSetting, setSetting } from './db/settings.ts';
 import { getSigner, saveSigner } from './db/signers.ts';
 import { refuseCopy } from './owner.ts';
+import { tellShare } from './replication/share.ts';
 import { describeTier } from './replication/tier.ts';
 import type { Site } from './site.ts';
 import { refuseFenced } from './succession/fence.ts';
@@ -86,6 +87,7 @@ export async function answerCatalogue(
     ...(await marksOf(site, head)),
     abilities: [...OUR_ABILITIES],
     tier: await describeTier(site, childId),
+    ...(childId === undefined ? {} : await tellShare(site, childId)),
   };
 }
 

@@ -78,6 +78,11 @@ export async function openTunnelLane(
   };
 }
 
+/** Which children have a tunnel at this moment. */
+export function fetchingChildren(site: Pick<Site, 'wake'>): readonly Id[] {
+  return [...(EGRESSES.get(site.wake)?.flows.keys() ?? [])];
+}
+
 /** Throws `disabled` when the child is paused here: it is given no content. */
 export async function refusePausedChild(site: Site, childId: Id): Promise<void> {
   const grant = await getGrant(site.db, childId);

@@ -12,6 +12,7 @@ import { signerHint } from '../trust/signatures.ts';
 import { type AgentLoan, borrowAgent } from './parent-agents.ts';
 import { parentSays } from './parent-says.ts';
 import { withAlarm } from './refusals.ts';
+import { keepShare } from './share.ts';
 import { currentCap, tellCaps } from './tell-caps.ts';
 import { acceptTier } from './tier.ts';
 import { verifyCatalogue } from './verify-catalogue.ts';
@@ -98,6 +99,7 @@ export function openParent(site: Site, { parent, link, waitMs = 0, signal }: Par
       return withAlarm(site, link, async () => {
         const verified = await verifyCatalogue(site, { parent, link }, answer);
         await acceptTier(site, link, (answer as Catalogue).tier);
+        await keepShare(site.db, link, (answer as Catalogue).share);
         return verified;
       });
     },

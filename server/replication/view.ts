@@ -70,6 +70,8 @@ export type PlanView = {
   /** Whether one run brings it all before it must stop. */
   readonly fits: boolean | null;
   readonly nights: number | null;
+  /** What the parent's limit leaves this site, where that decides; null: it does not. */
+  readonly parentMbit: number | null;
   /** The same in words: `done by 05:40`, on the clock of the link's time zone. */
   readonly words: string;
 };
@@ -127,10 +129,11 @@ const NEEDS = {
 } as const;
 
 function viewPlan(plan: LinkForecast, { timezone }: Link): PlanView {
-  const { bytes, exact, startsAt, doneBy, durationSeconds, fits, nights } = plan;
+  const { bytes, exact, startsAt, doneBy, durationSeconds, fits, nights, parent } = plan;
   const condition = plan.needs === null || plan.doneBy === null || bytes === 0 ? '' : NEEDS[plan.needs];
   const words = condition + forecastWords(plan, zoneOf(timezone));
-  return { bytes, exact, startsAt: isoTime(startsAt), doneBy: isoTime(doneBy), durationSeconds, fits, nights, words };
+  const parentMbit = toMbit(parent?.bps ?? null);
+  return { bytes, exact, startsAt: isoTime(startsAt), doneBy: isoTime(doneBy), durationSeconds, fits, nights, parentMbit, words };
 }
 
 /** Bits per second as people say them. */

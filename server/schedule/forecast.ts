@@ -1,8 +1,10 @@
 import { atPace, type Forecast, forecast } from '../../core/schedule/forecast.ts';
 import { mustStopAt } from '../../core/schedule/windows.ts';
+import type { EgressShare } from '../../core/sync-protocol.ts';
 import type { Link } from '../db/links.ts';
 import { findUnfinishedRun, listRuns, type Run, type RunHead } from '../db/runs.ts';
 import { lackingOf } from '../replication/lacking.ts';
+import { getShare } from '../replication/share.ts';
 import type { Site } from '../site.ts';
 import { zoneOf } from './cron.ts';
 import { nextLinkStart, nextStart } from './next-start.ts';
@@ -21,10 +23,11 @@ export async function forecastLink(site: Site, link: Link): Promise<LinkForecast
   const running = await findUnfinishedRun(site.db, link.id);
   const lacking = (running && (await lackingOf(site, running))) ?? link.forecast;
   if (lacking === null) return undefined;
-  const lineBps = await lineRate(site, link);
+  const share = await getShare(site.db, link);
+  const lineBps = await lineRate(site, link, share);
   const now = site.now();
   const needs = running === undefined ? neededFor(link, now) : null;
-  const planned = forecastRun(link, { bytes: lacking.bytes, now, run: running, lineBps });
+  const planned = forecastRun(link, { bytes: lacking.bytes, now, run: running, lineBps, share });
   return { ...seenPace(link, { planned, running, now }), exact: lacking.exact, needs };
 }
 
@@ -47,9 +50,11 @@ export type RunToForecast = {
   /** The run that is at it; undefined: the next one. */
   readonly run: Pick<Run, 'startedAt' | 'inWindow'> | undefined;
   readonly lineBps: number | null;
+  /** What the parent's limit leaves us; null: none, or what is seen tells already. */
+  readonly share: EgressShare | null;
 };
 
-export function forecastRun(link: Link, { bytes, now, run, lineBps }: RunToForecast): Forecast {
+export function forecastRun(link: Link, { bytes, now, run, lineBps, share }: RunToForecast): Forecast {
   const first = run === undefined ? nextLinkStart(link, now) : null;
   return forecast({
     bytes,
@@ -60,22 +65,28 @@ export function forecastRun(link: Link, { bytes, now, run, lineBps }: RunToForec
     windows: link.windows,
     caps: link.caps,
     lineBps,
+    share,
     nextStart: (after) => (after === now && first !== null ? Math.max(first, now) : nextStart(link, after)),
   });
 }
 
-/** Bits per second that the last run which brought something got, unless a cap kept it there. */
-async function lineRate(site: Site, link: Link): Promise<number | null> {
+/** Bits per second that the last run which brought something got, unless a cap or the parent's limit kept it there. */
+async function lineRate(site: Site, link: Link, share: EgressShare | null): Promise<number | null> {
+  const isHeld = (bps: number) => isHeldBack(link, bps) || [share?.bps, share?.leastBps].some((one) => explains(one ?? null, bps));
   const kept = link.rateBytes === null ? null : link.rateBytes * 8;
-  if (kept !== null) return isHeldBack(link, kept) ? null : kept;
+  if (kept !== null) return isHeld(kept) ? null : kept;
   const runs = await listRuns(site.db, { linkId: link.id, limit: 5 });
   const telling = runs.find(({ state, bytesRsync }) => state === 'done' && bytesRsync >= TELLING_BYTES);
   if (telling === undefined || telling.endedAt === null) return null;
   const bps = (telling.bytesReceived * 8000) / Math.max(1, telling.endedAt - telling.startedAt);
-  return isHeldBack(link, bps) ? null : bps;
+  return isHeld(bps) ? null : bps;
 }
 
 /** Whether a cap of the link explains the rate: then the line may give more. */
 export function isHeldBack({ caps }: Link, bps: number): boolean {
-  return [caps.bps, caps.office?.bps ?? null].some((cap) => cap !== null && bps > 0.7 * cap && bps < 1.1 * cap);
+  return [caps.bps, caps.office?.bps ?? null].some((cap) => explains(cap, bps));
+}
+
+function explains(limit: number | null, bps: number): boolean {
+  return limit !== null && bps > 0.7 * limit && bps < 1.1 * limit;
 }

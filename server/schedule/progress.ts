@@ -27,6 +27,6 @@ async function foresee(site: Site, run: Run, progress: Progress): Promise<Progre
   const bytes = Math.max(0, progress.totalBytes - progress.doneBytes);
   const seen = progress.etaSeconds === null || progress.etaSeconds === 0 ? null : (bytes * 8) / progress.etaSeconds;
   const lineBps = seen === null || isHeldBack(link, seen) ? null : seen;
-  const { doneBy } = forecastRun(link, { bytes, now, run, lineBps });
+  const { doneBy } = forecastRun(link, { bytes, now, run, lineBps, share: null });
   return doneBy === null ? progress : { ...progress, etaSeconds: Math.max(0, Math.ceil((doneBy - now) / 1000)) };
 }

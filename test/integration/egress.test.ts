@@ -8,8 +8,10 @@ import { listRuns, type Run } from '../../server/db/runs.ts';
 import { getServer, updateServer } from '../../server/db/servers.ts';
 import { pauseChildren, resumeChildren, setEgress, setPriority, showEgress } from '../../server/egress.ts';
 import { openTunnelLane } from '../../server/replication/egress.ts';
+import { askLacking } from '../../server/replication/lacking.ts';
 import { currentCap, tellCaps } from '../../server/replication/tell-caps.ts';
 import { onlyLink, runOnce, startReplication } from '../../server/replication.ts';
+import { forecastLink } from '../../server/schedule/forecast.ts';
 import { setCaps, setSchedule } from '../../server/schedule.ts';
 import { type Serving, startServe } from '../../server/serve.ts';
 import type { Site } from '../../server/site.ts';
@@ -208,6 +210,31 @@ test('a child that its parent resumes goes on at once: it is told, and need not 
     await control.close();
     await resumeChildren(hq, 'all', 'operator:anna');
   }
+});
+
+test('a plan made before a run knows what the limit of the parent leaves this site', async () => {
+  const { site } = child(1);
+  await publish(MB / 2);
+  await setEgress(hq, 2 * MB, 'test');
+  const plan = async () => {
+    await askLacking(site, await onlyLink(site));
+    return forecastLink(site, await onlyLink(site));
+  };
+  await setSchedule(site, await onlyLink(site), { schedule: null, timezone: 'UTC' });
+  assert.deepEqual((await plan())?.parent, { bps: 2 * MB, isLeast: false });
+  await setPriority(hq, 'berlin', { priority: 30, actor: 'test' });
+  const lane = await openTunnelLane(hq, child(0).site.self.id, { bps: null, onPaused: () => undefined });
+  const beside = await plan();
+  assert.deepEqual(beside?.parent, { bps: MB / 2, isLeast: false });
+  assert.ok((beside?.durationSeconds ?? 0) >= 8, `${beside?.durationSeconds} s for half a megabyte`);
+  lane.close();
+  await setSchedule(site, await onlyLink(site), { schedule: '0 3 1 1 *', timezone: 'UTC' });
+  assert.deepEqual((await plan())?.parent, { bps: MB / 2, isLeast: true });
+  await pauseChildren(hq, { reference: 'berlin' }, 'test');
+  assert.deepEqual((await plan())?.parent, { bps: 2 * MB, isLeast: true });
+  await resumeChildren(hq, 'all', 'test');
+  await setEgress(hq, null, 'test');
+  assert.equal((await plan())?.parent, null);
 });
 
 test('a child has a few tunnels at a time and no more: each is a program and a directory at its parent', async () => {

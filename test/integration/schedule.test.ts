@@ -267,7 +267,8 @@ test('a transfer under way knows the caps to come and its window', async () => {
   const held = await link();
   const run = { startedAt: hour(5, 2), inWindow: true };
   const capped: Link = { ...held, caps: { bps: 8 * MB, office: { hours: 'sun-sat 05:30-23:00', bps: MB } } };
-  const eta = (bytes: number) => ((forecastRun(capped, { bytes, now: hour(5, 5), run, lineBps: null }).doneBy ?? 0) - hour(5, 5)) / 60_000;
+  const eta = (bytes: number) =>
+    ((forecastRun(capped, { bytes, now: hour(5, 5), run, lineBps: null, share: null }).doneBy ?? 0) - hour(5, 5)) / 60_000;
   assert.equal(eta(600 * MB), 10);
   // Half an hour at 1 MB/s, then an eighth of that; what is left at six comes the next night.
   assert.equal(eta(1800 * MB + 75 * MB), 40);

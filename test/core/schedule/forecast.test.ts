@@ -28,6 +28,7 @@ const input = (change: Partial<ForecastInput>): ForecastInput => ({
   windows: { mayStart: null, mustStop: '06:00' },
   caps: { bps: 8 * MBIT, office: null },
   lineBps: null,
+  share: null,
   nextStart: nightly(2),
   ...change,
 });
@@ -73,6 +74,26 @@ test('without a cap and a measured line nobody knows, and nothing takes no time'
   assert.equal(forecastWords(forecast(input({ bytes: 0 })), berlin), 'nothing to fetch');
   const never = forecast(input({ bytes: 10 ** 12 * 1000 }));
   assert.deepEqual([never.fits, never.doneBy], [false, null]);
+});
+
+test('what the parent’s limit leaves this site decides where it is less: now beside those who fetch, later beside all its children', () => {
+  const share = { bps: 4 * MBIT, leastBps: 2 * MBIT };
+  const person = { nextStart: () => null, isInWindow: false };
+  const now = forecast(input({ bytes: 3600 * MBIT, share, ...person }));
+  assert.deepEqual([now.durationSeconds, now.parent], [7200, { bps: 4 * MBIT, isLeast: false }]);
+  assert.equal(forecastWords(now, berlin), "done by 15:00 (the parent's limit leaves this site 4 Mbit/s)");
+  const tonight = forecast(input({ bytes: 1800 * MBIT, share }));
+  assert.deepEqual([tonight.durationSeconds, tonight.parent], [7200, { bps: 2 * MBIT, isLeast: true }]);
+  assert.equal(
+    forecastWords(tonight, berlin),
+    "done by 04:00 at the latest (the parent's limit leaves this site 2 Mbit/s while all its children fetch)",
+  );
+  const slow = forecast(input({ bytes: 1800 * MBIT, share, caps: { bps: MBIT, office: null } }));
+  assert.deepEqual([slow.durationSeconds, slow.parent], [14_400, null]);
+  // Nothing else is known: the limit alone says how long it takes.
+  const alone = forecast(input({ bytes: 3600 * MBIT, share, caps: { bps: null, office: null }, ...person }));
+  assert.equal(alone.durationSeconds, 7200);
+  assert.equal(atPace(now, { now: 0, etaSeconds: 52, stopAt: null }).parent, null);
 });
 
 const office = fc.record({
@@ -142,7 +163,7 @@ test('more bytes are never done earlier, and a higher cap never later', () => {
 });
 
 test('a transfer under way is forecast by the pace that is seen, and told when it meets the end of the window', () => {
-  const planned: Forecast = { bytes: 25e6, startsAt: 0, doneBy: 11_000, durationSeconds: 11, fits: true, nights: 1 };
+  const planned: Forecast = { bytes: 25e6, startsAt: 0, doneBy: 11_000, durationSeconds: 11, fits: true, nights: 1, parent: null };
   const slower = atPace(planned, { now: 0, etaSeconds: 52, stopAt: 60_000 });
   assert.deepEqual([slower.doneBy, slower.durationSeconds, slower.fits, slower.nights], [52_000, 52, true, 1]);
   const late = atPace(planned, { now: 0, etaSeconds: 52, stopAt: 20_000 });
