@@ -15,25 +15,16 @@ export async function listPublishedManifests(
   return db('images').where({ state: 'published' }).whereIn('name', names).orderBy('created_at', 'desc').select('manifest', 'name', 'kind');
 }
 
-export type VersionRow = Pick<Image, 'manifest' | 'name' | 'kind' | 'arch' | 'state'>;
+export type VersionRow = Pick<Image, 'manifest' | 'name' | 'kind' | 'state'>;
 
 /** Every version of these names that there ever was here, deleted ones too, newest first. */
 export async function listVersionsEver(db: Knex, names: readonly string[]): Promise<readonly VersionRow[]> {
-  return selectVersions(db, (rows) => rows.whereIn('name', [...names]));
-}
-
-/** The newest published images of these kinds. */
-export async function listNewestPublished(db: Knex, kinds: readonly string[], limit: number): Promise<readonly VersionRow[]> {
-  return selectVersions(db, (rows) =>
-    rows
-      .where({ state: 'published' })
-      .whereIn('kind', [...kinds])
-      .limit(limit),
-  );
-}
-
-async function selectVersions(db: Knex, narrow: (rows: Knex.QueryBuilder) => Knex.QueryBuilder): Promise<readonly VersionRow[]> {
-  return narrow(db('images').orderBy('created_at', 'desc').orderBy('id', 'desc').select('manifest', 'name', 'kind', 'arch', 'state'));
+  if (names.length === 0) return [];
+  return db('images')
+    .whereIn('name', [...names])
+    .orderBy('created_at', 'desc')
+    .orderBy('id', 'desc')
+    .select('manifest', 'name', 'kind', 'state');
 }
 
 /** Images of which only the object is here. */

@@ -3,16 +3,8 @@ import { AppError } from '../../core/errors.ts';
 import type { Digest } from '../../core/ids.ts';
 import type { RunTools } from './ports.ts';
 
-/** Manifests on which an archive of one image may build, the best first. */
-export type Related = {
-  /** Of the image's own name and kind. */
-  readonly own: readonly Digest[];
-  /** Of images that are like it by name: for an image of which no other version is here. */
-  readonly like: readonly Digest[];
-};
-
-/** How many of its own versions one image is built on, how many of another name, and manifests in one request: 75 octets each. */
-const MOST = { own: 64, like: 2, all: 1_000 } as const;
+/** How many others one image is built on, and how many manifests a request names: 75 octets each. */
+const MOST = { ofOne: 64, all: 1_000 } as const;
 
 export type BaseTools = {
   readonly store: Pick<RunTools['store'], 'missingOf'>;
@@ -25,21 +17,18 @@ export type BaseTools = {
  */
 export async function basesFor({ store, records }: BaseTools, want: readonly Digest[], objects: readonly Envelope[]): Promise<Digest[]> {
   const related = await records.relatedManifests(want, objects);
-  const candidates = new Set(related.flatMap(({ own, like }) => [...own, ...like]));
+  const candidates = new Set(related.flat());
   for (const manifest of want) candidates.delete(manifest);
   const here = new Set(await completeOf(store, [...candidates]));
-  const chosen = choose(related.map((one) => ({ own: one.own.filter(isIn(here)), like: one.like.filter(isIn(here)) })));
+  const chosen = choose(related.map((list) => list.filter((manifest) => here.has(manifest)).slice(0, MOST.ofOne)));
   // Once more, to keep those: what a collection took since the first look is seen to be gone.
   return [...(await completeOf(store, chosen, { areToStay: true }))].sort();
 }
 
-const isIn = (here: ReadonlySet<Digest>) => (manifest: Digest) => here.has(manifest);
-
 /** The best of every image before the second best of any. */
-function choose(related: readonly Related[]): Digest[] {
-  const lists = related.map(({ own, like }) => (own.length > 0 ? own.slice(0, MOST.own) : like.slice(0, MOST.like)));
+function choose(lists: readonly (readonly Digest[])[]): Digest[] {
   const chosen = new Set<Digest>();
-  for (let rank = 0; rank < MOST.own; rank++) for (const list of lists) for (const one of list.slice(rank, rank + 1)) chosen.add(one);
+  for (let rank = 0; rank < MOST.ofOne; rank++) for (const list of lists) for (const one of list.slice(rank, rank + 1)) chosen.add(one);
   return [...chosen].slice(0, MOST.all);
 }
 

@@ -7,7 +7,6 @@ import type { Progress } from '../../core/progress.ts';
 import type { RunState } from '../../core/run.ts';
 import type { ArchivePlan } from '../../core/sync-protocol.ts';
 import type { PipeListener } from '../tunnel/pipe-listener.ts';
-import type { Related } from './bases.ts';
 import type { RunPlan } from './plan.ts';
 import type { SlowRule } from './slow-watch.ts';
 
@@ -55,8 +54,8 @@ export type RunRecords = {
   save(change: RunChange): Promise<void>;
   /** Manifests that are to be complete here: of these new objects, and of all we know, those that we want the content of. */
   wantedManifests(objects: readonly Envelope[]): Promise<readonly Digest[]>;
-  /** For each image that these manifests are the content of, others that may be here and on which an archive of it may build. */
-  relatedManifests(wanted: readonly Digest[], objects: readonly Envelope[]): Promise<readonly Related[]>;
+  /** For each image that these manifests are the content of, others that may be here and on which an archive of it may build, best first. */
+  relatedManifests(wanted: readonly Digest[], objects: readonly Envelope[]): Promise<readonly (readonly Digest[])[]>;
   /** One transaction: objects and images visible, the generation held, the run in its last state. */
   publish(catalogue: VerifiedCatalogue): Promise<void>;
   /** The same without a word from the parent: what is complete becomes visible, the run is `partial`. */

@@ -155,15 +155,6 @@ test('a version builds on one that its origin has deleted, and no collection dur
   assert.ok(next.bytesRsync < BYTES / 20, `${next.bytesRsync} by rsync`);
 });
 
-test('a first version builds on an image whose name begins with the same word', async () => {
-  const first = await publishAfter('office-2025');
-  await run();
-  await publishAfter('office-2026', first);
-  const next = await run();
-  assert.deepEqual([next.state, await defaultOf('office-2026')], ['done', '1']);
-  assert.ok(next.bytesRsync < BYTES / 20, `${next.bytesRsync} by rsync`);
-});
-
 test('a rollback holds until the next version is activated, and an unpin takes it back', async () => {
   await publish('till');
   await publish('till');

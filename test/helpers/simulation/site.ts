@@ -121,7 +121,7 @@ function toolsOf({ clock, site, all, isDead }: World): RunTools {
           site.run = { state: state ?? site.run?.state ?? 'waiting-parent', plan: next ?? site.run?.plan ?? EMPTY_PLAN };
         }),
       wantedManifests: async (objects) => objects.map(({ body }) => (body as { manifest: Digest }).manifest),
-      relatedManifests: async () => [{ own: versionsOf(site).map(({ manifest }) => manifest), like: [] }],
+      relatedManifests: async () => [versionsOf(site).map(({ manifest }) => manifest)],
       publish: (catalogue) =>
         alive(() => {
           for (const { body } of catalogue.objects) publish(site, all.get((body as { manifest: Digest }).manifest) as Version);
