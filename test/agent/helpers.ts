@@ -1,7 +1,6 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { openClient } from '../../agent/client.ts';
 import { makeIdentity } from '../../agent/identity.ts';
 import type { Machine } from '../../agent/machine.ts';
@@ -18,6 +17,7 @@ import type { Site } from '../../server/site.ts';
 import { addTarget, createBoot } from '../../server/targets.ts';
 import { type Afterwards, endInReverse } from '../helpers/end-in-reverse.ts';
 import { temporaryDirectory } from '../helpers/temp-directory.ts';
+import { waitUntil } from '../helpers/wait-until.ts';
 
 export type TestServer = {
   readonly site: Site;
@@ -85,19 +85,8 @@ export async function agentWorld(t: Afterwards, server: TestServer, boot: { boot
   return { client, identity, machine, patience, bootId: boot.bootId, agentVersion: 'test', say, lines, stop, signal: stop.signal };
 }
 
-/** Waits until something holds; fails after a minute with what was waited for. */
-export async function until<T>(what: string, probe: () => Promise<T | undefined | false>): Promise<T> {
-  const deadline = performance.now() + 60_000;
-  for (;;) {
-    const found = await probe();
-    if (found !== undefined && found !== false) return found;
-    if (performance.now() > deadline) throw new Error(`waited in vain: ${what}`);
-    await sleep(20);
-  }
-}
-
 export function untilState(server: TestServer, orderId: string, ...states: string[]) {
-  return until(`order is ${states.join(' or ')}`, async () => {
+  return waitUntil(`order is ${states.join(' or ')}`, async () => {
     const order = await getOrder(server.site, orderId);
     return states.includes(order.state) ? order : undefined;
   });

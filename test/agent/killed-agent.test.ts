@@ -10,9 +10,10 @@ import { getOrder } from '../../server/orders/orders.ts';
 import { createBoot } from '../../server/targets.ts';
 import { endInReverse } from '../helpers/end-in-reverse.ts';
 import { compareDisk, writeRandomDisk } from '../helpers/lab/disks.ts';
+import { waitUntil } from '../helpers/wait-until.ts';
 import type { ChildSetup } from './agent-child.ts';
 import { diskImage, MIB, seededBytes } from './fixtures.ts';
-import { bootTarget, importDisk, orderDemo, startServer, type TestServer, until } from './helpers.ts';
+import { bootTarget, importDisk, orderDemo, startServer, type TestServer } from './helpers.ts';
 
 const IMAGE_MIB = 40;
 const SLACK_BYTES = 4 * MIB;
@@ -49,7 +50,7 @@ function startAgent(t: TestContext, setup: ChildSetup): Agent {
  */
 async function killWhenWritten({ child, exit }: Agent, [image, disk]: [string, string], bytes: number): Promise<void> {
   const before = await differingBytes(image, disk);
-  await until(`${bytes} bytes are on the disk`, async () => (await differingBytes(image, disk)) <= before - bytes);
+  await waitUntil(`${bytes} bytes are on the disk`, async () => (await differingBytes(image, disk)) <= before - bytes);
   child.kill('SIGKILL');
   assert.deepEqual(await exit, [null, 'SIGKILL'], 'the agent had ended by itself');
 }
@@ -113,7 +114,7 @@ test('a machine that lost power resumes with a new key after its old one fell si
   const bootId = await createBoot(server.site, boot.targetId, 'engine');
   const second = startAgent(t, setup(bootId, 'state-2'));
   const log = join(server.folder, 'log');
-  await until('the new key is refused', async () => (await readFile(log, 'utf8')).includes('is refused: another key was heard of'));
+  await waitUntil('the new key is refused', async () => (await readFile(log, 'utf8')).includes('is refused: another key was heard of'));
   server.clock.offsetMs = 61_000;
   assert.deepEqual(await second.exit, [0, null]);
   const written = await getOrder(server.site, order.id);

@@ -9,8 +9,9 @@ import { getOrder } from '../../server/orders/orders.ts';
 import { startServe } from '../../server/serve.ts';
 import { endInReverse } from '../helpers/end-in-reverse.ts';
 import { compareDisk, writeRandomDisk } from '../helpers/lab/disks.ts';
+import { waitUntil } from '../helpers/wait-until.ts';
 import { diskImage, inventoryOf, MIB, machineWith } from './fixtures.ts';
-import { agentWorld, bootTarget, importDisk, orderDemo, startServer, until } from './helpers.ts';
+import { agentWorld, bootTarget, importDisk, orderDemo, startServer } from './helpers.ts';
 
 test('a deployment goes on after its server was restarted in the middle', async (t) => {
   const sent = { bytes: 0 };
@@ -36,7 +37,7 @@ test('a deployment goes on after its server was restarted in the middle', async 
   await writeRandomDisk(disk, 41 * MIB);
   const world = await agentWorld(t, server, boot, await machineWith(disk));
   const running = runAgent(world);
-  await until('6 MiB are sent', async () => sent.bytes > 6 * MIB);
+  await waitUntil('6 MiB are sent', async () => sent.bytes > 6 * MIB);
   await server.serving.close();
   assert.equal((await getOrder(server.site, order.id)).diskWritten, false);
   const httpsPort = Number(new URL(server.serving.httpsUrl).port);

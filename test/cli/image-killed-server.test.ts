@@ -6,8 +6,8 @@ import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { waystation } from '../helpers/lab/command.ts';
 import { initServer, type LabServer, startServer, stopChild } from '../helpers/lab/server.ts';
-import { waitUntil } from '../helpers/lab/wait.ts';
 import { temporaryDirectory } from '../helpers/temp-directory.ts';
+import { waitUntil } from '../helpers/wait-until.ts';
 import { rawDisk } from './image-files.ts';
 
 const COPIES = 24;
@@ -37,7 +37,11 @@ test('a server killed in the middle of an import leaves no image and a clean sto
 
   const importing = waystation(['image', 'import', disk, '--name', 'deb'], { dataDir });
   const packs = join(dataDir, 'store', 'packs');
-  await waitUntil('the import writes a pack', 30_000, async () => (await readdir(packs)).length > 0, 20);
+  await waitUntil('the import writes a pack', async () => (await readdir(packs)).length > 0, {
+    limitMs: 30_000,
+    everyMs: 20,
+    despiteErrors: true,
+  });
   await stopChild(server.process, 'SIGKILL');
   const { code, stderr } = await importing;
   assert.equal(code, 69, stderr);

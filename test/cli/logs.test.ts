@@ -8,6 +8,7 @@ import { closeLog, createLog } from '../../server/log.ts';
 import { initialisedDirectory } from '../helpers/initialised-directory.ts';
 import { CLEAN_ENV, runCli, runJson } from '../helpers/run-cli.ts';
 import { temporaryDirectory } from '../helpers/temp-directory.ts';
+import { waitUntil } from '../helpers/wait-until.ts';
 
 it('shows the lines of one order or target with the server down', async () => {
   const { dataDir } = await initialisedDirectory();
@@ -29,24 +30,16 @@ it('follows new lines, over a rotation, until it is interrupted', async () => {
   log.info('before', { orderId: 'o1' });
   const stop = new AbortController();
   const lines: string[] = [];
-  let wake = (): void => undefined;
   const stdout = new Writable({
     write: (chunk: Buffer, _encoding, done) => {
       lines.push(...chunk.toString().trimEnd().split('\n'));
-      wake();
       done();
     },
   });
-  const until = async (count: number) => {
-    while (lines.length < count) {
-      await new Promise<void>((resolve) => {
-        wake = resolve;
-      });
-    }
-  };
   const argv = ['logs', '--data', dataDir, '--follow', '--order', 'o1', '--json'];
   const world = { stdout, stderr: stdout, stdin: Readable.from([]), env: CLEAN_ENV, signal: () => stop.signal };
   const ended = runCommand(argv, world);
+  const until = (count: number) => waitUntil(`${count} lines`, () => lines.length >= count, { during: ended, state: () => lines });
   await until(1);
   for (let n = 1; n <= 5; n++) {
     log.info('step', { orderId: 'other', n });

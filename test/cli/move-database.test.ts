@@ -14,6 +14,7 @@ import { startMariadb } from '../helpers/mariadb.ts';
 import { importDisk, makeDisk, makeSite } from '../helpers/replication-sites.ts';
 import { CLEAN_ENV, runCli, runJson } from '../helpers/run-cli.ts';
 import { temporaryDirectory } from '../helpers/temp-directory.ts';
+import { waitUntil } from '../helpers/wait-until.ts';
 
 const MAIN = fileURLToPath(new URL('../../cli/main.ts', import.meta.url));
 const TARGETS = 300;
@@ -72,9 +73,10 @@ test('a server moves in, killed on the way, on to another database, and out; it 
     env: CLEAN_ENV,
   });
   const told = async () => Number(mariadb.ask('select count(*) from one.shared_reports').trim() || 0);
-  while (child.exitCode === null && (await told().catch(() => 0)) === 0) await new Promise((resolve) => setTimeout(resolve, 5));
+  const ended = once(child, 'exit');
+  await waitUntil('it tells', async () => (await told()) > 0, { everyMs: 5, despiteErrors: true, during: ended });
   child.kill('SIGKILL');
-  await once(child, 'exit');
+  await ended;
   console.log(`killed after ${await told()} of ${TARGETS} things`);
   assert.equal(await readFile(join(dataDir, 'waystation.yaml'), 'utf8'), yaml);
 

@@ -3,8 +3,8 @@ import { after, before, describe, test } from 'node:test';
 import { howMany } from '../helpers/how-many.ts';
 import { type Laboratory, type LaboratoryOptions, openLaboratory } from '../helpers/lab/laboratory.ts';
 import { cutOff, eventsAt, orderAtHeadquarters, stateAt } from '../helpers/lab/outage.ts';
-import { waitUntil } from '../helpers/lab/wait.ts';
 import { openAhead } from '../helpers/open-ahead.ts';
+import { waitUntil } from '../helpers/wait-until.ts';
 
 /** How often each run is done; every one has a new machine, disk, NVRAM, network and all data directories. */
 const RUNS = howMany({ sample: 1, full: 5 });
@@ -67,11 +67,19 @@ for (let run = 1; run <= RUNS; run += 1) {
       const awaySeconds = await outage.end(AWAY_SECONDS);
       const back = performance.now();
       for (const server of others) {
-        await waitUntil(`${server.name} knows the result`, 60_000, async () => (await stateAt(server, order.id)) === 'current', 100);
-        const arrived = performance.now() - back;
-        await waitUntil(`${server.name} knows all that happened`, 60_000, async () => {
-          return JSON.stringify(eventsAt(server, branch)) === JSON.stringify(eventsAt(branch, branch));
+        await waitUntil(`${server.name} knows the result`, async () => (await stateAt(server, order.id)) === 'current', {
+          limitMs: 60_000,
+          everyMs: 100,
+          despiteErrors: true,
         });
+        const arrived = performance.now() - back;
+        await waitUntil(
+          `${server.name} knows all that happened`,
+          async () => {
+            return JSON.stringify(eventsAt(server, branch)) === JSON.stringify(eventsAt(branch, branch));
+          },
+          { limitMs: 60_000, everyMs: 500, despiteErrors: true },
+        );
         assert.equal(eventsAt(server, branch, { subject: order.id, kind: 'order.current' }).length, 1);
         t.diagnostic(
           `${server.name}: the result ${(arrived / 1000).toFixed(1)} s after ${awaySeconds.toFixed(1)} s without database and WAN, once`,

@@ -4,8 +4,8 @@ import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
 import { createInterface } from 'node:readline';
 import { test } from 'node:test';
-import { waitUntil } from '../helpers/lab/wait.ts';
 import { temporaryDirectory } from '../helpers/temp-directory.ts';
+import { waitUntil } from '../helpers/wait-until.ts';
 
 test('a machine ends with the process that started it, also when that is killed, and leaves its turn to the next', async () => {
   const directory = await temporaryDirectory('killed-test');
@@ -19,7 +19,7 @@ test('a machine ends with the process that started it, also when that is killed,
   const [machine] = (await readFile(`/proc/${starter.pid}/task/${starter.pid}/children`, 'utf8')).split(' ');
   assert.match(await readFile(`/proc/${machine}/comm`, 'utf8'), /^qemu/);
   starter.kill('SIGKILL');
-  await waitUntil('the machine ended', 10_000, () => hasEnded(Number(machine)), 50);
+  await waitUntil('the machine ended', () => hasEnded(Number(machine)), { limitMs: 10_000, everyMs: 50, despiteErrors: true });
 });
 
 /** A process that nobody has asked about yet is still listed, without its files and locks. */

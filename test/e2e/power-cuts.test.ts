@@ -2,7 +2,6 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { after, type TestContext, test } from 'node:test';
 import { howMany } from '../helpers/how-many.ts';
-import { waitUntil } from '../helpers/lab/wait.ts';
 import { dissect, type Remains, readEvents, readRows } from '../helpers/power/autopsy.ts';
 import { doLongWork, viewBranch } from '../helpers/power/branch-api.ts';
 import { type BranchWork, orderFromAbove, replicate } from '../helpers/power/branch-work.ts';
@@ -12,6 +11,7 @@ import { writeSeededDisk } from '../helpers/power/seeded-disk.ts';
 import { makeSitePair, type SitePair } from '../helpers/power/site-pair.ts';
 import { randomFrom } from '../helpers/seeded.ts';
 import { temporaryDirectory } from '../helpers/temp-directory.ts';
+import { waitUntil } from '../helpers/wait-until.ts';
 
 /**
  * A branch in a machine of its own loses its power, again and again: the machine's memory and its disk's write cache are
@@ -99,13 +99,12 @@ async function publish({ hq }: SitePair, version: number): Promise<void> {
   const { id } = await hq.post<{ id: string }>('/api/v1/images', { path, name: 'disk' });
   await waitUntil(
     'the image is at headquarters',
-    60_000,
     async () => {
       const { state, error } = await hq.get<{ state: string; error: unknown }>(`/api/v1/operations/${id}`);
       assert.notEqual(state, 'failed', JSON.stringify(error));
       return state === 'done';
     },
-    50,
+    { limitMs: 60_000, everyMs: 50, despiteErrors: true },
   );
   await hq.put('/api/v1/documents/parameter/version', { content: { value: String(version + 1) } });
 }
@@ -132,13 +131,21 @@ async function assertComplete({ hq, hqDatabase, branch }: SitePair, cut: number,
   const { manifest } = await hq.get<{ manifest: string }>(`/api/v1/images/disk@${cut + 1}`);
   const report = await doLongWork<{ clean: boolean; image: { manifest: string; state: string } }>(branch, `/images/disk@${cut + 1}/verify`);
   assert.deepEqual([report.clean, report.image.manifest, report.image.state], [true, manifest, 'published']);
-  await waitUntil('what was ordered from above is here, once', 120_000, async () => {
-    const view = await viewBranch(branch);
-    const ids = [...view.targets, ...view.orders].map(({ id }) => id);
-    return sent.every(({ targetId, orderId }) => [targetId, orderId].every((id) => ids.filter((one) => one === id).length === 1));
-  });
-  await waitUntil('headquarters knows what happened before the cut', 120_000, async () => {
-    const [row] = readRows(hqDatabase, 'select count(*) as n from events where origin = ?', origin);
-    return Number(row?.['n']) >= events.length;
-  });
+  await waitUntil(
+    'what was ordered from above is here, once',
+    async () => {
+      const view = await viewBranch(branch);
+      const ids = [...view.targets, ...view.orders].map(({ id }) => id);
+      return sent.every(({ targetId, orderId }) => [targetId, orderId].every((id) => ids.filter((one) => one === id).length === 1));
+    },
+    { limitMs: 120_000, everyMs: 500, despiteErrors: true },
+  );
+  await waitUntil(
+    'headquarters knows what happened before the cut',
+    async () => {
+      const [row] = readRows(hqDatabase, 'select count(*) as n from events where origin = ?', origin);
+      return Number(row?.['n']) >= events.length;
+    },
+    { limitMs: 120_000, everyMs: 500, despiteErrors: true },
+  );
 }

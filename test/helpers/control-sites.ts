@@ -1,9 +1,10 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { ConfigFlags } from '../../server/config.ts';
 import { type Serving, startServe } from '../../server/serve.ts';
 import type { Site } from '../../server/site.ts';
 import { enrolAt, makeSite, reopenSite } from './replication-sites.ts';
 import { runWhileServing } from './served-run.ts';
+
+export { waitUntil as eventually } from './wait-until.ts';
 
 /** A server that can be stopped and started again at the same address. */
 export type Node = {
@@ -59,17 +60,6 @@ function nodeOf(opened: Site, { root, name, now, ...options }: NodeOptions & { r
     },
   };
   return node;
-}
-
-/** Waits until something holds; fails after a minute with what was waited for. */
-export async function eventually<T>(what: string, probe: () => Promise<T | undefined | false>): Promise<T> {
-  const deadline = performance.now() + 60_000;
-  for (;;) {
-    const found = await probe();
-    if (found !== undefined && found !== false) return found;
-    if (performance.now() > deadline) throw new Error(`waited in vain: ${what}`);
-    await sleep(30);
-  }
 }
 
 /** One run of a server that is up, to its end. */

@@ -11,6 +11,7 @@ import { type Imported, MeetingLedger } from './meeting-ledger.ts';
 import type { NumberedSteps } from './numbered-steps.ts';
 import { playDeployment } from './play-machine.ts';
 import { runJson } from './run-cli.ts';
+import { waitUntil } from './wait-until.ts';
 
 /** `office` has no link to anybody: what it asks of the branch goes through the database. The branch replicates from `hq`. */
 export type MeetingNodes = { readonly office: Node; readonly hq: Node; readonly branch: Node };
@@ -77,12 +78,15 @@ export class MeetingWork {
     await Promise.all(
       this.#all.map(async ({ site }) => {
         const before = this.#steps.acknowledgedBy(site);
-        while (this.#steps.acknowledgedBy(site) === before) {
+        await waitUntil(`${site.self.name} wrote`, () => {
           this.#check();
-          await sleep(10);
-        }
+          return this.#steps.acknowledgedBy(site) !== before;
+        });
         const client = await connectLocal(site.dataDir);
-        while ((await client.get<{ state: string }>('/api/v1/shared')).state !== 'connected') await sleep(10);
+        await waitUntil(
+          `${site.self.name} reaches the database`,
+          async () => (await client.get<{ state: string }>('/api/v1/shared')).state === 'connected',
+        );
       }),
     );
   }
@@ -91,12 +95,11 @@ export class MeetingWork {
   async finish(): Promise<void> {
     this.#isOrdering = false;
     const open = () => this.ledger.orders.filter(({ id }) => !this.ledger.results.has(id));
-    const deadline = performance.now() + LONGEST_MS;
-    while (open().length > 0 || this.#isVersionWanted) {
+    const hasEnded = () => {
       this.#check();
-      if (performance.now() > deadline) throw new Error(`did not end: orders ${open().map(({ id }) => id)}, or the last import`);
-      await sleep(50);
-    }
+      return open().length === 0 && !this.#isVersionWanted;
+    };
+    await waitUntil('the end of all orders and of the last import', hasEnded, { limitMs: LONGEST_MS, everyMs: 50, state: open });
     await this.stop();
     this.#check();
     await this.#run();

@@ -2,8 +2,8 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { access, copyFile, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { type MachineOptions, OVMF_VARIABLES, qemuArguments, serialLogOf, variablesOf } from './qemu/arguments.ts';
+import { waitUntil } from './wait-until.ts';
 
 export type { MachineNetwork, MachineOptions } from './qemu/arguments.ts';
 
@@ -79,7 +79,7 @@ export async function startMachine(options: MachineOptions): Promise<Machine> {
   const serialText = async () => plain(await readFile(serialLog, 'latin1').catch(() => ''));
   const command = (name: string) => child.stdin?.write(`{"execute":"${name}"}\n`);
   const isRunning = () => !ended;
-  while (isRunning() && !(await exists(serialLog))) await sleep(50);
+  await waitUntil('the console is there', async () => !isRunning() || exists(serialLog), { everyMs: 50, state: () => words });
   return {
     serialLog,
     serialText,
@@ -97,14 +97,14 @@ export async function startMachine(options: MachineOptions): Promise<Machine> {
 type Console = { serialText(): Promise<string>; isRunning(): boolean; words(): string };
 
 async function waitFor(console: Console, pattern: RegExp, limit: { timeoutMs: number; from: number }): Promise<RegExpMatchArray> {
-  const end = performance.now() + limit.timeoutMs;
-  for (;;) {
+  const look = async () => {
     const running = console.isRunning();
-    const text = await console.serialText();
-    const found = text.slice(limit.from).match(pattern);
-    if (found) return found;
-    const why = running ? `did not appear within ${limit.timeoutMs} ms` : `never appeared: the machine ended ${console.words()}`;
-    if (!running || performance.now() > end) throw new Error(`${pattern} ${why}; the console's end:\n${text.slice(-1500)}`);
-    await sleep(100);
-  }
+    const found = (await console.serialText()).slice(limit.from).match(pattern);
+    if (found === null && !running)
+      throw new Error(`the machine ended ${console.words()} before its console said ${pattern}${await lastLines(console)}`);
+    return found ?? undefined;
+  };
+  return waitUntil(`${pattern} on the console`, look, { limitMs: limit.timeoutMs, everyMs: 100, state: () => lastLines(console) });
 }
+
+const lastLines = async (console: Console) => `; the console's end:\n${(await console.serialText()).slice(-1500)}`;

@@ -24,6 +24,7 @@ import { parsePlan } from '../../sync/replicate/plan.ts';
 import { enrolAt, importDisk, makeDisk, makePair, makeSite, reopenSite } from '../helpers/replication-sites.ts';
 import { CLEAN_ENV, runJson } from '../helpers/run-cli.ts';
 import { temporaryDirectory } from '../helpers/temp-directory.ts';
+import { waitUntil } from '../helpers/wait-until.ts';
 
 const root = await temporaryDirectory('archive-file');
 const MB = 1_000_000;
@@ -334,7 +335,7 @@ test('a loading that was killed in the middle is done by loading again', async (
     env: CLEAN_ENV,
   });
   const ended = once(child, 'exit');
-  while (child.exitCode === null && !(await isUnpacking())) await new Promise((resolve) => setTimeout(resolve, 1));
+  await waitUntil('it unpacks', isUnpacking, { everyMs: 1, during: ended });
   child.kill('SIGKILL');
   const [code, signal] = await ended;
   assert.deepEqual([code, signal], [null, 'SIGKILL'], 'it was killed before it ended');

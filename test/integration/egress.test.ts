@@ -18,6 +18,7 @@ import type { Site } from '../../server/site.ts';
 import { type PacingProxy, startPacingProxy } from '../helpers/pacing-proxy.ts';
 import { enrolAt, importDisk, makeDisk, makeSite } from '../helpers/replication-sites.ts';
 import { temporaryDirectory } from '../helpers/temp-directory.ts';
+import { waitUntil } from '../helpers/wait-until.ts';
 
 const root = await temporaryDirectory('egress');
 const MB = 1_000_000;
@@ -61,16 +62,9 @@ async function publish(bytes: number): Promise<void> {
   await importDisk(hq, path, `disk-${made}`);
 }
 
-async function waitFor<Value>(look: () => Promise<Value | undefined | false> | Value | undefined | false): Promise<Value> {
-  for (const end = performance.now() + 60_000; performance.now() < end; await sleep(20)) {
-    const seen = await look();
-    if (seen !== undefined && seen !== false) return seen;
-  }
-  throw new Error('waited in vain');
-}
-
 const run = (site: Site): Promise<Run> => runOnce(site, { trigger: 'command' });
-const arrived = (proxy: PacingProxy, bytes: number) => waitFor(() => proxy.bytes.down > bytes);
+const arrived = (proxy: PacingProxy, bytes: number) =>
+  waitUntil(`${bytes} bytes came`, () => proxy.bytes.down > bytes, { state: () => proxy.bytes });
 
 /** Bits per second on these links over so long, TLS and all. */
 async function measure(proxies: readonly PacingProxy[], ms: number): Promise<number[]> {
@@ -159,7 +153,7 @@ test('a parent that pauses a child ends its run within seconds, in words; it is 
   await site.db('runs').where({ id: refused.id }).delete();
   const replication = startReplication(site);
   try {
-    await waitFor(async () => (await onlyLink(site)).owed?.why === 'parent');
+    await waitUntil('a run is owed', async () => (await onlyLink(site)).owed?.why === 'parent');
     await resumeChildren(hq, { reference: 'hamburg' }, 'operator:anna');
     assert.deepEqual(
       (await showEgress(hq)).children.map(({ name, paused }) => [name, paused !== null]),
@@ -171,7 +165,9 @@ test('a parent that pauses a child ends its run within seconds, in words; it is 
     assert.equal((await listRuns(site.db, { limit: 1 }))[0]?.id, stopped.id);
     aheadMs += 15 * 60_000;
     site.wake.notify('schedules');
-    const done = await waitFor(async () => (await listRuns(site.db, { limit: 1 })).find((last) => last.state === 'done'));
+    const done = await waitUntil('the run is done', async () =>
+      (await listRuns(site.db, { limit: 1 })).find((last) => last.state === 'done'),
+    );
     assert.equal(done.trigger, 'resume');
     assert.ok(proxy.bytes.down - start < 6 * MB + 1_400_000, `${proxy.bytes.down - start} bytes on the link`);
   } finally {
@@ -195,15 +191,19 @@ test('a child that its parent resumes goes on at once: it is told, and need not 
   await setEgress(hq, null, 'test');
   const replication = startReplication(site);
   try {
-    await waitFor(async () => (await onlyLink(site)).owed?.why === 'parent');
+    await waitUntil('a run is owed', async () => (await onlyLink(site)).owed?.why === 'parent');
     // It was told of the pause; nothing begins while that lasts.
     await sleep(1500);
     assert.equal((await listRuns(site.db, { limit: 1 }))[0]?.id, (await running).id);
     const resumedAt = performance.now();
     await resumeChildren(hq, { reference: 'berlin' }, 'operator:anna');
-    const begun = await waitFor(async () => (await listRuns(site.db, { limit: 1 })).find(({ trigger }) => trigger === 'resume'));
+    const begun = await waitUntil('a run goes on', async () =>
+      (await listRuns(site.db, { limit: 1 })).find(({ trigger }) => trigger === 'resume'),
+    );
     assert.ok(performance.now() - resumedAt < 5000, 'it began at once');
-    const done = await waitFor(async () => (await listRuns(site.db, { limit: 1 })).find(({ state }) => state === 'done'));
+    const done = await waitUntil('the run is done', async () =>
+      (await listRuns(site.db, { limit: 1 })).find(({ state }) => state === 'done'),
+    );
     assert.equal(done.id, begun.id);
   } finally {
     await replication.close();

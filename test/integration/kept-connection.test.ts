@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
-import { isRunEnded } from '../../core/run.ts';
-import { getRun, type Run } from '../../server/db/runs.ts';
-import { requestRun, startReplication } from '../../server/replication.ts';
+import type { Run } from '../../server/db/runs.ts';
+import { startReplication } from '../../server/replication.ts';
 import { startServe } from '../../server/serve.ts';
 import { importDisk, makeDisk, makePair } from '../helpers/replication-sites.ts';
+import { runWhileServing } from '../helpers/served-run.ts';
 import { temporaryDirectory } from '../helpers/temp-directory.ts';
 
 const root = await temporaryDirectory('kept-connection');
@@ -16,15 +16,7 @@ after(async () => {
   await pair.close();
 });
 
-async function run(): Promise<Run> {
-  const id = await requestRun(pair.branch, { trigger: 'command' });
-  for (;;) {
-    const woken = pair.branch.wake.wait('runs', 100);
-    const found = await getRun(pair.branch.db, id);
-    if (found !== undefined && isRunEnded(found.state)) return found;
-    await woken;
-  }
-}
+const run = (): Promise<Run> => runWhileServing(pair.branch);
 
 test('in a running server nothing new is one request of less than 2 KB over the connection of the run before', async (t) => {
   await importDisk(pair.hq, await disk(1), 'first');

@@ -5,11 +5,11 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { promisify } from 'node:util';
-import { waitUntil } from '../helpers/lab/wait.ts';
 import { type BranchView, Ledger } from '../helpers/power/ledger.ts';
 import { serveDisk } from '../helpers/power/nbd-server.ts';
 import { SECTOR_BYTES, VolatileDisk } from '../helpers/power/volatile-disk.ts';
 import { temporaryDirectory } from '../helpers/temp-directory.ts';
+import { waitUntil } from '../helpers/wait-until.ts';
 
 /** What the power cuts (test/e2e/power-cuts.test.ts) rely on: that a loss would be seen, and that the disk can lose something. */
 
@@ -127,7 +127,7 @@ describe('a disk with a write cache', () => {
           stdio: 'ignore',
         },
       );
-      await waitUntil('it is written', 20_000, async () => disk.read(65_536, 1)[0] === 0x22, 20);
+      await waitUntil('it is written', async () => disk.read(65_536, 1)[0] === 0x22, { limitMs: 20_000, everyMs: 20, despiteErrors: true });
       disk.cut(() => false);
       client.kill('SIGKILL');
       await once(client, 'exit');

@@ -15,6 +15,7 @@ import type { Site } from '../../server/site.ts';
 import { enrolAt, importDisk, makeDisk, makeSite, reopenSite } from '../helpers/replication-sites.ts';
 import { runCli, runJson } from '../helpers/run-cli.ts';
 import { temporaryDirectory } from '../helpers/temp-directory.ts';
+import { waitUntil } from '../helpers/wait-until.ts';
 
 const root = await temporaryDirectory('replication-command');
 const dir = join(root, 'branch');
@@ -64,15 +65,8 @@ async function whileServing(work: (site: Site) => Promise<unknown>): Promise<voi
   }
 }
 
-/** Gives up after a minute, and says what runs there are: a wait without an end keeps the servers of this file, and so the file, up. */
-async function waitFor<Value>(look: () => Promise<Value | undefined>): Promise<Value> {
-  for (const end = performance.now() + 60_000; performance.now() < end; ) {
-    const seen = await look();
-    if (seen !== undefined) return seen;
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
-  throw new Error(`waited in vain; the runs: ${JSON.stringify(await history())}`);
-}
+const waitFor = <Value>(look: () => Promise<Value | undefined>): Promise<Value> =>
+  waitUntil('what the replicator should do', look, { state: () => history() });
 
 const history = async () => (await runJson<{ items: RunView[] }>(['--data', dir, 'sync', 'history'])).document.items;
 

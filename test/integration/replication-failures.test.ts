@@ -18,6 +18,7 @@ import { lockPart } from '../../sync/replicate/incoming.ts';
 import { type PacingProxy, startPacingProxy } from '../helpers/pacing-proxy.ts';
 import { enrolAt, importDisk, makeDisk, makePair, makeSite, reopenSite } from '../helpers/replication-sites.ts';
 import { temporaryDirectory } from '../helpers/temp-directory.ts';
+import { waitUntil } from '../helpers/wait-until.ts';
 
 const root = await temporaryDirectory('replication-failures');
 const MB = 1_000_000;
@@ -42,10 +43,6 @@ async function changeParent(change: Parameters<typeof updateServer>[1] extends i
   const parent = await getServer(pair.branch.db, pair.hq.self.id);
   assert.ok(parent);
   await updateServer(pair.branch.db, { ...parent, ...change });
-}
-
-async function waitFor(isSo: () => Promise<boolean>): Promise<void> {
-  while (!(await isSo())) await new Promise((resolve) => setTimeout(resolve, 20));
 }
 
 /** A new image at the master; gives its name. */
@@ -128,9 +125,15 @@ test('a run waits for the rsync that a killed predecessor left on its part', asy
   await directory.close();
   await assert.rejects(lockPart(join(pair.branch.dataDir, 'store', 'incoming'), part.name, 0), { code: 'busy' });
   const running = run();
-  await waitFor(async () => (await listRuns(pair.branch.db, { limit: 1 }))[0]?.state === 'transfer');
-  assert.deepEqual(await readdir(local), []);
-  (receiver.stdin as Writable).end('\n');
+  const last = async () => (await listRuns(pair.branch.db, { limit: 1 }))[0];
+  try {
+    await waitUntil('the run waits', async () => (await last())?.state === 'transfer', { during: running, state: last });
+    assert.deepEqual(await readdir(local), []);
+  } finally {
+    // Also after a failure: the run, and with it this file, would wait for it.
+    (receiver.stdin as Writable).end('\n');
+    await Promise.allSettled([running]);
+  }
   assert.equal((await running).state, 'done');
   assert.ok(await holds(name));
 });
@@ -144,8 +147,7 @@ test('links that break in the middle are continued within the run', async () => 
     clearInterval(timer);
     proxy.cut();
   }, 10);
-  const done = await run();
-  clearInterval(timer);
+  const done = await run().finally(() => clearInterval(timer));
   proxy.setBytesPerSecond(1000 * MB);
   assert.deepEqual([done.state, done.error], ['done', null]);
   assert.ok(await holds(name));

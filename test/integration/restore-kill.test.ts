@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { mkdir, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
@@ -15,6 +15,7 @@ import { howMany } from '../helpers/how-many.ts';
 import { importDisk, makeDisk, makeSite, reopenSite } from '../helpers/replication-sites.ts';
 import { CLEAN_ENV, runCli, runJson } from '../helpers/run-cli.ts';
 import { temporaryDirectory } from '../helpers/temp-directory.ts';
+import { waitUntil } from '../helpers/wait-until.ts';
 
 /** `server restore` as a process of its own, killed with SIGKILL at moments spread over its whole time. */
 const KILLS = howMany({ sample: 3, full: 100 });
@@ -23,6 +24,8 @@ const root = await temporaryDirectory('restore-kill');
 const dir = join(root, 'restored');
 const file = join(root, 'hq.wsb');
 
+const hasEnded = ({ exitCode, signalCode }: ChildProcess) => exitCode !== null || signalCode !== null;
+
 /** Starts a restore; gives how it ended and how long it took. With `killAfterMs` it is killed then, counted from when it began to write. */
 async function restore(killAfterMs?: number): Promise<{ code: number | null; ms: number }> {
   const child = spawn(process.execPath, ['--no-warnings', MAIN, '--data', dir, 'server', 'restore', file, '--json'], {
@@ -30,7 +33,7 @@ async function restore(killAfterMs?: number): Promise<{ code: number | null; ms:
     stdio: 'ignore',
   });
   const ended = once(child, 'exit');
-  while (child.exitCode === null && !existsSync(join(dir, '.restore'))) await sleep(1);
+  await waitUntil('it writes', () => hasEnded(child) || existsSync(join(dir, '.restore')), { everyMs: 1 });
   const began = performance.now();
   if (killAfterMs !== undefined) {
     await Promise.race([sleep(killAfterMs), ended]);
@@ -52,7 +55,7 @@ test('a backup that is killed leaves its file, which holds the keys, until the d
   const argv = ['--no-warnings', MAIN, '--data', join(root, 'killed'), 'server', 'backup', join(backups, 'night.wsb')];
   const child = spawn(process.execPath, argv, { env: CLEAN_ENV, stdio: 'ignore' });
   const ended = once(child, 'exit');
-  while (child.exitCode === null && (await readdir(backups)).length === 0) await sleep(1);
+  await waitUntil('it writes', async () => hasEnded(child) || (await readdir(backups)).length > 0, { everyMs: 1 });
   child.kill('SIGKILL');
   await ended;
   const [left, ...others] = await readdir(backups);

@@ -21,6 +21,7 @@ import { EMPTY_PLAN } from '../../sync/replicate/plan.ts';
 import { type PacingProxy, startPacingProxy } from '../helpers/pacing-proxy.ts';
 import { importDisk, makeDisk, makePair, reopenSite } from '../helpers/replication-sites.ts';
 import { temporaryDirectory } from '../helpers/temp-directory.ts';
+import { waitUntil } from '../helpers/wait-until.ts';
 
 const root = await temporaryDirectory('schedule');
 const MB = 1_000_000;
@@ -55,14 +56,8 @@ async function publish(bytes: number): Promise<string> {
   return (await importDisk(pair.hq, path, `disk-${made}`)).name;
 }
 
-async function waitFor<Value>(look: () => Promise<Value | undefined | false>): Promise<Value> {
-  for (const end = performance.now() + 60_000; performance.now() < end; ) {
-    const seen = await look();
-    if (seen !== undefined && seen !== false) return seen;
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
-  throw new Error(`waited in vain; the runs: ${JSON.stringify(await listRuns(branch.db, { limit: 5 }))}`);
-}
+const waitFor = <Value>(look: () => Promise<Value | undefined | false>): Promise<Value> =>
+  waitUntil('what the schedule should do', look, { state: () => listRuns(branch.db, { limit: 5 }) });
 
 /** The newest run, once it has brought so much. */
 const midTransfer = (bytes: number) =>

@@ -24,6 +24,7 @@ import { howMany } from '../helpers/how-many.ts';
 import { importDisk, makeDisk, makePair, makeSite, reopenSite } from '../helpers/replication-sites.ts';
 import { runCli, runJson } from '../helpers/run-cli.ts';
 import { temporaryDirectory } from '../helpers/temp-directory.ts';
+import { waitUntil } from '../helpers/wait-until.ts';
 
 /** SEED repeats a series. */
 const FLIPS = howMany({ sample: 8, full: 1000 });
@@ -229,7 +230,7 @@ test('a running branch heals by itself what any reader met, and tells which imag
     const before = await healings();
     await hurt(branch, 5);
     await branch.store.verifyImage(manifest);
-    await until(async () => (await healings()) > before);
+    await waitUntil('it healed', async () => (await healings()) > before);
     assert.deepEqual(await findHurtImages(branch), []);
     const damaged = (await listEvents(branch.db, { limit: 1000 })).find(({ kind }) => kind === 'image.damaged');
     assert.deepEqual(damaged && (damaged.data as { reference: string }).reference, 'debian@1');
@@ -326,7 +327,3 @@ test('while the parent is away a damaged chunk stays missing with words, and com
     await back.close();
   }
 });
-
-async function until(isSo: () => Promise<boolean>): Promise<void> {
-  while (!(await isSo())) await new Promise((resolve) => setTimeout(resolve, 50));
-}

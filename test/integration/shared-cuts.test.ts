@@ -9,6 +9,7 @@ import { howMany } from '../helpers/how-many.ts';
 import { startMariadb } from '../helpers/mariadb.ts';
 import { NumberedSteps } from '../helpers/numbered-steps.ts';
 import { randomFrom } from '../helpers/seeded.ts';
+import { waitUntil } from '../helpers/wait-until.ts';
 
 /** How many connections are cut. A database that lives goes on with what it has read, so more commits are in doubt here than where it is killed. */
 const CUTS = howMany({ sample: 30, full: 600 });
@@ -44,11 +45,16 @@ test(`${CUTS} connections to the shared database cut at any moment: no write is 
     }
   };
   const writing = servers.flatMap((server) => Array.from({ length: WRITERS }, () => write(server)));
-  while (proxy.cuts() < CUTS) {
-    await sleep(random() * 200);
-    proxy.cutAny(random);
+  try {
+    const cutSome = () => {
+      proxy.cutAny(random);
+      return proxy.cuts() >= CUTS;
+    };
+    // Each cut needs somebody who writes: when the writers have failed, none would come.
+    await waitUntil(`${CUTS} cuts`, cutSome, { limitMs: CUTS * 10_000, everyMs: () => random() * 200, during: Promise.all(writing) });
+  } finally {
+    isOver = true;
   }
-  isOver = true;
   await Promise.all(writing);
   steps.look();
   steps.compare();

@@ -19,6 +19,7 @@ import { type PacingProxy, startPacingProxy } from '../helpers/pacing-proxy.ts';
 import { enrolAt, importDisk, makeDisk, makeSite } from '../helpers/replication-sites.ts';
 import { runWhileServing } from '../helpers/served-run.ts';
 import { temporaryDirectory } from '../helpers/temp-directory.ts';
+import { waitUntil } from '../helpers/wait-until.ts';
 
 /** hq with two branches, `sibling` and `branch`; the line between hq and branch can be made slow; branch may ask the sibling. */
 const root = await temporaryDirectory('sources');
@@ -94,7 +95,7 @@ test('a parent that dies in the middle of a transfer is replaced by the sibling,
   line.setBytesPerSecond(3 * MB);
   const running = run(branch);
   const before = line.bytes.down;
-  while (line.bytes.down - before < 2 * MB) await new Promise((resolve) => setTimeout(resolve, 10));
+  await waitUntil('2 MB came', () => line.bytes.down - before >= 2 * MB, { everyMs: 10, during: running });
   await killHq();
   const ended = await running;
   assert.deepEqual([ended.state, ended.error], ['done', null]);

@@ -8,10 +8,10 @@ import { after, test } from 'node:test';
 import { openSite } from '../../server/open-site.ts';
 import { waystation } from '../helpers/lab/command.ts';
 import { initServer } from '../helpers/lab/server.ts';
-import { waitUntil } from '../helpers/lab/wait.ts';
 import { makeDisk } from '../helpers/replication-sites.ts';
 import { CLEAN_ENV } from '../helpers/run-cli.ts';
 import { temporaryDirectory } from '../helpers/temp-directory.ts';
+import { waitUntil } from '../helpers/wait-until.ts';
 
 const MIB = 1024 * 1024;
 const LONG_AGO = new Date(Date.now() - 3 * 86_400_000);
@@ -34,7 +34,11 @@ test('a server that is stopped in the middle of an import loses nothing to a col
 
   // The second import stores nothing: it relies on what is here and what nothing else needs.
   const importing = waystation(['image', 'import', disk, '--name', 'new'], { dataDir });
-  await waitUntil('the import relies on a pack', 30_000, async () => await isTouched(await files()), 2);
+  await waitUntil('the import relies on a pack', async () => await isTouched(await files()), {
+    limitMs: 30_000,
+    everyMs: 2,
+    despiteErrors: true,
+  });
   server.process.kill('SIGSTOP');
   const isOver = await Promise.race([importing.then(() => true), new Promise((resolve) => setTimeout(() => resolve(false), 300))]);
   assert.equal(isOver, false, 'it was stopped before its end');
@@ -46,11 +50,11 @@ test('a server that is stopped in the middle of an import loses nothing to a col
   server.process.kill('SIGCONT');
 
   const { id } = await answered;
-  await waitUntil(
-    'the collection ends',
-    30_000,
-    async () => (await server.get<{ state: string }>(`/api/v1/operations/${id}`)).state === 'done',
-  );
+  await waitUntil('the collection ends', async () => (await server.get<{ state: string }>(`/api/v1/operations/${id}`)).state === 'done', {
+    limitMs: 30_000,
+    everyMs: 500,
+    despiteErrors: true,
+  });
   const imported = await importing;
   assert.equal(imported.code, 0, imported.stderr);
   const out = join(work, 'out.raw');

@@ -8,9 +8,9 @@ import { openParent } from '../../server/replication/parent-client.ts';
 import { onlyLink, requestRun } from '../../server/replication.ts';
 import { startServe } from '../../server/serve.ts';
 import { EMPTY_PLAN } from '../../sync/replicate/plan.ts';
-import { waitUntil } from '../helpers/lab/wait.ts';
 import { importDisk, makeDisk, makePair } from '../helpers/replication-sites.ts';
 import { temporaryDirectory } from '../helpers/temp-directory.ts';
+import { waitUntil } from '../helpers/wait-until.ts';
 
 test('a parent that is told to stop does so in seconds, whatever children have open', async () => {
   const root = await temporaryDirectory('stop-parent');
@@ -50,9 +50,13 @@ test('a child whose parent takes connections and says nothing is told to stop, a
   const serving = await startServe(pair.branch);
   try {
     const id = await requestRun(pair.branch, { trigger: 'command' });
-    await waitUntil('somebody works on the run', 10_000, async () => ((await getRun(pair.branch.db, id))?.fencing ?? 0) > 0, 20);
+    await waitUntil('somebody works on the run', async () => ((await getRun(pair.branch.db, id))?.fencing ?? 0) > 0, {
+      limitMs: 10_000,
+      everyMs: 20,
+      despiteErrors: true,
+    });
     // For control, reports and the run.
-    await waitUntil('all of them ask the parent', 10_000, async () => taken.length > 2, 20);
+    await waitUntil('all of them ask the parent', async () => taken.length > 2, { limitMs: 10_000, everyMs: 20, despiteErrors: true });
     const startedMs = performance.now();
     await serving.close();
     const ms = performance.now() - startedMs;

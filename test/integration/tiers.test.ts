@@ -20,6 +20,7 @@ import { type PacingProxy, startPacingProxy } from '../helpers/pacing-proxy.ts';
 import { enrolAt, importDisk, makeDisk, makeSite } from '../helpers/replication-sites.ts';
 import { runCli, runJson } from '../helpers/run-cli.ts';
 import { temporaryDirectory } from '../helpers/temp-directory.ts';
+import { waitUntil } from '../helpers/wait-until.ts';
 
 /** hq → relay → branch, all three serving; the line between hq and relay can be made slow. */
 const root = await temporaryDirectory('tiers');
@@ -73,26 +74,16 @@ after(async () => {
 });
 
 /** Waits until a run of this server ended after one that `isIt` says is the one. */
-async function ended(at: Site, isIt: (run: RunHead) => boolean): Promise<RunHead> {
-  for (;;) {
-    const changed = at.wake.wait('runs', 5_000);
-    const found = (await listRuns(at.db)).find((run) => run.endedAt !== null && isIt(run));
-    if (found !== undefined) return found;
-    await changed;
-  }
+function ended(at: Site, isIt: (run: RunHead) => boolean): Promise<RunHead> {
+  const look = async () => (await listRuns(at.db)).find((run) => run.endedAt !== null && isIt(run));
+  return waitUntil(`a run of ${at.self.name} ended`, look, { state: () => listRuns(at.db) });
 }
 
 const holds = async (at: Site, name: string) =>
   (await listImages(at.db)).find((image) => image.name === name && image.state === 'published');
 
-async function held(at: Site, name: string) {
-  for (;;) {
-    const changed = at.wake.wait('runs', 5_000);
-    const image = await holds(at, name);
-    if (image !== undefined) return image;
-    await changed;
-  }
-}
+const held = (at: Site, name: string) =>
+  waitUntil(`${at.self.name} holds ${name}`, () => holds(at, name), { state: () => listRuns(at.db) });
 
 test('an import at the top goes down tier by tier without any clock, and is the same bytes under the same signature', async () => {
   await follow(relay, true);
@@ -116,7 +107,13 @@ test('a run that finds its parent in the middle of its own run waits, and brings
   await importDisk(hq, join(root, 'slow.raw'), 'slow');
   line.setBytesPerSecond(MB);
   const relayRun = await requestRun(relay, { trigger: 'command' });
-  while (!(await listRuns(relay.db)).some((run) => run.id === relayRun && run.state === 'transfer')) await relay.wake.wait('runs', 1_000);
+  await waitUntil(
+    'the relay is at it',
+    async () => (await listRuns(relay.db)).some((run) => run.id === relayRun && run.state === 'transfer'),
+    {
+      state: () => listRuns(relay.db),
+    },
+  );
   const branchRun = await requestRun(branch, { trigger: 'command' });
   const done = await ended(branch, (run) => run.id === branchRun);
   line.setBytesPerSecond(FAST);
@@ -168,12 +165,7 @@ test('a running server shows a version by itself when its time has come', async 
   const next = await importImage(hq, { path, name: 'debian', activateAt, actor: 'test' });
   assert.equal((await resolveImage(hq.db, 'debian')).version, '1');
   const shown = async () => (await listEvents(hq.db, { subject: next.id })).find(({ kind }) => kind === 'image.activated');
-  let told = await shown();
-  while (told === undefined) {
-    const changed = hq.wake.wait('events', 5_000);
-    told = await shown();
-    if (told === undefined) await changed;
-  }
+  const told = await waitUntil('the version is shown', shown);
   assert.ok(told.at >= Date.parse(activateAt));
   assert.equal((await resolveImage(hq.db, 'debian')).version, '2');
 });

@@ -9,10 +9,10 @@ import { type Serving, startServe } from '../../server/serve.ts';
 import type { Site } from '../../server/site.ts';
 import { resigned } from '../helpers/hostile/forge.ts';
 import { type Lies, type LyingParent, sendJson, startLyingParent } from '../helpers/hostile/lying-parent.ts';
-import { waitUntil } from '../helpers/lab/wait.ts';
 import { enrolAt, importDisk, makeDisk, makePair, makeSite, reopenSite } from '../helpers/replication-sites.ts';
 import { runCli, runJson } from '../helpers/run-cli.ts';
 import { temporaryDirectory } from '../helpers/temp-directory.ts';
+import { waitUntil } from '../helpers/wait-until.ts';
 
 const root = await temporaryDirectory('words');
 let pair: Awaited<ReturnType<typeof makePair>>;
@@ -136,7 +136,11 @@ if (process.getuid?.() === 0) {
       assert.match((await runCli(words('sync', 'status'))).stdout, /waiting: it goes on by itself/);
       execFileSync('mount', ['-o', 'remount,size=100m', store]);
       const status = async () => (await runJson<{ run: RunView }>(words('sync', 'status'))).document.run;
-      await waitUntil('the run is done', 60_000, async () => (await status()).state === 'done');
+      await waitUntil('the run is done', async () => (await status()).state === 'done', {
+        limitMs: 60_000,
+        everyMs: 500,
+        despiteErrors: true,
+      });
       const done = await status();
       assert.deepEqual([done.id, done.error], [document.id, null]);
       assert.ok(done.bytesRsync <= done.bytesNeeded * 1.02 + 1_048_576, `${done.bytesRsync} bytes for ${done.bytesNeeded}`);

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { AppError } from '../../core/errors.ts';
-import { findOperation, type OperationSite, operationTopic, startOperation } from '../../server/operations.ts';
+import { findOperation, type OperationSite, startOperation } from '../../server/operations.ts';
 import { Wake } from '../../server/wake.ts';
+import { waitUntil } from '../helpers/wait-until.ts';
 
 const newSite = (): OperationSite => ({
   wake: new Wake(),
@@ -11,11 +12,8 @@ const newSite = (): OperationSite => ({
 });
 
 async function ended(site: OperationSite, id: string) {
-  for (;;) {
-    const operation = findOperation(site, id);
-    if (operation?.state !== 'running') return operation;
-    await site.wake.wait(operationTopic(id), 5_000);
-  }
+  await waitUntil('the operation ended', () => findOperation(site, id)?.state !== 'running');
+  return findOperation(site, id);
 }
 
 test('an operation shows its progress and ends with the result', async () => {

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createConnection } from 'mysql2/promise';
 import { program } from '../mariadb-programs.ts';
+import { waitUntil } from '../wait-until.ts';
 import { type NodePlace, serverArguments } from './arguments.ts';
 import { allowToBeFirst, copyData, installData, type Joining, joiningOf, makeDirectories, recoverPosition } from './node-data.ts';
 
@@ -38,6 +39,7 @@ export type GaleraNode = NodePlace & {
 };
 
 const START_MS = 90_000;
+const END_MS = 60_000;
 
 export function galeraNode(place: NodePlace): GaleraNode {
   const socketPath = join(place.dir, 'sock');
@@ -65,18 +67,22 @@ export function galeraNode(place: NodePlace): GaleraNode {
     exited = once(child, 'exit');
   };
   const waitUntilSynced = async () => {
-    const deadline = performance.now() + START_MS;
-    for (;;) {
+    const isSynced = async () => {
       const [state] = await ask<{ Value: string }>("show status like 'wsrep_local_state_comment'").catch(() => []);
-      if (state?.Value === 'Synced') return;
-      if (!isRunning() || performance.now() > deadline) throw new Error(`a node did not start: ${await readFile(log, 'utf8')}`);
-      await sleep(50);
-    }
+      return state?.Value === 'Synced';
+    };
+    await waitUntil('the node synced', isSynced, { limitMs: START_MS, everyMs: 50, during: exited, state: () => readFile(log, 'utf8') });
   };
   const end = async (signal: NodeJS.Signals) => {
     child?.kill('SIGCONT');
     child?.kill(signal);
-    await exited;
+    // One that is alone may wait for its neighbours to say good-bye to.
+    const late = new AbortController();
+    sleep(END_MS, undefined, late).then(
+      () => child?.kill('SIGKILL'),
+      () => undefined,
+    );
+    await exited.finally(() => late.abort());
   };
   return {
     ...place,

@@ -1,11 +1,11 @@
 import { mkdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type MachineNetwork, startMachine } from '../qemu.ts';
+import { waitUntil } from '../wait-until.ts';
 import { type Comparison, compareDisk, writeRandomDisk } from './disks.ts';
 import type { LabNetwork } from './network.ts';
 import type { Sites } from './sites.ts';
 import type { Progress, Timeline } from './timeline.ts';
-import { waitUntil } from './wait.ts';
 
 export type OrderView = {
   readonly id: string;
@@ -79,10 +79,14 @@ export async function deployMachine(options: DeploymentOptions): Promise<Deploym
     const serial = await machine.serialText();
     machine = await startMachine(machineOptions(options, directory, disk, false));
     const rebooted = since();
-    const ended = await waitUntil(`order ${order.id} ends`, 420_000, async () => {
-      const view = await show();
-      return ['current', 'failed', 'stopped'].includes(view.state) && view;
-    });
+    const ended = await waitUntil(
+      `order ${order.id} ends`,
+      async () => {
+        const view = await show();
+        return ['current', 'failed', 'stopped'].includes(view.state) && view;
+      },
+      { limitMs: 420_000, everyMs: 500, despiteErrors: true },
+    );
     timeline.say('branch-1', `order is ${ended.state}${ended.error ? `: ${ended.error.message}` : ''}`);
     // The server knows of the call before the machine has read the answer and said so on its console.
     if (ended.state === 'current') await machine.waitForSerial(FIRST_BOOT_OK, 60_000);
@@ -123,8 +127,12 @@ function machineNetwork({ network, sites }: DeploymentOptions): MachineNetwork {
 }
 
 async function discovered({ sites, mac }: DeploymentOptions): Promise<TargetView> {
-  return waitUntil(`target ${mac} is in the engine`, 300_000, async () => {
-    const { items } = await sites.branch.get<{ items: TargetView[] }>('/api/v1/targets');
-    return items.find((target) => target.macs.includes(mac) && target.environment === 'engine');
-  });
+  return waitUntil(
+    `target ${mac} is in the engine`,
+    async () => {
+      const { items } = await sites.branch.get<{ items: TargetView[] }>('/api/v1/targets');
+      return items.find((target) => target.macs.includes(mac) && target.environment === 'engine');
+    },
+    { limitMs: 300_000, everyMs: 500, despiteErrors: true },
+  );
 }

@@ -3,10 +3,10 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { SharedView } from '../../../server/shared/view.ts';
+import { waitUntil } from '../wait-until.ts';
 import type { OrderView } from './deployment.ts';
 import { type Laboratory, MACHINE } from './laboratory.ts';
 import type { LabServer } from './server.ts';
-import { waitUntil } from './wait.ts';
 
 /** An order for the machine, made at headquarters and known to the branch, before the machine was ever seen. */
 export async function orderAtHeadquarters(
@@ -15,7 +15,11 @@ export async function orderAtHeadquarters(
 ): Promise<{ readonly id: string }> {
   await hq.json('target', 'add', 'till', '--mac', MACHINE, '--server', branch.name);
   const { id } = await hq.json<OrderView>('order', 'create', '--target', 'till', '--image', image);
-  await waitUntil('the order is at the branch', 60_000, async () => (await stateAt(branch, id)) === 'activated');
+  await waitUntil('the order is at the branch', async () => (await stateAt(branch, id)) === 'activated', {
+    limitMs: 60_000,
+    everyMs: 500,
+    despiteErrors: true,
+  });
   timeline.say('hq', `order made here: ${image} to ${MACHINE} at ${branch.name}, which knows it`);
   return { id };
 }
@@ -41,7 +45,11 @@ export async function cutOff({ sites, network, meeting, timeline }: Laboratory):
   const startedMs = performance.now();
   timeline.say('lab', 'MariaDB is killed, and the WAN is cut');
   const told = async () => (await sites.branch.json<{ shared: SharedView }>('sync', 'status')).shared;
-  await waitUntil('the branch knows it', 30_000, async () => (await told()).state === 'unreachable');
+  await waitUntil('the branch knows it', async () => (await told()).state === 'unreachable', {
+    limitMs: 30_000,
+    everyMs: 500,
+    despiteErrors: true,
+  });
   return {
     told,
     end: async (atLeastSeconds) => {

@@ -1,8 +1,8 @@
 import { join } from 'node:path';
+import { waitUntil } from '../wait-until.ts';
 import type { LabNetwork } from './network.ts';
 import { initServer, type LabServer, type ServerOptions } from './server.ts';
 import type { Timeline } from './timeline.ts';
-import { waitUntil } from './wait.ts';
 
 export type Sites = { readonly hq: LabServer; readonly branch: LabServer; close(): Promise<void> };
 
@@ -75,16 +75,24 @@ async function setSchedule(branch: LabServer, timeline: Timeline, schedule: stri
 
 /** Headquarters is made the parent of the branch in the database where both meet; the branch enrols there by itself. */
 export async function assignParent({ hq, branch }: Sites, timeline: Timeline, schedule = '*/10 * * * * *'): Promise<void> {
-  await waitUntil('hq sees branch-1 in the database', 60_000, async () => {
-    const { items } = await hq.get<{ items: { name: string }[] }>('/api/v1/servers');
-    return items.some(({ name }) => name === 'branch-1');
-  });
+  await waitUntil(
+    'hq sees branch-1 in the database',
+    async () => {
+      const { items } = await hq.get<{ items: { name: string }[] }>('/api/v1/servers');
+      return items.some(({ name }) => name === 'branch-1');
+    },
+    { limitMs: 60_000, everyMs: 500, despiteErrors: true },
+  );
   await hq.json('server', 'parent', 'set', 'branch-1', '--parent', 'hq');
   timeline.say('hq', 'is wished as the parent of branch-1, in the database');
-  await waitUntil('branch-1 has enrolled at hq', 60_000, async () => {
-    const { items } = await branch.get<{ items: { name: string; relation: string }[] }>('/api/v1/servers');
-    return items.some(({ name, relation }) => name === 'hq' && relation === 'parent');
-  });
+  await waitUntil(
+    'branch-1 has enrolled at hq',
+    async () => {
+      const { items } = await branch.get<{ items: { name: string; relation: string }[] }>('/api/v1/servers');
+      return items.some(({ name, relation }) => name === 'hq' && relation === 'parent');
+    },
+    { limitMs: 60_000, everyMs: 500, despiteErrors: true },
+  );
   timeline.say('branch-1', "enrolled at hq by itself, hq's certificate authority is pinned");
   await setSchedule(branch, timeline, schedule);
 }
@@ -99,11 +107,15 @@ async function secretFile(dataDir: string, secret: string): Promise<string> {
 /** Waits until the branch's own schedule has published these images; gives the run that did. */
 export async function waitForReplication({ branch }: Sites, names: readonly string[], timeline: Timeline): Promise<Run> {
   const history = () => branch.get<{ items: Run[] }>('/api/v1/runs');
-  const published = waitUntil(`branch-1 holds ${names.join(', ')}`, 600_000, async () => {
-    const { items } = await branch.get<{ items: { name: string; state?: string }[] }>('/api/v1/images');
-    const held = items.filter((image) => image.state === undefined || image.state === 'published').map((image) => image.name);
-    return names.every((name) => held.includes(name));
-  });
+  const published = waitUntil(
+    `branch-1 holds ${names.join(', ')}`,
+    async () => {
+      const { items } = await branch.get<{ items: { name: string; state?: string }[] }>('/api/v1/images');
+      const held = items.filter((image) => image.state === undefined || image.state === 'published').map((image) => image.name);
+      return names.every((name) => held.includes(name));
+    },
+    { limitMs: 600_000, everyMs: 500, despiteErrors: true },
+  );
   await timeline.during('branch-1', 'replication', async () => (await history()).items[0]?.progress ?? undefined, published);
   const { items } = await history();
   const run = items.find((candidate) => candidate.state === 'done' && candidate.bytesNeeded > 0);

@@ -1,6 +1,9 @@
 import { request } from 'node:http';
-import { setTimeout as sleep } from 'node:timers/promises';
+import { waitUntil } from '../wait-until.ts';
 import type { BranchView } from './ledger.ts';
+
+/** For one piece of work of a branch in an emulated machine. */
+export const LONGEST_MS = 300_000;
 
 /** An answer other than 2xx; `code` is that of its problem document. */
 export class Refused extends Error {
@@ -53,11 +56,12 @@ type Operation<Result> = {
 
 /** Starts long work and gives what it ends with. Throws `Refused` when it failed. */
 export async function doLongWork<Result>(api: BranchApi, path: string, body?: object): Promise<Result> {
-  let operation = await api.post<Operation<Result>>(path, body);
-  while (operation.state === 'running') {
-    await sleep(100);
-    operation = await api.get<Operation<Result>>(`/operations/${operation.id}`);
-  }
+  const { id } = await api.post<Operation<Result>>(path, body);
+  const ended = async () => {
+    const operation = await api.get<Operation<Result>>(`/operations/${id}`);
+    return operation.state !== 'running' && operation;
+  };
+  const operation = await waitUntil(`the end of ${path}`, ended, { limitMs: LONGEST_MS, everyMs: 100 });
   if (operation.state !== 'done') throw new Refused(path, String(operation.error?.message));
   return operation.result;
 }
@@ -79,19 +83,19 @@ type DocumentView = {
 
 /** All that a branch says it has, while one generation was in force: a run that publishes in between makes it be asked again. */
 export async function viewBranch(api: BranchApi): Promise<BranchView> {
-  for (;;) {
+  return waitUntil('a look at the branch within one generation', async () => {
     const generation = await heldGeneration(api);
     const { items: targets } = await api.get<Items<BranchView['targets'][number]>>('/targets?limit=1000');
     const { items: orders } = await api.get<Items<BranchView['orders'][number]>>('/orders?limit=1000');
     const { items: images } = await api.get<Items<ImageView>>('/images');
     const { items: documents } = await api.get<Items<DocumentView>>('/documents');
-    if ((await heldGeneration(api)) !== generation) continue;
+    if ((await heldGeneration(api)) !== generation) return undefined;
     return {
       ...{ targets, orders, generation },
       images: images.map(({ name, version, manifest, state }) => ({ reference: `${name}@${version}`, manifest, state })),
       documents: documents.map(({ name, revision, content }) => ({ name, revision, value: content.value })),
     };
-  }
+  });
 }
 
 async function heldGeneration(api: BranchApi): Promise<number> {

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Client } from '../../../cli/client.ts';
-import { type BranchApi, doLongWork, Refused } from './branch-api.ts';
+import { waitUntil } from '../wait-until.ts';
+import { type BranchApi, doLongWork, LONGEST_MS, Refused } from './branch-api.ts';
 import type { Ledger } from './ledger.ts';
 
 type Identified = { readonly id: string };
@@ -55,24 +56,26 @@ export async function importAt({ branch, ledger }: BranchWork, file: string, nam
 /** A run to its end, seen state by state; one that the branch goes on with by itself is waited for first. */
 export async function replicate({ branch, ledger }: BranchWork, onState: (state: string) => void = () => undefined): Promise<RunView> {
   let run = await startRun(branch);
-  for (;;) {
+  const ended = async () => {
     onState(run.state);
     if (run.state === 'done') ledger.run(run);
     if (isEnded(run)) return run;
-    await sleep(15);
     run = await branch.get<RunView>(`/runs/${run.id}`);
-  }
+    return undefined;
+  };
+  return waitUntil('the end of a run', ended, { limitMs: LONGEST_MS, everyMs: 15, state: () => run });
 }
 
 async function startRun(branch: BranchApi): Promise<RunView> {
-  for (;;) {
+  const started = async () => {
     try {
       return await branch.post<RunView>('/runs');
     } catch (error) {
       if (!(error instanceof Refused) || error.code !== 'run_in_progress') throw error;
     }
-    while ((await branch.get<{ items: RunView[] }>('/runs')).items.some((run) => !isEnded(run))) await sleep(200);
-  }
+    return undefined;
+  };
+  return waitUntil('a run may begin', started, { limitMs: LONGEST_MS, everyMs: 200 });
 }
 
 function isEnded({ state }: RunView): boolean {

@@ -6,9 +6,9 @@ import { promisify } from 'node:util';
 import type { Toolbox } from '../../../server/engine/debian/toolbox.ts';
 import { cacheDirectory } from '../cache.ts';
 import { freePort } from '../free-port.ts';
-import { waitUntil } from '../lab/wait.ts';
 import { program } from '../mariadb-programs.ts';
 import type { Machine } from '../qemu.ts';
+import { waitUntil } from '../wait-until.ts';
 import { makeDiskFrom, openDiskTools } from './disk.ts';
 import { type Guest, makeGuest } from './guest.ts';
 import { buildGuestKernel } from './kernel.ts';
@@ -80,7 +80,11 @@ export async function makeDatabaseGuest(root: string, name: string, args: readon
     },
     isReady: async () => {
       await isSaid(/ready for connections/);
-      await waitUntil('the database answers', 60_000, () => ask('select 1', '--connect-timeout=1'), 50);
+      await waitUntil('the database answers', () => ask('select 1', '--connect-timeout=1'), {
+        limitMs: 60_000,
+        everyMs: 50,
+        despiteErrors: true,
+      });
     },
     ask: (query) => ask(query),
     errorLog: () => guest.consoleText(),

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { waitUntil } from '../lab/wait.ts';
+import { waitUntil } from '../wait-until.ts';
 import { MEDIA } from './branch.ts';
-import { Refused } from './branch-api.ts';
+import { LONGEST_MS, Refused } from './branch-api.ts';
 import { type BranchWork, importAt, keepOrdering, replicate } from './branch-work.ts';
 import type { SitePair } from './site-pair.ts';
 
@@ -16,7 +16,6 @@ const SPREAD_MS: Readonly<Record<Moment, number>> = {
 };
 /** So much is acknowledged in each round before the rest begins. */
 const ACKNOWLEDGED_FIRST = 6;
-const LONGEST_MS = 300_000;
 const IMPORTS: readonly Moment[] = ['import', 'imported', 'idle'];
 const RUNS: readonly Moment[] = ['toc', 'archive', 'transfer', 'verify', 'publish', 'published', 'idle'];
 const RUN_STATES = ['none', 'waiting-parent', 'toc', 'diff', 'archive', 'transfer', 'verify', 'publish', 'done', 'partial', 'failed'];
@@ -44,7 +43,8 @@ export async function workUntilCut(pair: SitePair, work: BranchWork, { moment, f
       cut.abort();
       if (isAnswered) throw error;
     });
-  const isThere = (what: string, look: () => boolean) => waitUntil(what, LONGEST_MS, async () => cut.signal.aborted || look(), 10);
+  const isThere = (what: string, look: () => boolean) =>
+    waitUntil(what, async () => cut.signal.aborted || look(), { limitMs: LONGEST_MS, everyMs: 10, despiteErrors: true });
   const before = work.ledger.acknowledged;
   const ordering = untilCut(keepOrdering(work, image, AbortSignal.any([calm.signal, cut.signal])));
   await isThere('orders are made', () => work.ledger.acknowledged >= before + ACKNOWLEDGED_FIRST);

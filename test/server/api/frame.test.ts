@@ -17,6 +17,7 @@ import { originOf } from '../../../server/api/origin.ts';
 import { Reply, type Route, type RouteContext, route } from '../../../server/api/route.ts';
 import { allRoutes } from '../../../server/api/routes/index.ts';
 import { startListeners } from '../../../server/api/start.ts';
+import { waitUntil } from '../../helpers/wait-until.ts';
 import { ask } from './callers.ts';
 import { openTestSite, type TestSite } from './site.ts';
 
@@ -145,7 +146,7 @@ test('a handler hears when its client goes away', async () => {
   const waiting = fetchAborted(abort.signal);
   setTimeout(() => abort.abort(), 100);
   await waiting;
-  while (aborts === 0) await new Promise((resolve) => setTimeout(resolve, 10));
+  await waitUntil('it hears', () => aborts > 0);
 });
 
 async function fetchAborted(signal: AbortSignal): Promise<void> {

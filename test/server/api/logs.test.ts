@@ -4,6 +4,7 @@ import { newId } from '../../../core/ids.ts';
 import { createOperatorToken } from '../../../server/db/operator-tokens.ts';
 import { hashOf } from '../../helpers/digests.ts';
 import { runCli, runJson } from '../../helpers/run-cli.ts';
+import { waitUntil } from '../../helpers/wait-until.ts';
 import { serveTestSite } from './site.ts';
 
 const served = await serveTestSite();
@@ -17,7 +18,7 @@ it('an operator reads the log of a server by its URL, by order or target', async
   const env = { WAYSTATION_TOKEN: operatorToken };
   const read = async (...args: string[]) => (await runJson<Lines>(['logs', ...remote, ...args], { env })).document.items.map(({ n }) => n);
   // Lines reach the file a moment later.
-  while ((await read('--order', 'o1')).length < 3);
+  await waitUntil('the lines are in the file', async () => (await read('--order', 'o1')).length >= 3);
   assert.deepEqual(await read('--order', 'o1'), [1, 3, 5]);
   assert.deepEqual(await read('--target', 'T0'), [0, 3]);
   assert.deepEqual(await read('--target', 't0', '--lines', '1'), [3]);
@@ -39,6 +40,6 @@ it('a request that is refused has its code in the log', async () => {
   type Requests = { items: { event: string; path?: string; code?: string }[] };
   const refused = async () =>
     (await runJson<Requests>(['logs', ...remote], { env })).document.items.find(({ path }) => path?.endsWith('/pin'));
-  while ((await refused()) === undefined);
+  await waitUntil('the line is in the file', refused);
   assert.equal((await refused())?.code, 'not_found');
 });

@@ -11,6 +11,7 @@ import { createOperatorToken } from '../../../server/db/operator-tokens.ts';
 import { makeNode, type Node } from '../../helpers/control-sites.ts';
 import { importDisk, makeDisk } from '../../helpers/replication-sites.ts';
 import { temporaryDirectory } from '../../helpers/temp-directory.ts';
+import { waitUntil } from '../../helpers/wait-until.ts';
 import { type Answer, ask } from '../api/callers.ts';
 
 const root = await temporaryDirectory('archive-transfers');
@@ -59,11 +60,13 @@ type Ended = { readonly state: string; readonly result: Record<string, unknown>;
 
 async function follow(node: Node, started: Answer): Promise<Ended> {
   assert.equal(started.status, 200, started.text);
-  for (let operation = started.json as Record<string, unknown>; ; ) {
+  let operation = started.json as Record<string, unknown>;
+  return waitUntil('the operation ended', async () => {
     if (operation['state'] !== 'running') return operation as unknown as Ended;
     const asked = await call(node, 'GET', `../operations/${operation['id']}?after=${operation['revision']}`);
     operation = asked.json as Record<string, unknown>;
-  }
+    return undefined;
+  });
 }
 
 async function fetchFor(wish: unknown): Promise<{ made: Ended; file: Answer }> {

@@ -7,6 +7,7 @@ import { startChore } from '../../../server/care/timetable.ts';
 import { listEvents } from '../../../server/db/events.ts';
 import { importDisk, makeDisk, makeSite, reopenSite } from '../../helpers/replication-sites.ts';
 import { temporaryDirectory } from '../../helpers/temp-directory.ts';
+import { waitUntil } from '../../helpers/wait-until.ts';
 
 const DAY = 86_400_000;
 
@@ -72,9 +73,7 @@ test('a chore that was missed is done once, then at its next time; one that was 
   const key = `care.test.${site.self.id}`;
   const done: number[] = [];
   const chore = { name: 'test', schedule: '0 3 * * *', timezone: 'UTC', work: async () => void done.push(time.now) };
-  const until = async (isSo: () => boolean | Promise<boolean>) => {
-    while (!(await isSo())) await new Promise((resolve) => setTimeout(resolve, 10));
-  };
+  const until = (isSo: () => boolean | Promise<boolean>) => waitUntil('the chore', isSo, { state: () => done });
   const due = async () => Number((await site.db('settings').where({ key }).first('value'))?.value);
   try {
     const first = startChore(site, chore);

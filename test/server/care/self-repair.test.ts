@@ -4,9 +4,9 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { startSelfRepair } from '../../../server/care/self-repair.ts';
 import { flipBit } from '../../helpers/flip-bit.ts';
-import { waitUntil } from '../../helpers/lab/wait.ts';
 import { importDisk, makeDisk, makeSite } from '../../helpers/replication-sites.ts';
 import { temporaryDirectory } from '../../helpers/temp-directory.ts';
+import { waitUntil } from '../../helpers/wait-until.ts';
 
 test('a chunk that nobody has any more is looked for when it is found missing, not each time that a machine asks for it', async () => {
   const root = await temporaryDirectory('self-repair-asks');
@@ -23,9 +23,9 @@ test('a chunk that nobody has any more is looked for when it is found missing, n
       return site.store.lackingOf(manifests);
     };
     const repair = startSelfRepair({ ...site, store: { ...site.store, lackingOf } });
-    await waitUntil('it has looked at its start', 10_000, async () => looks > 0, 10);
+    await waitUntil('it has looked at its start', async () => looks > 0, { limitMs: 10_000, everyMs: 10, despiteErrors: true });
     assert.ok((await site.store.verifyImage(manifest)).damages.length > 0);
-    await waitUntil('it has looked for what was found', 10_000, async () => looks > 1, 10);
+    await waitUntil('it has looked for what was found', async () => looks > 1, { limitMs: 10_000, everyMs: 10, despiteErrors: true });
     for (let n = 0; n < 15; n++) {
       await site.store.verifyImage(manifest);
       await new Promise((resolve) => setTimeout(resolve, 50));

@@ -10,6 +10,7 @@ import { migrateDatabase } from '../../../server/db/migrate.ts';
 import { connectDatabase } from '../../../server/db/open.ts';
 import { adoptRun, getRun, insertRun, updateRun } from '../../../server/db/runs.ts';
 import { temporaryDirectory } from '../../helpers/temp-directory.ts';
+import { waitUntil } from '../../helpers/wait-until.ts';
 
 const HOLDER = fileURLToPath(new URL('../../helpers/lease-holder.ts', import.meta.url));
 const TTL_MS = 500;
@@ -36,17 +37,14 @@ test('a process that was stopped while it held a link writes nothing more once a
   holder.kill('SIGSTOP');
   const wish = { name: `link:${linkId}`, holder: 'heir', ttlMs: 60_000 };
   assert.equal(await acquireLease(db, { ...wish, now: Date.now() - 60_000 }), undefined, 'the lease is in force');
-  let lease = await acquireLease(db, { ...wish, now: Date.now() });
-  while (lease === undefined) {
-    await new Promise((resolve) => setTimeout(resolve, 20));
-    lease = await acquireLease(db, { ...wish, now: Date.now() });
-  }
+  const lease = await waitUntil('the lease ends', () => acquireLease(db, { ...wish, now: Date.now() }));
   const adopted = await adoptRun(db, linkId, lease.fencing);
   assert.deepEqual([adopted?.id, lease.fencing], [run.id, 2]);
   await updateRun(db, { id: run.id, state: 'waiting-parent', fencing: 2 }, { bytesReceived: 7 });
   holder.kill('SIGCONT');
   assert.equal(await say(), 'lost run_in_progress');
   assert.equal((await getRun(db, run.id))?.bytesReceived, 7);
+  const ended = once(holder, 'exit');
   holder.stdin.end();
-  assert.deepEqual(await once(holder, 'exit'), [0, null]);
+  assert.deepEqual(await ended, [0, null]);
 });

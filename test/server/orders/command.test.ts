@@ -7,8 +7,9 @@ import { runCommand } from '../../../cli/main.ts';
 import { callHome } from '../../../server/orders/call-home.ts';
 import { getOrder } from '../../../server/orders/orders.ts';
 import { diskImage, MIB, machineWith } from '../../agent/fixtures.ts';
-import { agentWorld, bootTarget, importDisk, startServer, type TestServer, until } from '../../agent/helpers.ts';
+import { agentWorld, bootTarget, importDisk, startServer, type TestServer } from '../../agent/helpers.ts';
 import { writeRandomDisk } from '../../helpers/lab/disks.ts';
+import { waitUntil } from '../../helpers/wait-until.ts';
 
 function collector() {
   const parts: Buffer[] = [];
@@ -93,7 +94,7 @@ test('an order is stopped from the command line, with --yes where nobody can be 
   const events = async (...filter: string[]): Promise<string[]> =>
     (await command(server, 'logs', ...filter, '--json')).answer.items.map(({ event }: { event: string }) => event);
   // Lines reach the file a moment later.
-  while ((await events('--order', id)).length < 2);
+  await waitUntil('both lines are in the file', async () => (await events('--order', id)).length >= 2);
   assert.deepEqual(await events('--order', id), ['order.activated', 'order.stopped']);
   assert.ok((await events('--target', 'box')).includes('order.stopped'));
 });
@@ -105,12 +106,12 @@ test('a key that waits for an operator is shown with its target and approved fro
   await writeRandomDisk(disk, 2 * MIB);
   const world = await agentWorld(t, server, boot, await machineWith(disk));
   const running = runAgent(world);
-  await until('the agent waits', async () => world.lines.some((line) => line.includes('waits for an operator')));
+  await waitUntil('the agent waits', async () => world.lines.some((line) => line.includes('waits for an operator')));
   const shown = await command(server, 'target', 'show', 'box');
   assert.match(shown.stdout, new RegExp(`agent key: +${world.identity.keyId} waits`));
   assert.equal((await command(server, 'target', 'approve', 'box', '--key', `sha256:${'0'.repeat(64)}`)).code, 65);
   assert.equal((await command(server, 'target', 'approve', 'box', '--key', world.identity.keyId)).code, 0);
-  await until('the agent is let in', async () => world.lines.some((line) => line.includes('knows this machine as box')));
+  await waitUntil('the agent is let in', async () => world.lines.some((line) => line.includes('knows this machine as box')));
   world.stop.abort();
   await assert.rejects(running, { code: 'cancelled' });
 });

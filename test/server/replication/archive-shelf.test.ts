@@ -6,6 +6,7 @@ import type { Digest } from '../../../core/ids.ts';
 import { SYNC_PROTOCOL } from '../../../core/sync-protocol.ts';
 import { offerArchive } from '../../../server/replication/archive-shelf.ts';
 import { openBootSite } from '../../helpers/boot-site.ts';
+import { waitUntil } from '../../helpers/wait-until.ts';
 
 const SECRET = chunkDigest(Buffer.from('a chunk of an image that is not published'));
 
@@ -33,7 +34,7 @@ test('a child has one archive built at a time, what it asked first; others do no
   const busy = { ...site, store: { ...site.store, missingOf, buildArchive } };
   const [a, b, c] = ['a', 'b', 'c'].map((name) => chunkDigest(Buffer.from(name))) as [Digest, Digest, Digest];
   const ask = (asker: string, have: Digest) => offerArchive(busy, { protocol: SYNC_PROTOCOL, have: [have], want: [] }, asker);
-  const begun = (count: number) => untilTrue(() => building.length === count);
+  const begun = (count: number) => waitUntil(`${count} are built`, () => building.length === count, { state: () => building });
   const first = ask('greedy', a);
   await begun(1);
   assert.deepEqual(await ask('greedy', b), {
@@ -56,7 +57,3 @@ test('a child has one archive built at a time, what it asked first; others do no
   building[2]?.end();
   assert.equal((await second).state, 'ready');
 });
-
-async function untilTrue(isTrue: () => boolean): Promise<void> {
-  while (!isTrue()) await new Promise((resolve) => setTimeout(resolve, 5));
-}

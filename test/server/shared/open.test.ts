@@ -13,6 +13,7 @@ import { startCuttingProxy } from '../../helpers/cutting-proxy.ts';
 import { startMariadb } from '../../helpers/mariadb.ts';
 import { startPacingProxy } from '../../helpers/pacing-proxy.ts';
 import { makeUpServers } from '../../helpers/scale/servers.ts';
+import { waitUntil } from '../../helpers/wait-until.ts';
 
 const mariadb = await startMariadb();
 const proxy = await startCuttingProxy(mariadb.port);
@@ -217,7 +218,7 @@ test('a database that is away is told soon, to everybody, since when and why; wh
   assert.ok(state?.state === 'unreachable' && Math.abs(state.since - from) < 2000 && /cannot be reached/.test(state.words));
   await mariadb.start();
   const back = performance.now();
-  while ((await rows('x').catch(() => undefined)) === undefined) await new Promise((resolve) => setTimeout(resolve, 50));
+  await waitUntil('the database is used', () => rows('x').catch(() => undefined), { everyMs: 50 });
   assert.ok(performance.now() - back < 1500);
   assert.deepEqual(
     states.map((one) => one.state),
@@ -252,7 +253,7 @@ test('a network that swallows everything keeps who asks first for a statement, a
     assert.ok(looked.outcome === 'unreachable' && looked.seconds < 7, JSON.stringify(looked));
     line.setSilent(false);
     const back = performance.now();
-    while ((await ask()).outcome !== 'reached') await new Promise((resolve) => setTimeout(resolve, 50));
+    await waitUntil('the database is reached', async () => (await ask()).outcome === 'reached', { everyMs: 50 });
     assert.ok(performance.now() - back < 1500);
   } finally {
     line.setSilent(false);

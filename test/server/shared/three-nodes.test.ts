@@ -12,15 +12,18 @@ import { lockStream, moveStream } from '../../../server/db/shared/streams.ts';
 import { fenced } from '../../../server/shared/leases.ts';
 import { openShared, type Shared } from '../../../server/shared/open.ts';
 import { eventually } from '../../helpers/control-sites.ts';
+import { endInReverse } from '../../helpers/end-in-reverse.ts';
 import { startGalera } from '../../helpers/galera/cluster.ts';
 import type { GaleraNode } from '../../helpers/galera/node.ts';
 import { howMany } from '../../helpers/how-many.ts';
+import { waitUntil } from '../../helpers/wait-until.ts';
 
 /** How often all nodes are killed at once. */
 const ALL_DOWN = howMany({ sample: 1, full: 10 });
 
 const cluster = await startGalera();
-after(() => cluster.stop());
+const ends = { after };
+endInReverse(ends, () => cluster.stop());
 await cluster.createDatabase('meeting');
 const [a, b, c] = cluster.nodes as [GaleraNode, GaleraNode, GaleraNode];
 
@@ -28,7 +31,7 @@ function openAt(...numbers: number[]): Shared {
   const hosts = numbers.map((n) => cluster.hosts[n] as string);
   const connection: MysqlConnection = { kind: 'mysql', hosts, user: 'waystation', name: 'meeting', password: cluster.password };
   const shared = openShared(connection, Date.now);
-  after(() => shared.close());
+  endInReverse(ends, () => shared.close());
   return shared;
 }
 
@@ -82,7 +85,7 @@ test('two servers that write the same rows at two nodes at once are undone at CO
       const number = await note(trx, 'met');
       waiting += 1;
       // Both have written and neither has committed.
-      while (isFirst && waiting < 2) await sleep(5);
+      if (isFirst) await waitUntil('both have written', () => waiting >= 2, { everyMs: 5 });
       isFirst = false;
       return number;
     };
@@ -199,14 +202,18 @@ test('a node that lost the others is left for another one, also in the middle of
     while (!isOver) done.push(await write(anywhere, 'partition'));
   };
   const writing = Promise.all([keepWriting(), keepWriting(), keepWriting()]);
-  await sleep(300);
-  await node.isolate(true);
-  await eventually('another node', async () => (await placeOf(anywhere)) !== place);
-  const from = done.length;
-  await eventually('writes there', async () => done.length > from + 5);
-  isOver = true;
+  try {
+    await sleep(300);
+    await node.isolate(true);
+    await waitUntil('another node', async () => (await placeOf(anywhere)) !== place, { during: writing });
+    const from = done.length;
+    await waitUntil('writes there', () => done.length > from + 5, { during: writing });
+  } finally {
+    isOver = true;
+    await Promise.allSettled([writing]);
+    await node.isolate(false);
+  }
   await writing;
-  await node.isolate(false);
   await node.synced();
   for (const shared of everywhere) {
     const there = new Set(await eventually('the node', () => notesOf(shared, 'partition').catch(() => undefined)));
@@ -223,10 +230,13 @@ test('a node that says nothing at all is left by all connections at once, for on
   const node = cluster.nodes.find(({ name }) => name === place) as GaleraNode;
   node.pause();
   const from = performance.now();
-  await write(anywhere, 'silent');
-  assert.ok(performance.now() - from < 30_000, `${Math.round(performance.now() - from)} ms`);
-  assert.notEqual(await placeOf(anywhere), place);
-  node.resume();
+  try {
+    await write(anywhere, 'silent');
+    assert.ok(performance.now() - from < 30_000, `${Math.round(performance.now() - from)} ms`);
+    assert.notEqual(await placeOf(anywhere), place);
+  } finally {
+    node.resume();
+  }
   await eventually('the node is as the others', () => cluster.isAlike('meeting').catch(() => false));
 });
 
@@ -257,10 +267,13 @@ test(`the whole cluster is killed (${ALL_DOWN} times) and made anew of the node 
     };
     const writing = Promise.all([keepWriting(), keepWriting()]);
     const from = done.length;
-    await eventually('writes', async () => done.length > from + 10);
-    await Promise.all(cluster.nodes.map((node) => node.kill()));
-    await eventually('words', async () => anywhere.state().state === 'unreachable');
-    isOver = true;
+    try {
+      await waitUntil('writes', () => done.length > from + 10, { during: writing });
+      await Promise.all(cluster.nodes.map((node) => node.kill()));
+      await waitUntil('words', () => anywhere.state().state === 'unreachable', { during: writing });
+    } finally {
+      isOver = true;
+    }
     await writing;
     await cluster.bootstrap();
     await eventually('a write', () => write(anywhere, 'after').catch(() => undefined));

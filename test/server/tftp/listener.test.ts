@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { after, before, test } from 'node:test';
 import type { TftpServer } from '../../../server/tftp/listener.ts';
 import { encodeAck, encodeData, encodeRequest, TFTP_ERROR } from '../../../server/tftp/packet.ts';
-import { waitUntil } from '../../helpers/lab/wait.ts';
+import { waitUntil } from '../../helpers/wait-until.ts';
 import { openClient, read, serveFiles } from './helpers.ts';
 
 const content = Buffer.from(Array.from({ length: 1_300 }, (_, index) => index % 256));
@@ -28,7 +28,7 @@ test('a packet of a stranger gets error 5 and the session lives', async () => {
   client.send(encodeAck(2), first.port);
   assert.deepEqual((await client.next()).packet, { kind: 'data', block: 3, data: content.subarray(1_024) });
   client.send(encodeAck(3), first.port);
-  await waitUntil('the session is gone', 2_000, async () => server.sessions() === 0, 5);
+  await waitUntil('the session is gone', async () => server.sessions() === 0, { limitMs: 2_000, everyMs: 5, despiteErrors: true });
   client.close();
   stranger.close();
 });
@@ -116,7 +116,7 @@ test('forged requests from many addresses take bounded memory, and a real client
     for (const socket of sockets) socket.send(request, small.port, '127.0.0.1');
     await new Promise((resolve) => setImmediate(resolve));
   }
-  await waitUntil('the flood arrives', 5_000, async () => answers >= 100, 5);
+  await waitUntil('the flood arrives', async () => answers >= 100, { limitMs: 5_000, everyMs: 5, despiteErrors: true });
   assert.ok(small.sessions() <= limits.total);
   const client = await openClient();
   client.send(read('file'), small.port);
@@ -133,7 +133,11 @@ test('one address cannot take all sessions', async () => {
   const small = await serveFiles({ file: content }, { limits: { total: 100, perAddress: 3 } });
   const clients = await Promise.all(Array.from({ length: 10 }, openClient));
   for (const client of clients) client.send(read('file'), small.port);
-  await waitUntil('some are served', 2_000, async () => clients.filter((client) => client.waiting() > 0).length >= 3, 5);
+  await waitUntil('some are served', async () => clients.filter((client) => client.waiting() > 0).length >= 3, {
+    limitMs: 2_000,
+    everyMs: 5,
+    despiteErrors: true,
+  });
   assert.equal(small.sessions(), 3);
   for (const client of clients) client.close();
   await small.close();

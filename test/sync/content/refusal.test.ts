@@ -5,7 +5,7 @@ import { type TestContext, test } from 'node:test';
 import { gzipSync, zstdCompressSync } from 'node:zlib';
 import type { AppError, ErrorCode } from '../../../core/errors.ts';
 import { gptDisk, noise } from '../../core/content/make-disk.ts';
-import { waitUntil } from '../../helpers/lab/wait.ts';
+import { waitUntil } from '../../helpers/wait-until.ts';
 import { leftovers, openedStore, run, temporaryDirectory } from './fixtures.ts';
 
 const MIB = 1024 * 1024;
@@ -109,7 +109,11 @@ async function openFilesBelow(directory: string): Promise<string[]> {
 test('a refused .zst is closed again', async (t) => {
   const path = await fileOf(t, zstdCompressSync(noise(1, 8 * MIB)));
   await refuses(t, path, 'bad_data', /not a disk image/);
-  await waitUntil('the file is closed', 5_000, async () => (await openFilesBelow(path)).length === 0, 20);
+  await waitUntil('the file is closed', async () => (await openFilesBelow(path)).length === 0, {
+    limitMs: 5_000,
+    everyMs: 20,
+    despiteErrors: true,
+  });
 });
 
 test('a qcow2 file whose name looks like an address of qemu is a file', async (t) => {

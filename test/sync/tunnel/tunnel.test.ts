@@ -13,6 +13,7 @@ import { openPipeListener } from '../../../sync/tunnel/pipe-listener.ts';
 import { fetchPart, startDaemon } from '../../../sync/tunnel/rsync-process.ts';
 import { runTunnel } from '../../../sync/tunnel/tunnel.ts';
 import { socketPair } from '../../helpers/socket-pair.ts';
+import { waitUntil } from '../../helpers/wait-until.ts';
 
 const root = await mkdtemp(join(tmpdir(), "waystation tunnel's "));
 after(() => rm(root, { recursive: true, force: true }));
@@ -114,7 +115,7 @@ test('a tunnel that is begun before its turn brings no more than a greeting unti
   });
   const receiving = runTunnel({ link: child, input: new PassThrough(), output: stuck, keptBack: [turn.promise, rest.promise] });
   const until = async (bytes: number) => {
-    while (sent < bytes) await new Promise((resolve) => setImmediate(resolve));
+    await waitUntil(`${bytes} bytes are sent`, () => sent >= bytes, { everyMs: 1, during: sending, state: () => sent });
     await new Promise((resolve) => setTimeout(resolve, 50));
     assert.equal(sent, bytes);
   };
