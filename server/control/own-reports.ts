@@ -1,4 +1,3 @@
-import type { Knex } from 'knex';
 import type { Json } from '../../core/canonical-json.ts';
 import { MAX_REPORT_BYTES, type ReportBatch, type ServerReport } from '../../core/control-protocol.ts';
 import type { Id } from '../../core/ids.ts';
@@ -14,7 +13,7 @@ import type { Site } from '../site.ts';
 import { viewTarget } from '../targets/view.ts';
 import { slimData, withLost } from './event-limits.ts';
 import { describeOffer } from './offers/make.ts';
-import { describeSelf } from './status.ts';
+import { type Disk, describeSelf, readDisk } from './status.ts';
 
 type Items<Stream> = Extract<ReportBatch, { stream: Stream }>['items'];
 
@@ -63,25 +62,26 @@ async function passedOn(site: Site, origin: Id, after: number, limit: number): P
 
 /** Number and state are read in one transaction: what changes later gets a higher number and is told again. */
 async function ownStates(site: Site, after: number, limit: number): Promise<Items<'states'>> {
+  const disk = await readDisk(site);
   return site.db.transaction(async (trx) => {
     const items: Items<'states'> = [];
-    for (const change of await listChanges(trx, after, limit)) items.push({ ...change, body: await describe(site, trx, change) });
+    const here: Site = { ...site, db: trx };
+    for (const change of await listChanges(trx, after, limit)) items.push({ ...change, body: await describe(here, disk, change) });
     return items;
   });
 }
 
-async function describe(site: Site, trx: Knex, { kind, subject }: Change): Promise<Json> {
-  const here: Site = { ...site, db: trx };
-  if (kind === 'server') return fit(leaner(await describeSelf(here)), 'images');
+async function describe(site: Site, disk: Disk, { kind, subject }: Change): Promise<Json> {
+  if (kind === 'server') return fit(leaner(await describeSelf(site, disk)), 'images');
   if (kind === 'order') {
-    const order = await findOrder(trx, subject);
-    return order === undefined ? null : fit(told(await viewOrder(here, order)), 'error');
+    const order = await findOrder(site.db, subject);
+    return order === undefined ? null : fit(told(await viewOrder(site, order)), 'error');
   }
   if (kind === 'target') {
-    const target = await findTargetBy(trx, 'id', subject);
-    return target === undefined ? null : fit(told(await viewTarget(here, target)), 'inventory');
+    const target = await findTargetBy(site.db, 'id', subject);
+    return target === undefined ? null : fit(told(await viewTarget(site, target)), 'inventory');
   }
-  if (kind === 'offer') return (await describeOffer(trx, subject)) as unknown as Json;
+  if (kind === 'offer') return (await describeOffer(site.db, subject)) as unknown as Json;
   return null;
 }
 

@@ -23,9 +23,16 @@ const SAY_AGAIN_MS = 300_000;
 const BREATH_MS = 2_000;
 const MOST_IMAGES = 500;
 
-/** What we tell of ourselves. */
-export async function describeSelf(site: Site): Promise<ServerReport> {
-  const { bavail, blocks, bsize } = await statfs(site.dataDir);
+/** What a file system has, in blocks of `bsize` octets. */
+export type Disk = { readonly bavail: number; readonly blocks: number; readonly bsize: number };
+
+export function readDisk(site: Site): Promise<Disk> {
+  return statfs(site.dataDir);
+}
+
+/** What we tell of ourselves. Who asks within a transaction has read the `disk` before: everybody else waits for that transaction. */
+export async function describeSelf(site: Site, disk?: Disk): Promise<ServerReport> {
+  const { bavail, blocks, bsize } = disk ?? (await readDisk(site));
   const images = await listHoldings(site, { isMeasured: false });
   const now = site.now();
   const fence = await readFence(site.db);

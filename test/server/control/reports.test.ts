@@ -1,5 +1,10 @@
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { closeSync, openSync } from 'node:fs';
+import { open } from 'node:fs/promises';
+import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { ReportBatch } from '../../../core/control-protocol.ts';
 import { type Id, type Name, newId, parseMac } from '../../../core/ids.ts';
 import { askBelow } from '../../../server/control/ask.ts';
@@ -12,6 +17,7 @@ import { listAllTargets, locateTarget, showTarget } from '../../../server/contro
 import { appendEvent } from '../../../server/db/events.ts';
 import { inTransaction } from '../../../server/db/open.ts';
 import { putOrigin } from '../../../server/db/origins.ts';
+import { markChanged } from '../../../server/db/outbox.ts';
 import { findReported, putReported } from '../../../server/db/reported.ts';
 import { viewServers } from '../../../server/panel/server-views.ts';
 import { addTarget, noteTarget, removeTarget } from '../../../server/targets.ts';
@@ -234,4 +240,18 @@ test('what a server tells of its orders carries no nonce', async () => {
   for (const { origin, stream } of (await newestMarks(branch.site)).filter(({ stream }) => stream === 'states')) {
     assert.doesNotMatch(JSON.stringify(await readBatch(branch.site, { origin, stream }, 0, 1000)), /nonce/);
   }
+});
+
+test('a disk that does not answer keeps nobody from the database while a report is made', async () => {
+  await markChanged(branch.site.db, 'server', branch.site.self.id);
+  // Who opens a pipe without a writer waits, in one of the four threads that ask disks.
+  const pipe = join(root, 'pipe');
+  execFileSync('mkfifo', [pipe]);
+  const asked = Array.from({ length: 4 }, () => open(pipe, 'r'));
+  const report = readBatch(branch.site, { origin: branch.site.self.id, stream: 'states' }, 0, 1000);
+  const answer = await Promise.race([branch.site.db('servers').first('id'), sleep(5_000, 'no answer')]);
+  closeSync(openSync(pipe, 'w'));
+  for (const file of await Promise.all(asked)) await file.close();
+  assert.notEqual(answer, 'no answer');
+  assert.ok((await report).items.some(({ kind }) => kind === 'server'));
 });
