@@ -6,6 +6,7 @@ import { removeLeftovers } from './backup/leftovers.ts';
 import { type Config, type ConfigFlags, loadConfig } from './config.ts';
 import { dataDirectory } from './data-directory.ts';
 import { resolveDatabase } from './datasource.ts';
+import { onLongTurn } from './db/dialect-sqlite.ts';
 import { openOwnDatabase } from './db/own.ts';
 import { takeLock } from './lock.ts';
 import { closeLog, createLog } from './log.ts';
@@ -47,6 +48,7 @@ export async function openSite(options: OpenSiteOptions): Promise<Site> {
     const connection = await resolveDatabase(config.database, { dataDir, env: options.env ?? process.env });
     const db = await openOwnDatabase(dataDir, connection);
     opened.push(() => db.destroy());
+    onLongTurn(db, (turn) => log.warn('one turn at the database keeps all others waiting', turn));
     const shared = connection.kind === 'mysql' ? openShared(connection, now, serverId) : undefined;
     if (shared !== undefined) opened.push(() => shared.close());
     const keys = await openKeys(dataDir, serverId);

@@ -2,6 +2,7 @@ import { createRequire } from 'node:module';
 import { Worker } from 'node:worker_threads';
 import type { Knex } from 'knex';
 import { AppError } from '../../core/errors.ts';
+import { type Turn, TurnWatch } from './turn-watch.ts';
 
 /**
  * knex on node:sqlite. The file lives in a worker thread of its own, because a commit waits for the disk
@@ -16,9 +17,20 @@ export type Failure = { readonly message: string; readonly code?: string; readon
 export type Request = { readonly id: number; readonly sql: string; readonly bindings: readonly unknown[] };
 export type Response = { readonly id: number; readonly answer?: Answer; readonly failure?: Failure };
 
+/** What a client emits, with the `Turn`. */
+const LONG_TURN = 'long turn';
+
+/** Calls for each transaction and statement that has kept all others from this database for five seconds. */
+export function onLongTurn(db: Knex, tell: (turn: Turn) => void): void {
+  db.client.on(LONG_TURN, tell);
+}
+
 type Query = { sql: string; bindings?: readonly unknown[]; method?: string; response?: unknown; context?: unknown };
 
 export class NodeSqliteClient extends SqliteClient {
+  /** Of the one connection. Clients that knex derives from this one find it here, too. */
+  readonly watch = new TurnWatch((turn) => this.emit(LONG_TURN, turn));
+
   _driver(): object {
     return {};
   }
@@ -31,13 +43,13 @@ export class NodeSqliteClient extends SqliteClient {
       if ((error as Error).name !== 'KnexTimeoutError') throw error;
       throw new AppError('busy', 'the database had no time for this: what was asked before takes too long', {
         hint: 'ask again; if it stays so, see what the server is doing: waystation logs',
-        cause: error,
+        cause: new Error(`the turn of another: ${JSON.stringify(this.watch.current())}`, { cause: error }),
       });
     }
   }
 
   override async acquireRawConnection(): Promise<SqliteConnection> {
-    const connection = new SqliteConnection((this.connectionSettings as { filename: string }).filename);
+    const connection = new SqliteConnection((this.connectionSettings as { filename: string }).filename, this.watch);
     await connection.ready;
     return connection;
   }
@@ -64,9 +76,11 @@ export class SqliteConnection {
   readonly #worker: Worker;
   readonly #waiting = new Map<number, { resolve: (answer: Answer) => void; reject: (error: Error) => void }>();
   #lastId = 0;
+  readonly #watch: TurnWatch;
   #broken: Error | undefined;
 
-  constructor(filename: string) {
+  constructor(filename: string, watch: TurnWatch) {
+    this.#watch = watch;
     this.#worker = new Worker(new URL('./sqlite-worker.ts', import.meta.url), { workerData: { filename } });
     this.#worker.on('message', (response: Response) => this.#settle(response));
     this.#worker.on('error', (error) => this.#break(error));
@@ -83,6 +97,7 @@ export class SqliteConnection {
     return new Promise((resolve, reject) => {
       const id = ++this.#lastId;
       this.#waiting.set(id, { resolve, reject });
+      this.#watch.asked(sql);
       this.#worker.ref();
       this.#worker.postMessage({ id, sql, bindings: bindings.map(toSqlite) } satisfies Request);
     });
@@ -99,13 +114,17 @@ export class SqliteConnection {
   #settle(response: Response): void {
     const waiter = this.#waiting.get(response.id);
     this.#waiting.delete(response.id);
-    if (this.#waiting.size === 0) this.#worker.unref();
+    if (this.#waiting.size === 0) {
+      this.#watch.answered();
+      this.#worker.unref();
+    }
     if (response.answer !== undefined) waiter?.resolve(response.answer);
     else waiter?.reject(errorFrom(response.failure));
   }
 
   #break(error: Error): void {
     this.#broken ??= error;
+    this.#watch.end();
     for (const waiter of this.#waiting.values()) waiter.reject(error);
     this.#waiting.clear();
   }

@@ -2,8 +2,10 @@ import assert from 'node:assert/strict';
 import { mkdtemp, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { after, it } from 'node:test';
+import { after, it, mock } from 'node:test';
+import type { AppError } from '../../../core/errors.ts';
 import { MIGRATIONS } from '../../../migrations/index.ts';
+import { onLongTurn } from '../../../server/db/dialect-sqlite.ts';
 import { migrateDatabase } from '../../../server/db/migrate.ts';
 import { connectDatabase, openDatabase } from '../../../server/db/open.ts';
 import { getSetting, setSetting } from '../../../server/db/settings.ts';
@@ -58,7 +60,9 @@ it('whoever waits too long for a turn is told to ask again, and has changed noth
   // Not before it is connected: how long a thread takes to start is not what this is about.
   (db.client as { pool: { acquireTimeoutMillis: number } }).pool.acquireTimeoutMillis = 50;
   await db.transaction(async () => {
-    await assert.rejects(db.raw('select 1'), { name: 'AppError', code: 'busy', message: /the database/ });
+    const refused: Error = await db.raw('select 1').then(assert.fail, (error: Error) => error);
+    assert.deepEqual([(refused as AppError).code, /the database/.test(refused.message)], ['busy', true]);
+    assert.match(String(refused.cause), /"statements":1,"last":"BEGIN;","waitsFor":"the program"/);
     await assert.rejects(
       db.transaction(async () => assert.fail('it had no turn')),
       { name: 'AppError', code: 'busy' },
@@ -66,6 +70,38 @@ it('whoever waits too long for a turn is told to ask again, and has changed noth
   });
   assert.equal((await db.raw('select 1 as one'))[0].one, 1);
   await db.destroy();
+});
+
+/** Takes a moment. */
+const COUNT = 'with recursive c (n) as (select 1 union all select n + 1 from c limit 1000000) select count(*) from c';
+
+it('tells once of a turn that lasts for five seconds, without values, with what is waited for', async () => {
+  const db = await connectDatabase({ database: 'sqlite' }, await directory());
+  const told: unknown[] = [];
+  onLongTurn(db, ({ lastsMs: _, ...turn }) => told.push(turn));
+  mock.timers.enable({ apis: ['setTimeout'] });
+  try {
+    await db.transaction(async (trx) => void (await trx.raw('select 1')));
+    mock.timers.tick(5_000);
+    await db.transaction(async (trx) => {
+      await trx.raw('select ? as n', ['a secret']);
+      mock.timers.tick(4_999);
+      assert.deepEqual(told, []);
+      mock.timers.tick(1);
+      mock.timers.tick(60_000);
+    });
+    const alone = db.raw(COUNT).then();
+    await new Promise(setImmediate);
+    mock.timers.tick(5_000);
+    await alone;
+  } finally {
+    mock.timers.reset();
+    await db.destroy();
+  }
+  assert.deepEqual(told, [
+    { statements: 2, last: 'select ? as n', waitsFor: 'the program' },
+    { statements: 1, last: COUNT, waitsFor: 'the database' },
+  ]);
 });
 
 it('refuses a file that is not a database, with its path', async () => {
