@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { AppError, errorFromPlain } from '../core/errors.ts';
 import { parseDigest } from '../core/ids.ts';
+import { readServerId } from '../server/server-id.ts';
 import { PinnedAgent } from '../server/trust/pinned-tls.ts';
 
 /**
@@ -54,17 +55,25 @@ export function isListening(dataDir: string): Promise<boolean> {
   });
 }
 
-/** The server that holds the directory. Errors: `not_running`. */
+/** The server that holds the directory. Errors: `not_running`; the hint says whether there is one to be started. */
 export async function connectLocal(dataDir: string, silenceMs = SILENCE_MS): Promise<Client> {
-  if (!(await isListening(dataDir))) {
-    throw new AppError('not_running', `no server runs on ${dataDir}`, { hint: `start waystation serve --data ${dataDir}` });
-  }
+  if (!(await isListening(dataDir))) throw await notRunning(dataDir);
   return createClient({
     where: dataDir,
     silenceMs,
     headers: { host: 'localhost' },
     start: (options) => requestPlain({ ...options, agent: false, socketPath: socketPath(dataDir) }),
   });
+}
+
+async function notRunning(dataDir: string): Promise<AppError> {
+  try {
+    await readServerId(dataDir);
+    return new AppError('not_running', `no server runs on ${dataDir}`, { hint: `start waystation serve --data ${dataDir}` });
+  } catch (error) {
+    if (!(error instanceof AppError)) throw error;
+    return new AppError('not_running', error.message, { ...(error.hint === undefined ? {} : { hint: error.hint }), cause: error });
+  }
 }
 
 /** A server by its HTTPS address, checked against `caPin` (SHA-256 of its CA's SPKI) or, without one, the system's CAs. */

@@ -1,6 +1,8 @@
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import type { Json } from '../../core/canonical-json.ts';
+import { AppError } from '../../core/errors.ts';
+import type { Id } from '../../core/ids.ts';
 import type { Toc } from '../../core/toc.ts';
 import type { CreatedArchive } from '../../server/archives/create.ts';
 import type { InspectedArchive } from '../../server/archives/inspect.ts';
@@ -38,7 +40,7 @@ export function register(program: Command, frame: Frame): void {
     .action((options: CreateOptions) => create(frame, options));
   archive
     .command('inspect <file>')
-    .description('what an archive file declares; it is measured, not believed')
+    .description('what an archive file declares, measured and not believed; the maker by the name that the server here knows')
     .option('--verify', 'read all of it and hold the parts against their names')
     .action((file: string, options: { verify?: boolean }) => inspect(frame, file, options.verify ?? false));
   archive
@@ -93,12 +95,34 @@ async function inspect(frame: Frame, file: string, isVerified: boolean): Promise
   const started = performance.now();
   const report = (done: number, total: number) => bar.update(progressOf('', done, total, performance.now() - started));
   const found = await inspectArchive(resolve(file), { isVerified, report }).finally(() => bar.stop());
-  frame.print(found as unknown as Json, () => describe(found));
+  const serverName = await nameOf(frame, found.server);
+  frame.print({ ...found, serverName } as unknown as Json, () => describe(found, serverName));
 }
 
-function describe(found: InspectedArchive): string {
+/** What the server here calls that one; its id when it does not know it, or none is here: the file is inspected all the same. */
+async function nameOf(frame: Frame, id: string): Promise<string> {
+  try {
+    const reached = await frame.reach();
+    if (reached.kind === 'client') return (await reached.client.get<{ name: string }>(`/api/v1/servers/${id}`)).name;
+    try {
+      const { serverName } = await import('../../server/control/servers-below.ts');
+      return await serverName(reached.site.db, id as Id);
+    } finally {
+      await reached.site.close();
+    }
+  } catch (error) {
+    if (error instanceof AppError) return id;
+    throw error;
+  }
+}
+
+function nameAndId(name: string, id: string): string {
+  return name === id ? id : `${name} (${id})`;
+}
+
+function describe(found: InspectedArchive, serverName: string): string {
   const facts = details([
-    ['made by', found.server],
+    ['made by', nameAndId(serverName, found.server)],
     ['generation', `${found.generation} of epoch ${found.epoch}, since ${found.since}`],
     ['good until', found.expiresAt],
     ['size', `${formatBytes(found.sizeBytes)} in ${found.parts.length} parts`],
@@ -113,7 +137,7 @@ async function load(frame: Frame, file: string): Promise<void> {
   const loaded = await runLongWork<LoadedArchive>(frame, 'archive', { kind: 'archive-load', path: resolve(file) });
   frame.print(loaded as unknown as Json, () =>
     details([
-      ['from server', loaded.server],
+      ['from server', nameAndId(loaded.serverName, loaded.server)],
       ['generation', `${loaded.generation} of epoch ${loaded.epoch}${loaded.held ? '' : ', not that of our link'}`],
       ['taken', `${loaded.taken} new objects`],
       ...(loaded.raised === 0 ? [] : [['completed', `${loaded.raised} images that were known here, and not held`] as const]),

@@ -2,9 +2,11 @@ import { join } from 'node:path';
 import { type Command, InvalidArgumentError } from 'commander';
 import type { Json } from '../../core/canonical-json.ts';
 import { AppError } from '../../core/errors.ts';
+import { printable } from '../../core/ids.ts';
 import { LOG_FILE } from '../../server/log.ts';
 import { type LogFilter, type LogLine, matches, parseLine, readLog } from '../../server/read-log.ts';
 import { readServerId } from '../../server/server-id.ts';
+import type { Client } from '../client.ts';
 import { followFile } from '../follow-file.ts';
 import type { Frame } from '../frame.ts';
 import { cleanText } from '../output.ts';
@@ -25,7 +27,7 @@ export function register(program: Command, frame: Frame): void {
     .option('--lines <n>', 'how many of the newest lines', wholeNumber, 200)
     .addHelpText(
       'after',
-      '\nWorks with the server up and down. Exit codes: 0 done, 66 no server in the directory, no such server, 69 it does not answer',
+      '\nWorks with the server up and down. Exit codes: 0 done, 66 no server in the directory, no such server, nothing in its log about what was asked for, 69 it does not answer',
     )
     .action(async (options: Options) =>
       frame.url === undefined && options.server === undefined ? fromFiles(frame, options) : fromServer(frame, options),
@@ -41,7 +43,10 @@ async function fromFiles(frame: Frame, options: Options): Promise<void> {
     target: options.target === undefined ? undefined : await marksOf(frame, options.target),
   };
   if (!options.follow) {
-    printAll(frame, options.lines === 0 ? [] : await readLog(frame.dataDir, filter, options.lines));
+    const read = (since: LogFilter['since'], lines: number) => readLog(frame.dataDir, { ...filter, since }, lines);
+    const lines = options.lines === 0 ? [] : await read(filter.since, options.lines);
+    if (lines.length === 0 && (await read(undefined, 1)).length === 0) await refuseUnknown(frame, options);
+    printAll(frame, lines);
     return;
   }
   const write = (line: LogLine) => frame.stdout.write(`${frame.json ? JSON.stringify(line) : readable(line)}\n`);
@@ -59,11 +64,44 @@ async function fromFiles(frame: Frame, options: Options): Promise<void> {
 async function fromServer(frame: Frame, options: Options): Promise<void> {
   if (options.follow)
     throw new AppError('usage', 'logs --follow reads the files of a data directory', { hint: 'use it on the server with --data' });
-  const query = new URLSearchParams({ limit: String(Math.max(1, options.lines)) });
-  for (const key of ['order', 'run', 'target', 'since', 'server'] as const) if (options[key] !== undefined) query.set(key, options[key]);
   const client = await frame.connect();
-  const { items } = await client.get<{ items: LogLine[] }>(`/api/v1/logs?${query}`);
-  printAll(frame, items);
+  const read = async (keys: readonly ('order' | 'run' | 'target' | 'since' | 'server')[], lines: number) => {
+    const query = new URLSearchParams({ limit: String(Math.max(1, lines)) });
+    for (const key of keys) if (options[key] !== undefined) query.set(key, options[key]);
+    return (await client.get<{ items: LogLine[] }>(`/api/v1/logs?${query}`)).items;
+  };
+  const lines = await read(['order', 'run', 'target', 'since', 'server'], options.lines);
+  if (lines.length === 0 && (await read(['order', 'run', 'target', 'server'], 1)).length === 0) await refuseUnknown(frame, options);
+  printAll(frame, lines);
+}
+
+/** Throws `not_found` for an order, a run or a target of which no line tells, unless the server knows it all the same. */
+async function refuseUnknown(frame: Frame, options: Options): Promise<void> {
+  const things = (['order', 'run', 'target'] as const).flatMap((kind) =>
+    options[kind] === undefined ? [] : [{ kind, id: options[kind] }],
+  );
+  for (const { kind, id } of things) {
+    if (
+      options.server === undefined &&
+      (await frame.isServerUp()) &&
+      (await isKnown(await frame.connect(), `/api/v1/${kind}s/${encodeURIComponent(id)}`))
+    )
+      continue;
+    throw new AppError('not_found', `the log has no line about ${kind} ${printable(id)}`, { hint: HINTS[kind] });
+  }
+}
+
+const HINTS = { order: '"order list" shows the orders', run: '"sync history" shows the runs', target: '"target list" shows the targets' };
+
+async function isKnown(client: Client, path: string): Promise<boolean> {
+  try {
+    await client.get(path);
+    return true;
+  } catch (error) {
+    // What is no id at all is known to nobody either.
+    if (error instanceof AppError && ['not_found', 'usage'].includes(error.code)) return false;
+    throw error;
+  }
 }
 
 /** What lines may call this target: the word itself, and its id when a server is there to ask. */

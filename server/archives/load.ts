@@ -8,6 +8,7 @@ import { parseImageBody } from '../../sync/replicate/image-body.ts';
 import { lockPart } from '../../sync/replicate/incoming.ts';
 import { sumBytes } from '../../sync/replicate/plan.ts';
 import { requireQuota } from '../care/quota.ts';
+import { serverName } from '../control/servers-below.ts';
 import { appendEvent } from '../db/events.ts';
 import { getLink, updateLinkHeld } from '../db/links.ts';
 import { inTransaction } from '../db/open.ts';
@@ -23,6 +24,8 @@ import { type VerifiedArchive, verifyArchive } from './verify.ts';
 /** What a file brought, in the words of `archive load --json`. */
 export type LoadedArchive = {
   readonly server: Id;
+  /** What that server is called here; its id when nobody told us. */
+  readonly serverName: string;
   readonly epoch: number;
   readonly generation: number;
   /** Whether the link to that server holds this generation now: the next run fetches the difference only. */
@@ -113,7 +116,18 @@ async function publish(site: Site, { opened, verified, actor }: Publication): Pr
       // Without the mark: nobody signed that, and a wrong one would make the link refuse its own parent.
       await updateLinkHeld(trx, link.id, { epoch, generation, at: heardAt });
     }
-    const loaded = { server, epoch, generation, held: verified.isNews, taken, removed, raised, incomplete, conflicts };
+    const loaded = {
+      server,
+      serverName: await serverName(trx, server),
+      epoch,
+      generation,
+      held: verified.isNews,
+      taken,
+      removed,
+      raised,
+      incomplete,
+      conflicts,
+    };
     await appendEvent(trx, { origin: site.self.id, at, actor, kind: 'archive.loaded', subject: server, data: loaded });
     return loaded;
   });

@@ -78,6 +78,13 @@ it('says to start serve when a command needs a server', async () => {
   assert.match(document.error.hint, /start waystation serve/);
 });
 
+it('names init when there is no server in the directory to be started', async () => {
+  const { code, stderr } = await runCli(['sync', 'status', '--data', await temporaryDirectory('empty')]);
+  assert.equal(code, 69);
+  assert.match(stderr, /there is no server in .*waystation init --data /);
+  assert.doesNotMatch(stderr, /waystation serve/);
+});
+
 it('takes the directory from the flag before the environment', async () => {
   const one = await initialisedDirectory();
   const env = { WAYSTATION_DATA: await temporaryDirectory('empty') };

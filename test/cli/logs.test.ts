@@ -23,6 +23,20 @@ it('shows the lines of one order or target with the server down', async () => {
   assert.equal((await runCli(['logs', '--data', await temporaryDirectory('empty')])).code, 66);
 });
 
+it('says so when the log has no line about what was asked for, and nothing when none is new enough', async () => {
+  const { dataDir } = await initialisedDirectory();
+  const log = createLog({ dataDir });
+  log.info('order.created', { orderId: 'o1', targetId: 't1' });
+  await closeLog(log);
+  const nope = await runJson<{ error: { code: string; message: string } }>(['logs', '--data', dataDir, '--run', 'nope']);
+  assert.deepEqual([nope.code, nope.document.error.code], [66, 'not_found']);
+  assert.match(nope.document.error.message, /no line about run nope/);
+  assert.equal((await runCli(['logs', '--data', dataDir, '--target', 'nope'])).code, 66);
+  const none = await runJson<{ items: unknown[] }>(['logs', '--data', dataDir, '--order', 'o1', '--since', '2999-01-01T00:00:00Z']);
+  assert.deepEqual([none.code, none.document.items], [0, []]);
+  assert.equal((await runCli(['logs', '--data', dataDir, '--since', '2999-01-01T00:00:00Z'])).code, 0);
+});
+
 it('follows new lines, over a rotation, until it is interrupted', async () => {
   const { dataDir } = await initialisedDirectory();
   await mkdir(join(dataDir, 'log'));

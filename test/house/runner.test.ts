@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { getPriority, tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -136,6 +137,12 @@ test('every test that repeats itself says so in one line, is called like no othe
   assert.deepEqual(soakFiles(paths), paths);
   assert.deepEqual(soakFiles(paths, 'kills, galera').map(soakName), ['galera', 'kills']);
   assert.throws(() => soakFiles(paths, 'kill'), /"kill" is none of .* kills /);
+});
+
+test('make soak of a name that no test has is a usage error of one line', () => {
+  const { status, stderr } = spawnSync('test/run', ['soak'], { env: { ...process.env, ONLY: 'nothing' }, encoding: 'utf8' });
+  assert.equal(status, 64);
+  assert.match(stderr, /^test\/run: ONLY: "nothing" is none of [^\n]* kills [^\n]*\n$/);
 });
 
 test('make soak goes on after a file that failed, and each file has a log that says how often, of what and with which figures', async () => {

@@ -22,7 +22,7 @@ import { revokeServer } from '../../server/servers.ts';
 import type { Site } from '../../server/site.ts';
 import { parsePlan } from '../../sync/replicate/plan.ts';
 import { enrolAt, importDisk, makeDisk, makePair, makeSite, reopenSite } from '../helpers/replication-sites.ts';
-import { CLEAN_ENV, runJson } from '../helpers/run-cli.ts';
+import { CLEAN_ENV, runCli, runJson } from '../helpers/run-cli.ts';
 import { temporaryDirectory } from '../helpers/temp-directory.ts';
 import { waitUntil } from '../helpers/wait-until.ts';
 
@@ -97,8 +97,13 @@ test('a new branch is seeded from a file with its server down, and the run after
   assert.equal((await archive('hq', 'create', '--out', at('seed.rad'))).code, 64, 'nobody can be asked whether to replace it');
   const seen = await archive<InspectedArchive>('hq', 'inspect', at('seed.rad'), '--verify');
   assert.deepEqual([seen.code, seen.document.verified, seen.document.server], [0, true, pair.hq.self.id]);
+  const offline = await asCommand(() => runCli(['--data', at('seed'), 'archive', 'inspect', at('seed.rad')]));
+  assert.match(offline.stdout, new RegExp(`^made by: +hq \\(${pair.hq.self.id}\\)$`, 'm'));
+  const elsewhere = await runJson<{ serverName: string }>(['--data', at('nobody'), 'archive', 'inspect', at('seed.rad')]);
+  assert.deepEqual([elsewhere.code, elsewhere.document.serverName], [0, pair.hq.self.id]);
   const loaded = await asCommand(() => archive<LoadedArchive>('seed', 'load', at('seed.rad')));
   assert.deepEqual([loaded.code, loaded.document.held, loaded.document.taken, loaded.document.incomplete], [0, true, 3, []]);
+  assert.equal(loaded.document.serverName, 'hq');
   assert.deepEqual([...(await states(seed)).values()], ['published', 'published']);
   assert.equal((await documentsInForce(seed)).length, 1);
   const topUp = await run(seed);

@@ -4,7 +4,7 @@ import { countFile } from './count.ts';
 import { GROUPS, groupOf, inOrder, SUITES } from './groups.ts';
 import { type Outcome, runGroup } from './run-group.ts';
 import { PROGRAMS, runProgram } from './run-program.ts';
-import { runSoak, soakFiles } from './soak.ts';
+import { runSoak, soakFiles, UsageError } from './soak.ts';
 
 // CI stops a run after 90 minutes; stopping it ourselves before that says which group was at work.
 const DEADLINE_MS = Number(process.env['TEST_DEADLINE_MINUTES'] ?? 80) * 60_000;
@@ -64,4 +64,10 @@ function usage(unknown: string | undefined): number {
   return 64;
 }
 
-process.exitCode = await main(process.argv.slice(2));
+try {
+  process.exitCode = await main(process.argv.slice(2));
+} catch (error) {
+  if (!(error instanceof UsageError)) throw error;
+  console.error(`test/run: ${error.message}`);
+  process.exitCode = 64;
+}

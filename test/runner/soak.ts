@@ -24,12 +24,15 @@ export function soakName(path: string): string {
   return basename(path).replace(/\.test\.\w+$/, '');
 }
 
-/** Of test files, those that repeat something; with `only` (names, a space or comma between them) those. Throws for a name that none has. */
+/** A word of the caller's that means nothing here: told in its line alone. */
+export class UsageError extends Error {}
+
+/** Of test files, those that repeat something; with `only` (names, a space or comma between them) those. Throws `UsageError` for a name that none has. */
 export function soakFiles(paths: readonly string[], only = ''): string[] {
   const files = paths.filter((path) => countsOf(readFileSync(path, 'utf8')).length > 0);
   const names = only.split(/[ ,]+/).filter(Boolean);
   const unknown = names.find((name) => !files.some((path) => soakName(path) === name));
-  if (unknown !== undefined) throw new Error(`ONLY: "${unknown}" is none of ${files.map(soakName).join(' ')}`);
+  if (unknown !== undefined) throw new UsageError(`ONLY: "${unknown}" is none of ${files.map(soakName).join(' ')}`);
   return names.length === 0 ? files : files.filter((path) => names.includes(soakName(path)));
 }
 
