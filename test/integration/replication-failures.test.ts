@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import type { Readable, Writable } from 'node:stream';
 import { after, before, test } from 'node:test';
 import { digestOf, signedBytes } from '../../core/envelope.ts';
+import { READ_ENCODINGS } from '../../core/negotiate.ts';
 import { listImages } from '../../server/db/images.ts';
 import { listLinks, updateLinkHeld } from '../../server/db/links.ts';
 import { putObject, takeGeneration } from '../../server/db/objects.ts';
@@ -61,7 +62,7 @@ async function holds(name: string): Promise<boolean> {
 async function partsFor(name: string) {
   const image = (await listImages(pair.hq.db)).find((candidate) => candidate.name === name);
   assert.ok(image);
-  const { parts, directory } = await pair.hq.store.buildArchive({ have: [], want: [image.manifest] });
+  const { parts, directory } = await pair.hq.store.buildArchive({ have: [], want: [image.manifest], encodings: READ_ENCODINGS });
   const [part] = parts;
   assert.ok(part);
   return { part, path: join(directory, part.name), local: join(pair.branch.dataDir, 'store', 'incoming', part.name) };
@@ -123,7 +124,7 @@ test('a run waits for the rsync that a killed predecessor left on its part', asy
   const receiver = spawn('sh', ['-c', 'flock -x 3; echo locked; read -r line'], { stdio: ['pipe', 'pipe', 'ignore', directory.fd] });
   await once(receiver.stdout as Readable, 'data');
   await directory.close();
-  await assert.rejects(lockPart(join(pair.branch.dataDir, 'store', 'incoming'), part.name, 0), { code: 'busy' });
+  await assert.rejects(lockPart(join(pair.branch.dataDir, 'store', 'incoming'), part.name, { waitSeconds: 0 }), { code: 'busy' });
   const running = run();
   const last = async () => (await listRuns(pair.branch.db, { limit: 1 }))[0];
   try {
