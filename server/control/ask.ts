@@ -28,25 +28,30 @@ function waitingOf(site: Pick<Site, 'wake'>): Map<string, Waiting> {
 
 /**
  * Asks a server below something by the poll that it, or the child before it, holds open. What it answers is for the caller to
- * check. Errors: `unreachable` without an answer in 30 s, and at once when only a shared database lies between, `busy`, and the
- * error that it answered.
+ * check. Errors: `unreachable` without an answer in 30 s, and at once when only a shared database lies between, `busy`, the
+ * error that it answered, and the reason of `signal` when that aborts.
  */
-export async function askBelow(site: Site, to: ServerBelow, question: { kind: string; query: Json }): Promise<Json> {
+export async function askBelow(site: Site, to: ServerBelow, question: { kind: string; query: Json }, signal?: AbortSignal): Promise<Json> {
   if ((await getServer(site.db, to.via))?.relation !== 'child') throw unlinked(to);
   const all = waitingOf(site);
   if (all.size >= MOST_WAITING) throw new AppError('busy', 'too many questions to other servers wait for an answer', { hint: 'try again' });
   const request: ControlRequest = { id: newId(site.now()), dest: to.id, ...question };
   const { promise, resolve } = Promise.withResolvers<Answer | undefined>();
   all.set(request.id, { request, via: to.via, isDelivered: false, settle: resolve });
-  const timer = setTimeout(resolve, ANSWER_WITHIN_MS, undefined);
+  const giveUp = () => resolve(undefined);
+  const timer = setTimeout(giveUp, ANSWER_WITHIN_MS);
+  signal?.addEventListener('abort', giveUp);
+  if (signal?.aborted) giveUp();
   site.wake.notify(controlTopic(to.via));
   try {
     const answer = await promise;
+    signal?.throwIfAborted();
     if (answer === undefined) throw silent(to);
     if (answer.error !== undefined) throw errorFromPlain(answer.error);
     return answer.result ?? null;
   } finally {
     clearTimeout(timer);
+    signal?.removeEventListener('abort', giveUp);
     all.delete(request.id);
   }
 }

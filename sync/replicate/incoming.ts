@@ -17,13 +17,17 @@ export type LockedPart = {
   release(): Promise<void>;
 };
 
-/** Waits for the rsync of a killed predecessor to end and takes its place. Throws `busy` when it does not end. */
-export async function lockPart(incoming: string, name: string, waitSeconds = LOCK_WAIT_SECONDS): Promise<LockedPart> {
+/** Waits for the rsync of a killed predecessor to end and takes its place. Throws `busy` when it does not end, and the reason of `signal` when that aborts. */
+export async function lockPart(
+  incoming: string,
+  name: string,
+  { waitSeconds = LOCK_WAIT_SECONDS, signal }: { readonly waitSeconds?: number; readonly signal?: AbortSignal } = {},
+): Promise<LockedPart> {
   const directory = join(incoming, name);
   for (;;) {
     await mkdir(directory, { recursive: true, mode: 0o700 });
     const lock = await open(directory, 'r');
-    const isTaken = await takeFileLock(lock, waitSeconds).catch(async (error) => {
+    const isTaken = await takeFileLock(lock, waitSeconds, signal).catch(async (error) => {
       await lock.close();
       throw error;
     });
@@ -43,7 +47,7 @@ export async function removeOtherParts(incoming: string, wanted: readonly string
   for (const name of await readdir(incoming)) {
     if (wanted.includes(name) || !/^[0-9a-f]{64}$/.test(name)) continue;
     // Somebody still writes there: the next run removes it.
-    const locked = await lockPart(incoming, name, 0).catch(() => undefined);
+    const locked = await lockPart(incoming, name, { waitSeconds: 0 }).catch(() => undefined);
     await locked?.remove();
     await locked?.release();
   }

@@ -53,7 +53,7 @@ export async function transferParts(tools: RunTools, from: RunPlan): Promise<Out
   let stop = tools.signal;
   try {
     for (const part of partsLeft(from)) {
-      const locked = await lockPart(tools.incoming, part.name);
+      const locked = await lockPart(tools.incoming, part.name, { signal: tools.signal });
       const before = landing;
       const after = new AbortController();
       const { near, fetched, next } = startFetch(

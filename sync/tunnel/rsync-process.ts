@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, type StdioOptions, spawn } from 'node:child_process';
 import type { FileHandle } from 'node:fs/promises';
 import type { Readable, Writable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
@@ -60,10 +60,15 @@ export function startDaemon(configPath: string): {
   return { input: child.stdin, output: child.stdout, ended: ended(child), kill: () => void child.kill('SIGKILL') };
 }
 
-/** Takes the lock behind an open directory, waiting at most `waitSeconds` for whoever holds it; false when they kept it. */
-export async function takeFileLock(handle: FileHandle, waitSeconds: number): Promise<boolean> {
-  const child = spawn('flock', ['--exclusive', '--timeout', String(waitSeconds), '3'], { stdio: ['ignore', 'ignore', 'pipe', handle.fd] });
+/**
+ * Takes the lock behind an open directory, waiting at most `waitSeconds` for whoever holds it; false when they kept it.
+ * Aborting `signal` ends the wait with its reason.
+ */
+export async function takeFileLock(handle: FileHandle, waitSeconds: number, signal?: AbortSignal): Promise<boolean> {
+  const stdio: StdioOptions = ['ignore', 'ignore', 'pipe', handle.fd];
+  const child = spawn('flock', ['--exclusive', '--timeout', String(waitSeconds), '3'], { stdio, ...(signal ? { signal } : {}) });
   const { status, words } = await ended(child, 'flock', 'util-linux');
+  signal?.throwIfAborted();
   if (status !== 0 && status !== 1) throw new AppError('failed', `flock ended with ${status}: ${words}`);
   return status === 0;
 }

@@ -39,7 +39,7 @@ const PATIENCE = 4;
  * over connections that the offering server opens. Throws what went wrong; what came is kept for the next try.
  */
 export async function fetchOffer(site: Site, from: ServerBelow, approval: Approval, signal: AbortSignal): Promise<void> {
-  const object = await readObject(site, from, approval);
+  const object = await readObject(site, from, approval, signal);
   // What came is kept; a try that broke off says nothing against the next one.
   const start = startFor(object, parsePlan(approval.plan)?.unpacked);
   let failure: AppError | undefined;
@@ -64,7 +64,7 @@ export async function fetchFrom(site: Site, from: ServerBelow, { start, records,
   const pipes = await openPipeListener(join(site.dataDir, 'run', 'offers.sock'));
   const tools: RunTools = {
     catalogue: { reach: unused, read: unused },
-    content: contentOf(site, from),
+    content: contentOf(site, from, signal),
     records,
     store: site.store,
     pipes,
@@ -90,8 +90,8 @@ async function unused(): Promise<never> {
 }
 
 /** The object, as its own server signed it. Errors: `bad_signature`, `mismatch` for another object, `name_taken`. */
-async function readObject(site: Site, from: ServerBelow, { imageId }: Approval): Promise<Envelope> {
-  const parsed = OfferedObject.safeParse(await askBelow(site, from, { kind: 'offer.object', query: { imageId } }));
+async function readObject(site: Site, from: ServerBelow, { imageId }: Approval, signal: AbortSignal): Promise<Envelope> {
+  const parsed = OfferedObject.safeParse(await askBelow(site, from, { kind: 'offer.object', query: { imageId } }, signal));
   if (!parsed.success) throw new AppError('version_mismatch', `server ${from.name} told of its offer in a form we do not know`);
   const { object, ...brought } = parsed.data;
   const envelope = object as unknown as Envelope;
@@ -108,19 +108,19 @@ async function readObject(site: Site, from: ServerBelow, { imageId }: Approval):
   return envelope;
 }
 
-function contentOf(site: Site, from: ServerBelow): ContentSource {
+function contentOf(site: Site, from: ServerBelow, signal: AbortSignal): ContentSource {
   return {
     async requestArchive({ have, want, isPlain }) {
       const encodings = [...(isPlain ? PLAIN_ENCODINGS : READ_ENCODINGS)];
       const query = { protocol: SYNC_PROTOCOL, have: [...have], want: [...want], encodings };
-      const plan = ArchivePlan.safeParse(await askBelow(site, from, { kind: 'offer.archive', query }));
+      const plan = ArchivePlan.safeParse(await askBelow(site, from, { kind: 'offer.archive', query }, signal));
       if (plan.success) return plan.data;
       throw new AppError('version_mismatch', `server ${from.name} answered our archive request in a form we do not know`);
     },
     async openTunnel(archive) {
       const { ticket, arrived, revoke } = issueTicket(site, from.via, newId(site.now()));
       try {
-        await askBelow(site, from, { kind: 'offer.tunnel', query: { archive, ticket } });
+        await askBelow(site, from, { kind: 'offer.tunnel', query: { archive, ticket } }, signal);
         return await arrived;
       } finally {
         revoke();

@@ -51,7 +51,7 @@ test('a part that cannot be unpacked while the next one arrives fails the transf
   await assert.rejects(transferParts(tools, { ...EMPTY_PLAN, archive: { key: 'any', parts } }), { code: 'bad_data' });
   assert.deepEqual(unhandled, []);
   // The part that arrived meanwhile is let go: the next run takes it up at once.
-  for (const { name } of parts) await (await lockPart(tools.incoming, name, 0)).release();
+  for (const { name } of parts) await (await lockPart(tools.incoming, name, { waitSeconds: 0 })).release();
 });
 
 test('a part that cannot be read goes; the good one that arrived behind it stays', async (t) => {
