@@ -23,7 +23,7 @@ export function registerVersions(image: Command, frame: Frame): void {
   image
     .command('activate <ref>')
     .description('NAME@VERSION becomes the default here, now or at a time; exit 65 while the name is pinned')
-    .option('--at <time>', 'ISO 8601, as in 2027-01-31T02:00:00Z', isoTime)
+    .option('--at <time>', 'ISO 8601, as in 2027-01-31T02:00:00Z; without Z or an offset on the clock of the site', isoTime)
     .option('--now', 'at once (the default)')
     .action((reference: string, options: { at?: string; now?: boolean }) => activate(frame, reference, options));
   image
@@ -31,7 +31,7 @@ export function registerVersions(image: Command, frame: Frame): void {
     .description("show a version of this server's own to more sites; exit 77 for a copy")
     .option('--ring <n>', 'to this ring and all lower ones; 0 are the pilots', wholeNumber)
     .option('--all', 'to all sites')
-    .option('--at <time>', 'from then on (default: now)', isoTime)
+    .option('--at <time>', 'from then on (default: now); as in activate', isoTime)
     .action((reference: string, options: { ring?: number; all?: boolean; at?: string }) => release(frame, reference, options));
 }
 
@@ -62,7 +62,8 @@ async function release(frame: Frame, reference: string, options: { ring?: number
   await change(frame, reference, { verb: 'release', says, body: { ring: ring ?? null, ...(at === undefined ? {} : { at }) } });
 }
 
+/** As it was given: without a zone the server knows which moment it is, we do not. */
 function isoTime(text: string): string {
-  if (/^\d{4}-\d{2}-\d{2}T/.test(text) && Number.isFinite(Date.parse(text))) return new Date(text).toISOString();
+  if (/^\d{4}-\d{2}-\d{2}T/.test(text) && Number.isFinite(Date.parse(text))) return text;
   throw new InvalidArgumentError('It must be a time as in 2027-01-31T02:00:00Z.');
 }

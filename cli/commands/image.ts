@@ -61,7 +61,10 @@ export function register(program: Command, frame: Frame): void {
     .option('--arch <arch>', 'amd64 or arm64 (default amd64)')
     .option('--sector-size <bytes>', '512 or 4096 (default: as the partition table says)', wholeNumber)
     .option('--group <group>', 'a label that "sync scope" of branches can name')
-    .option('--activate-at <time>', 'no site shows it before: ISO 8601, as in 2027-01-31T02:00:00Z')
+    .option(
+      '--activate-at <time>',
+      'no site shows it before: ISO 8601, as in 2027-01-31T02:00:00Z; without Z or an offset on the clock of this site',
+    )
     .option('--ring <n>', 'sites of this ring and lower ones first; "image release" shows it to more', wholeNumber)
     .action((file: string, options: ImportOptions) => importFile(frame, file, options));
   image

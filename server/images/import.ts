@@ -2,7 +2,9 @@ import type { OnProgress } from '../../core/content-store.ts';
 import { AppError } from '../../core/errors.ts';
 import { parseName, printable } from '../../core/ids.ts';
 import type { Arch, Image } from '../../core/image.ts';
+import { readMoment } from '../../core/schedule/moment.ts';
 import { requireQuota } from '../care/quota.ts';
+import { siteZone } from '../schedule/site-zone.ts';
 import type { Site } from '../site.ts';
 import { chooseVersion, publishImage } from './publish.ts';
 import { parseVersion } from './reference.ts';
@@ -17,7 +19,7 @@ export type ImportRequest = {
   readonly sectorSize?: number | undefined;
   /** A label that scopes name. */
   readonly group?: string | undefined;
-  /** ISO 8601 time before which no site shows it. */
+  /** ISO 8601 time before which no site shows it; without a zone on the clock of this site. */
   readonly activateAt?: string | undefined;
   /** Sites of this ring and of lower ones see it first. */
   readonly ring?: number | undefined;
@@ -35,7 +37,7 @@ export async function importImage(site: Site, request: ImportRequest, onProgress
   const version = request.version === undefined ? undefined : parseVersion(request.version);
   const sectorSize = request.sectorSize === undefined ? undefined : parseSectorSize(request.sectorSize);
   const group = request.group === undefined ? undefined : parseName(request.group);
-  const activateAt = request.activateAt === undefined ? undefined : timeToCome(parseTime(request.activateAt), site.now());
+  const activateAt = request.activateAt === undefined ? undefined : timeToCome(await readTime(site, request.activateAt), site.now());
   const ring = request.ring === undefined ? undefined : parseRing(request.ring);
   await chooseVersion(site.db, name, version);
   await requireQuota(site, 0);
@@ -44,10 +46,10 @@ export async function importImage(site: Site, request: ImportRequest, onProgress
   return publishImage(site, { imported, name, version, arch, group, activateAt, ring, actor: request.actor });
 }
 
-/** ISO 8601 as epoch ms. Throws `usage`. */
-export function parseTime(text: string): number {
-  const at = /^\d{4}-\d{2}-\d{2}T/.test(text) ? Date.parse(text) : Number.NaN;
-  if (Number.isFinite(at) && at >= 0) return at;
+/** ISO 8601 as epoch ms; without a zone on the clock of this site. Throws `usage`. */
+export async function readTime(site: Pick<Site, 'db' | 'config'>, text: string): Promise<number> {
+  const at = readMoment(text, await siteZone(site));
+  if (at !== undefined) return at;
   throw new AppError('usage', `"${printable(text)}" is not a time`, { hint: 'ISO 8601, as in 2027-01-31T02:00:00Z' });
 }
 

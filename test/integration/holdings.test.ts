@@ -16,10 +16,11 @@ import { listHoldings } from '../../server/holdings/list.ts';
 import { setScope } from '../../server/holdings/scope.ts';
 import { verifyImage } from '../../server/images/content.ts';
 import { deleteImage } from '../../server/images/delete.ts';
-import { type ImportRequest, importImage } from '../../server/images/import.ts';
+import { type ImportRequest, importImage, readTime } from '../../server/images/import.ts';
 import { resolveImage, resolveVisibleImage } from '../../server/images/reference.ts';
 import { releaseImage } from '../../server/images/release.ts';
 import { onlyLink, runOnce } from '../../server/replication.ts';
+import { setSchedule } from '../../server/schedule.ts';
 import type { Site } from '../../server/site.ts';
 import { makeDisk, makePair, reopenSite } from '../helpers/replication-sites.ts';
 import { runJson } from '../helpers/run-cli.ts';
@@ -251,6 +252,16 @@ test('a version with a time is held and verified before it, becomes the default 
     const told = (await listEvents(site.db, { subject: next.id, limit: 1000 })).filter(({ kind }) => kind === 'image.activated');
     assert.equal(told.length, 1);
   }
+});
+
+test('a time without a zone is one on the clock of the site: of its link, and of a server without a parent that of its maintenance', async () => {
+  const { hq, branch } = pair;
+  const berlin = { ...hq, config: { ...hq.config, maintenanceTimezone: 'Europe/Berlin' } };
+  assert.equal(await readTime(berlin, '2099-12-01T05:00'), Date.parse('2099-12-01T04:00Z'));
+  assert.equal(await readTime(hq, '2099-12-01T05:00'), Date.parse('2099-12-01T05:00Z'));
+  await setSchedule(branch, await onlyLink(branch), { timezone: 'America/New_York' });
+  assert.equal(await readTime(branch, '2099-12-01T05:00'), Date.parse('2099-12-01T10:00Z'));
+  assert.equal(await readTime(branch, '2099-12-01T05:00+01:00'), Date.parse('2099-12-01T04:00Z'));
 });
 
 test('a version is shown ring by ring: its content is at every site before, its sight waits for the release', async () => {

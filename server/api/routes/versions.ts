@@ -1,12 +1,13 @@
 import { z } from 'zod';
 import { activateImage, pinImage, rollbackImage, unpinImage } from '../../holdings/choices.ts';
-import { parseRing, parseTime, timeToCome } from '../../images/import.ts';
+import { parseRing, readTime, timeToCome } from '../../images/import.ts';
 import { releaseImage } from '../../images/release.ts';
 import { viewImage } from '../../images/view.ts';
 import { actorOf } from '../actor.ts';
 import { type Route, type RouteContext, route } from '../route.ts';
 
 const reference = ({ params }: RouteContext) => params['reference'] ?? '';
+/** ISO 8601; without a zone on the clock of this site. */
 const time = z.string().max(40).optional();
 const ReleaseInput = z.strictObject({ ring: z.number().int().nullable(), at: time });
 
@@ -47,7 +48,7 @@ export const VERSION_ROUTES: readonly Route[] = [
     summary: 'Make a version the default, now or at a time',
     input: z.strictObject({ at: time }),
     handle: async (context, { at }) => {
-      const when = at === undefined ? {} : { at: timeToCome(parseTime(at), context.site.now()) };
+      const when = at === undefined ? {} : { at: timeToCome(await readTime(context.site, at), context.site.now()) };
       return viewImage(await activateImage(context.site, reference(context), { ...when, actor: actorOf(context.identity) }));
     },
   }),
@@ -59,7 +60,7 @@ export const VERSION_ROUTES: readonly Route[] = [
     summary: 'Release a version of our own to a ring and all lower ones (null: to all sites)',
     input: ReleaseInput,
     handle: async (context, { ring, at }) => {
-      const when = at === undefined ? {} : { at: parseTime(at) };
+      const when = at === undefined ? {} : { at: await readTime(context.site, at) };
       const wish = { ring: ring === null ? null : parseRing(ring), ...when, actor: actorOf(context.identity) };
       return viewImage(await releaseImage(context.site, reference(context), wish));
     },
