@@ -11,6 +11,8 @@ export type ServeProcess = {
   readonly child: ChildProcess;
   readonly httpUrl: string;
   readonly httpsPort: number;
+  /** What it has said on standard error. */
+  words(): string;
   /** SIGKILL; resolves when the process is gone. What it had started lives on. */
   kill(): Promise<void>;
   /** SIGTERM; resolves when the process is gone. */
@@ -38,5 +40,12 @@ export async function startServeProcess(dataDir: string, env: NodeJS.ProcessEnv 
   if (line === undefined) throw new Error(`serve on ${dataDir} ended: ${words}`);
   child.stdout.resume();
   const { httpUrl, httpsUrl } = JSON.parse(String(line[0])) as { httpUrl: string; httpsUrl: string };
-  return { child, httpUrl, httpsPort: Number(new URL(httpsUrl).port), kill: () => end('SIGKILL'), stop: () => end('SIGTERM') };
+  return {
+    child,
+    httpUrl,
+    httpsPort: Number(new URL(httpsUrl).port),
+    words: () => words,
+    kill: () => end('SIGKILL'),
+    stop: () => end('SIGTERM'),
+  };
 }

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { existsSync } from 'node:fs';
-import { mkdtemp, rm, truncate, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -9,6 +10,7 @@ import { after, before, test } from 'node:test';
 import { initialise } from '../../../server/initialise.ts';
 import { type LabServer, startServer } from '../../helpers/lab/server.ts';
 import { CLEAN_ENV, runCli, runJson } from '../../helpers/run-cli.ts';
+import { startServeProcess } from '../../helpers/serve-process.ts';
 
 /** The command line against a real serve process: what an operator meets, with exit codes. */
 let root: string;
@@ -158,6 +160,18 @@ test('an empty key file is exit code 78 and names the file', async () => {
   const broken = await failure(['--data', dataDir, 'serve']);
   assert.deepEqual([broken.exit, broken.code], [78, 'unreadable_secret']);
   assert.match(broken.message, /signing\.key/);
+});
+
+test('a failure that nobody caught ends serve with 1 and one line, and is in the log', async () => {
+  const { dataDir } = await makeDirectory('fails');
+  const failing = "process.on('SIGUSR2', () => void Promise.reject(new Error('on purpose')))";
+  const served = await startServeProcess(dataDir, { ...env, NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(failing)}` });
+  const ended = once(served.child, 'exit');
+  served.child.kill('SIGUSR2');
+  assert.deepEqual(await ended, [1, null]);
+  assert.equal(served.words(), 'waystation: serve ends by a failure of its own: on purpose (see the log, and report it)\n');
+  const last = JSON.parse((await readFile(join(dataDir, 'log', 'waystation.log'), 'utf8')).trimEnd().split('\n').at(-1) ?? '');
+  assert.deepEqual([last.event, last.error], ['serve ends by a failure of its own', 'on purpose']);
 });
 
 test('SIGTERM ends serve with 0 in a few seconds although a client hangs, and a killed one leaves nothing that keeps the next from starting', async () => {
