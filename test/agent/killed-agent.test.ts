@@ -4,7 +4,6 @@ import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { ContentStore } from '../../core/content-store.ts';
 import { getOrder } from '../../server/orders/orders.ts';
 import { createBoot } from '../../server/targets.ts';
@@ -18,21 +17,30 @@ import { bootTarget, importDisk, orderDemo, startServer, type TestServer } from 
 const IMAGE_MIB = 40;
 const SLACK_BYTES = 4 * MIB;
 
-const SLOW_BYTES_PER_MS = 3 * 1024;
+/** What an agent may have been sent more than is seen on its disk: a frame that is not whole yet, blocks that are not. */
+const AHEAD_BYTES = 2.5 * MIB;
 
-/** Slows the frames down until `pace.isSlow` is taken back, so that a kill lands in the middle however busy the machine is. */
-function slowStore(pace: { isSlow: boolean }) {
-  return (store: ContentStore): Partial<ContentStore> => ({
+/** Gives each agent so many octets of frames and then none until `open`: so a kill lands in the middle, however busy the machine is. */
+function pacedStore() {
+  const opened = Promise.withResolvers<void>();
+  let given = { left: 0 };
+  const patchStore = (store: ContentStore): Partial<ContentStore> => ({
     readFrames: async (digests) => {
-      const slow = new TransformStream<Uint8Array, Uint8Array>({
+      const own = given;
+      const paced = new TransformStream<Uint8Array, Uint8Array>({
         async transform(octets, controller) {
-          if (pace.isSlow) await sleep(Math.ceil(octets.length / SLOW_BYTES_PER_MS));
+          if (own.left <= 0) await opened.promise;
+          own.left -= octets.length;
           controller.enqueue(octets);
         },
       });
-      return (await store.readFrames(digests)).pipeThrough(slow);
+      return (await store.readFrames(digests)).pipeThrough(paced);
     },
   });
+  const give = (bytes: number) => {
+    given = { left: bytes };
+  };
+  return { patchStore, give, open: opened.resolve };
 }
 
 type Agent = { readonly child: ChildProcess; readonly exit: Promise<unknown[]> };
@@ -45,12 +53,17 @@ function startAgent(t: TestContext, setup: ChildSetup): Agent {
 }
 
 /**
- * Kills the agent when the disk holds `bytes` more of the image. What the server has sent says nothing: on a busy
+ * Starts an agent and kills it when the disk holds `bytes` more of the image. What the server has sent says nothing: on a busy
  * machine megabytes of it still lie in sockets, and a disk that got nothing gives the next agent nothing to keep.
  */
-async function killWhenWritten({ child, exit }: Agent, [image, disk]: [string, string], bytes: number): Promise<void> {
+async function killWhenWritten(t: TestContext, { pace, image, disk }: Prepared, setup: ChildSetup, bytes: number): Promise<void> {
   const before = await differingBytes(image, disk);
-  await waitUntil(`${bytes} bytes are on the disk`, async () => (await differingBytes(image, disk)) <= before - bytes);
+  pace.give(bytes + AHEAD_BYTES);
+  const { child, exit } = startAgent(t, setup);
+  await waitUntil(`${bytes} bytes are on the disk`, async () => (await differingBytes(image, disk)) <= before - bytes, {
+    during: exit,
+    everyMs: 200,
+  });
   child.kill('SIGKILL');
   assert.deepEqual(await exit, [null, 'SIGKILL'], 'the agent had ended by itself');
 }
@@ -69,9 +82,11 @@ async function differingBytes(imagePath: string, diskPath: string): Promise<numb
   return bytes;
 }
 
+type Prepared = Awaited<ReturnType<typeof prepare>>;
+
 async function prepare(t: TestContext) {
-  const pace = { isSlow: true };
-  const server: TestServer = await startServer(t, { patchStore: slowStore(pace) });
+  const pace = pacedStore();
+  const server: TestServer = await startServer(t, pace);
   const image = await importDisk(server, diskImage(IMAGE_MIB * MIB));
   const boot = await bootTarget(server);
   const order = await orderDemo(server);
@@ -86,14 +101,14 @@ async function prepare(t: TestContext) {
 }
 
 test('an agent killed at seeded moments and started again goes on where the disk says and fetches little twice', async (t) => {
-  const { server, pace, image, boot, order, disk, setup } = await prepare(t);
+  const prepared = await prepare(t);
+  const { server, pace, image, boot, order, disk, setup } = prepared;
   const moments = [...seededBytes(20_261_120, 3)].map((octet) => (octet / 256) * 5 * MIB + MIB / 2);
   for (const moment of moments) {
-    const agent = startAgent(t, setup(boot.bootId, 'state'));
-    await killWhenWritten(agent, [image, disk], moment);
+    await killWhenWritten(t, prepared, setup(boot.bootId, 'state'), moment);
     assert.equal((await getOrder(server.site, order.id)).diskWritten, false);
   }
-  pace.isSlow = false;
+  pace.open();
   const missing = await differingBytes(image, disk);
   const agent = startAgent(t, setup(boot.bootId, 'state'));
   assert.deepEqual(await agent.exit, [0, null]);
@@ -107,10 +122,10 @@ test('an agent killed at seeded moments and started again goes on where the disk
 });
 
 test('a machine that lost power resumes with a new key after its old one fell silent, and not before', async (t) => {
-  const { server, pace, image, boot, order, disk, setup } = await prepare(t);
-  const first = startAgent(t, setup(boot.bootId, 'state-1'));
-  await killWhenWritten(first, [image, disk], 3 * MIB);
-  pace.isSlow = false;
+  const prepared = await prepare(t);
+  const { server, pace, image, boot, order, disk, setup } = prepared;
+  await killWhenWritten(t, prepared, setup(boot.bootId, 'state-1'), 3 * MIB);
+  pace.open();
   const bootId = await createBoot(server.site, boot.targetId, 'engine');
   const second = startAgent(t, setup(bootId, 'state-2'));
   const log = join(server.folder, 'log');
