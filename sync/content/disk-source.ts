@@ -29,12 +29,12 @@ const HEAD_BYTES = 1024 * 1024;
 
 /**
  * Opens an image by what it is, not by its name: qcow2, zstd, gzip, else raw.
- * Errors: `not_found`, `bad_data` (not a file or block device, empty, backing file), `missing_program`.
+ * Errors: `not_found`, `bad_data` (not a file or block device, empty, backing file), `missing_program`, `cancelled` when `signal` aborts while a qcow2 is unpacked.
  */
-export async function openDiskSource(path: string, tmp: string): Promise<DiskSource> {
+export async function openDiskSource(path: string, tmp: string, signal: AbortSignal): Promise<DiskSource> {
   const sizeBytes = await sizeOf(path);
   const magic = await readMagic(path);
-  if (magic.subarray(0, 4).equals(Buffer.from('QFI\xfb', 'latin1'))) return openQcow2(path, tmp);
+  if (magic.subarray(0, 4).equals(Buffer.from('QFI\xfb', 'latin1'))) return openQcow2(path, tmp, signal);
   if (magic.readUInt32LE(0) === 0xfd2fb528) return openCompressed(path, 'zst', sizeBytes);
   if (magic.readUIntLE(0, 3) === 0x088b1f) return openCompressed(path, 'gz', sizeBytes);
   return openRaw(path, sizeBytes);
@@ -188,12 +188,12 @@ async function openCompressed(path: string, kind: 'gz' | 'zst', sizeBytes: numbe
   };
 }
 
-async function openQcow2(path: string, tmp: string): Promise<DiskSource> {
-  const { sizeBytes } = await checkQcow2(path);
+async function openQcow2(path: string, tmp: string, signal: AbortSignal): Promise<DiskSource> {
+  const { sizeBytes } = await checkQcow2(path, signal);
   if (sizeBytes === 0 || sizeBytes > MAX_DISK_BYTES) throw notADisk(`the qcow2 image claims ${sizeBytes} bytes`);
   const raw = join(tmp, `qcow2-${newId()}.raw`);
   try {
-    await convertQcow2(path, raw);
+    await convertQcow2(path, raw, signal);
     return removedWhenClosed(await openRaw(raw, (await stat(raw)).size), raw);
   } catch (error) {
     await rm(raw, { force: true });

@@ -11,7 +11,7 @@ import { type WriteSession, withWriteSession } from './write-session.ts';
 /** Takes a disk into the store: see ContentStore.importDisk. */
 export async function importDisk(store: Store, from: { path: string; sectorSize?: number }, onProgress: OnProgress): Promise<Imported> {
   return withWriteSession(store, `importing ${from.path}`, async (session) => {
-    const opened = await openDiskSource(from.path, store.paths.tmp);
+    const opened = await openDiskSource(from.path, store.paths.tmp, store.signal);
     let source = opened;
     try {
       const found = await findLayout(source, store.paths.tmp, from.sectorSize);

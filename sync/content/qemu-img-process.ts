@@ -13,12 +13,12 @@ const Info = z.object({
 
 /**
  * Refuses a qcow2 file that points at other files (they would be read with our rights), is encrypted or damaged.
- * Gives its virtual size. Errors: `bad_data`, `missing_program`.
+ * Gives its virtual size. Errors: `bad_data`, `missing_program`, `cancelled` when `signal` aborts.
  */
-export async function checkQcow2(path: string): Promise<{ sizeBytes: number }> {
+export async function checkQcow2(path: string, signal: AbortSignal): Promise<{ sizeBytes: number }> {
   // `-f qcow2`: the file's own header must not choose the format; -U: another process may have it open. An absolute
   // path: qemu takes `nbd:…` and `json:{…}` for addresses.
-  const text = await runQemuImg(['info', '--output=json', '-U', '-f', 'qcow2', '--', absolute(path)]);
+  const text = await runQemuImg(['info', '--output=json', '-U', '-f', 'qcow2', '--', absolute(path)], { signal });
   const info = Info.parse(JSON.parse(text));
   const data = info['format-specific']?.data ?? {};
   if (info['backing-filename'] !== undefined || info['full-backing-filename'] !== undefined) {
@@ -31,25 +31,32 @@ export async function checkQcow2(path: string): Promise<{ sizeBytes: number }> {
     throw refused('is encrypted', 'decrypt it first: qemu-img convert with --object secret');
   }
   // A file that was cut off converts without complaint, its lost clusters as zeros: only `check` sees it.
-  await runQemuImg(['check', '-q', '-U', '-f', 'qcow2', '--', absolute(path)], CHECK_FINE);
+  await runQemuImg(['check', '-q', '-U', '-f', 'qcow2', '--', absolute(path)], { signal, fine: CHECK_FINE });
   return { sizeBytes: info['virtual-size'] };
 }
 
 /** 3: clusters that nothing refers to; they lose nothing but space. */
 const CHECK_FINE = [0, 3];
 
-/** Writes the content of a qcow2 file to a new raw file, sparse where it is zero. Errors: `bad_data`, `missing_program`, `disk_full`. */
-export async function convertQcow2(path: string, out: string): Promise<void> {
-  await runQemuImg(['convert', '-U', '-f', 'qcow2', '-O', 'raw', '-t', 'writeback', '--', absolute(path), absolute(out)]);
+/** Writes the content of a qcow2 file to a new raw file, sparse where it is zero. Errors: as `checkQcow2`, and `disk_full`. */
+export async function convertQcow2(path: string, out: string, signal: AbortSignal): Promise<void> {
+  await runQemuImg(['convert', '-U', '-f', 'qcow2', '-O', 'raw', '-t', 'writeback', '--', absolute(path), absolute(out)], { signal });
 }
 
 function refused(what: string, hint: string): AppError {
   return new AppError('bad_data', `the qcow2 image ${what}`, { hint });
 }
 
-function runQemuImg(args: readonly string[], fine: readonly number[] = [0]): Promise<string> {
+type Run = { readonly signal: AbortSignal; readonly fine?: readonly number[] };
+
+function runQemuImg(args: readonly string[], { signal, fine = [0] }: Run): Promise<string> {
   return new Promise((resolve, reject) => {
-    const child = spawn('qemu-img', args, { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, LC_ALL: 'C' } });
+    const child = spawn('qemu-img', args, {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: { ...process.env, LC_ALL: 'C' },
+      signal,
+      killSignal: 'SIGKILL',
+    });
     let output = '';
     let complaint = '';
     child.stdout.setEncoding('utf8').on('data', (text: string) => {
@@ -59,10 +66,12 @@ function runQemuImg(args: readonly string[], fine: readonly number[] = [0]): Pro
       complaint = (complaint + text).slice(-2000);
     });
     child.on('error', (error: NodeJS.ErrnoException) => {
+      if (error.name === 'AbortError') return; // told when it is gone
       reject(error.code === 'ENOENT' ? missing(error) : error);
     });
     child.on('close', (status) => {
-      if (status !== null && fine.includes(status)) resolve(output);
+      if (signal.aborted) reject(new AppError('cancelled', 'the store was closed'));
+      else if (status !== null && fine.includes(status)) resolve(output);
       else reject(failed(args[0] ?? '', complaint.trim().split('\n').at(-1) ?? ''));
     });
   });

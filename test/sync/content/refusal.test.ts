@@ -5,6 +5,7 @@ import { type TestContext, test } from 'node:test';
 import { gzipSync, zstdCompressSync } from 'node:zlib';
 import type { AppError, ErrorCode } from '../../../core/errors.ts';
 import { gptDisk, noise } from '../../core/content/make-disk.ts';
+import { orElse } from '../../helpers/or-else.ts';
 import { waitUntil } from '../../helpers/wait-until.ts';
 import { leftovers, openedStore, run, temporaryDirectory } from './fixtures.ts';
 
@@ -83,6 +84,36 @@ test('qcow2 with a backing file, a data file or cut off is refused', async (t) =
   await truncate(whole, Math.floor((await readFile(whole)).length / 2));
   await refuses(t, whole, 'bad_data', /qemu-img|cut off|not a disk/);
 });
+
+test('a store that is closed while qemu-img works ends it, and the import with it', async (t) => {
+  const directory = await temporaryDirectory(t);
+  const store = await openedStore(t, join(directory, 'store'));
+  const image = join(directory, 'image.qcow2');
+  await writeFile(join(directory, 'base.img'), gptDisk(8, 1));
+  run('qemu-img', ['convert', '-O', 'qcow2', join(directory, 'base.img'), image]);
+  const importing = assert.rejects(store.importDisk({ path: image }), { code: 'cancelled' });
+  const child = await waitUntil('qemu-img runs', findQemuImg, { everyMs: 1, during: importing });
+  // As one that has a hundred gigabytes to write.
+  process.kill(child, 'SIGSTOP');
+  let isClosed = false;
+  const closed = Promise.all([store.close(), importing]).then(() => {
+    isClosed = true;
+  });
+  await waitUntil('the store is closed', () => isClosed, { limitMs: 5_000 }).finally(() =>
+    orElse(() => process.kill(child, 'SIGKILL'), true),
+  );
+  await closed;
+});
+
+/** The process of a qemu-img that a thread of ours has started. */
+async function findQemuImg(): Promise<number | undefined> {
+  for (const thread of await readdir('/proc/self/task')) {
+    const children = (await readFile(`/proc/self/task/${thread}/children`, 'utf8').catch(() => '')).trim().split(' ');
+    for (const child of children)
+      if ((await readFile(`/proc/${child}/comm`, 'utf8').catch(() => '')) === 'qemu-img\n') return Number(child);
+  }
+  return undefined;
+}
 
 test('qcow2 without qemu-img on the PATH names the program', async (t) => {
   const directory = await temporaryDirectory(t);
