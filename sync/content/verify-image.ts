@@ -19,7 +19,7 @@ type Verification = {
 
 /**
  * Reads and hashes every chunk of one image, and what its pages and its list of files say of each other; what is
- * missing, damaged or does not add up is told, not thrown.
+ * missing, damaged or does not add up is told, not thrown. Throws `cancelled` when the store is closed.
  */
 export async function verifyImage(store: Store, manifest: Digest, onProgress: OnProgress): Promise<CheckReport> {
   const { report, damages, read, attempt } = beginVerification(store, manifest);
@@ -56,6 +56,7 @@ function beginVerification(store: Store, manifest: Digest): Verification {
     report,
     damages,
     async read(digest, what) {
+      if (store.signal.aborted) throw new AppError('cancelled', 'the store was closed');
       const octets = await get(digest).catch((error: unknown) => {
         tell(error, { what, digest });
         throw error;

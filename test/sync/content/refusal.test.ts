@@ -105,6 +105,17 @@ test('a store that is closed while qemu-img works ends it, and the import with i
   await closed;
 });
 
+test('a store that is closed while an image is verified does not read it to its end', async (t) => {
+  const directory = await temporaryDirectory(t);
+  const store = await openedStore(t, join(directory, 'store'));
+  await writeFile(join(directory, 'base.img'), gptDisk(64, 1));
+  const { manifest } = await store.importDisk({ path: join(directory, 'base.img') });
+  await assert.rejects(
+    store.verifyImage(manifest, () => void store.close()),
+    { code: 'cancelled' },
+  );
+});
+
 /** The process of a qemu-img that a thread of ours has started. */
 async function findQemuImg(): Promise<number | undefined> {
   for (const thread of await readdir('/proc/self/task')) {
