@@ -33,15 +33,21 @@ export async function startPacingProxy({ bytesPerSecond, latencyMs }: { bytesPer
     return freeAt - performance.now();
   };
   const carry = (from: Socket, to: Socket, waitMs: (length: number) => number, way: 'down' | 'up') => {
+    // On a busy machine timers of different lengths do not fire in the order of their times: whichever does, what came first goes first.
+    const late: (() => void)[] = [];
+    const later = (act: () => void, ms: number) => {
+      late.push(act);
+      setTimeout(() => unlessSilent(late.shift() ?? act), ms);
+    };
     from.on('data', (chunk) => {
       bytes[way] += chunk.length;
       from.pause();
       setTimeout(() => unlessSilent(() => from.resume()), waitMs(chunk.length));
-      setTimeout(() => unlessSilent(() => to.writable && to.write(chunk)), waitMs(0) + latencyMs);
+      later(() => to.writable && to.write(chunk), waitMs(0) + latencyMs);
     });
-    from.on('end', () => setTimeout(() => unlessSilent(() => to.end()), waitMs(0) + latencyMs + 1));
+    from.on('end', () => later(() => to.end(), waitMs(0) + latencyMs + 1));
     from.on('error', () => unlessSilent(() => to.destroy()));
-    from.on('close', () => setTimeout(() => unlessSilent(() => to.destroy()), waitMs(0) + latencyMs + 1));
+    from.on('close', () => later(() => to.destroy(), waitMs(0) + latencyMs + 1));
   };
   const server = createServer({ noDelay: true, allowHalfOpen: true }, (client) => {
     const parent = connect({ port: upstream, host: '127.0.0.1', noDelay: true, allowHalfOpen: true });
