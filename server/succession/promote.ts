@@ -48,9 +48,12 @@ async function promoteHere(site: Site, wish: PromotionWish): Promise<Promoted> {
   const heardSecondsAgo = heardMs === null ? null : Math.round(heardMs / 1000);
   refuseAlive(lost.name, { ageMs: heardMs, limitMs: ALIVE_MS, wish });
   const predecessor = lost.serverId as Id;
-  if (isDryRun) return { ...told, moved, heardSecondsAgo, changed: false, adopted: await countOwnable(site.db, predecessor) };
+  const adopted = await countOwnable(site.db, predecessor);
+  if (isDryRun) return { ...told, moved, heardSecondsAgo, changed: false, adopted };
   await takePlace(site, lost, wish.actor);
-  return { ...told, moved, heardSecondsAgo, changed: true, adopted: await adoptObjects(site, predecessor) };
+  // The background, which heard of it, may have been faster: then there is nothing left, and what was ours to adopt is adopted.
+  await adoptObjects(site, predecessor);
+  return { ...told, moved, heardSecondsAgo, changed: true, adopted };
 }
 
 /** Only of a parent it is known by ourselves. */
