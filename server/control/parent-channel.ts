@@ -1,6 +1,7 @@
 import type { Duplex } from 'node:stream';
 import { AppError } from '../../core/errors.ts';
 import type { Id } from '../../core/ids.ts';
+import { onceClosed } from '../../sync/tunnel/once-closed.ts';
 import { getServer } from '../db/servers.ts';
 import { TUNNEL_PROTOCOL } from '../replication/parent-client.ts';
 import type { Site } from '../site.ts';
@@ -11,7 +12,7 @@ import { type PinnedAgent, pinnedAgent } from '../trust/pinned-tls.ts';
 export type ParentChannel = {
   post(path: string, body: unknown, signal: AbortSignal): Promise<unknown>;
   get(path: string, query: Readonly<Record<string, string>>, signal: AbortSignal): Promise<unknown>;
-  /** A connection that carries rsync's daemon protocol in tunnel frames; the caller owns the socket. */
+  /** A connection that carries rsync's daemon protocol in tunnel frames; the caller owns the socket, and `close` ends it too. Throws `cancelled` after `close`. */
   upgrade(path: string, query: Readonly<Record<string, string>>): Promise<{ readonly socket: Duplex; readonly head: Buffer }>;
   close(): void;
 };
@@ -25,6 +26,12 @@ const TIMEOUT_MS = 50_000;
  */
 export function openChannel(site: Site, parentId: Id): ParentChannel {
   let opened: Opened | undefined;
+  // An agent lets go of a connection that was upgraded.
+  const upgraded = new Set<Duplex>();
+  let isClosed = false;
+  const refuseClosed = () => {
+    if (isClosed) throw new AppError('cancelled', 'the connections to the parent are closed');
+  };
   const ask = async (path: string, request: { json?: unknown; signal: AbortSignal }): Promise<unknown> => {
     opened ??= await openAgent(site, parentId);
     const used = opened;
@@ -40,11 +47,21 @@ export function openChannel(site: Site, parentId: Id): ParentChannel {
     post: (path, json, signal) => ask(path, { json, signal }),
     get: (path, query, signal) => ask(`${path}?${new URLSearchParams(query)}`, { signal }),
     upgrade: async (path, query) => {
+      refuseClosed();
       opened ??= await openAgent(site, parentId);
       const url = `${opened.url}/api/v1/control/${path}?${new URLSearchParams(query)}`;
-      return pinnedUpgrade(opened.agent, { url, protocol: TUNNEL_PROTOCOL, timeoutMs: TIMEOUT_MS });
+      const switched = await pinnedUpgrade(opened.agent, { url, protocol: TUNNEL_PROTOCOL, timeoutMs: TIMEOUT_MS });
+      upgraded.add(switched.socket);
+      onceClosed(switched.socket, () => upgraded.delete(switched.socket));
+      if (isClosed) switched.socket.destroy();
+      refuseClosed();
+      return switched;
     },
-    close: () => opened?.agent.destroy(),
+    close: () => {
+      isClosed = true;
+      opened?.agent.destroy();
+      for (const socket of upgraded) socket.destroy();
+    },
   };
 }
 

@@ -6,6 +6,8 @@ import { newId } from '../../core/ids.ts';
 import { READ_ENCODINGS } from '../../core/negotiate.ts';
 import { takeRequests } from '../../server/control/ask.ts';
 import { APPROVALS } from '../../server/control/offers/decide.ts';
+import { issueTicket } from '../../server/control/offers/tickets.ts';
+import { openChannel } from '../../server/control/parent-channel.ts';
 import { putApproval } from '../../server/db/approvals.ts';
 import { getRun } from '../../server/db/runs.ts';
 import { getServer, updateServer } from '../../server/db/servers.ts';
@@ -100,6 +102,22 @@ test('a server that waits for the answer of one below is told to stop, and does'
     assert.ok((await closeMs(serving)) < 6_000);
   } finally {
     await pair.close();
+  }
+});
+
+test('a child that is told to stop closes what it serves a parent that takes its offers', async () => {
+  const { hq, branch, close } = await makePair(await temporaryDirectory('stop-offering'));
+  const channel = openChannel(branch, hq.self.id);
+  try {
+    const { ticket, arrived } = issueTicket(hq, branch.self.id, newId());
+    const { socket } = await channel.upgrade('tunnel', { ticket });
+    (await arrived).link.resume();
+    channel.close();
+    await waitUntil('the connection is closed', () => socket.closed, { limitMs: 3_000 });
+    await assert.rejects(channel.upgrade('tunnel', { ticket }), { code: 'cancelled' });
+  } finally {
+    channel.close();
+    await close();
   }
 });
 
