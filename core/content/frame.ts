@@ -134,6 +134,8 @@ export type OpenFrame = {
   readonly chunks: readonly FrameChunk[];
   /** The chunk at a position of the frame, hashed when it is asked for the first time; undefined when there is no such position. */
   chunkAt(position: number): Chunk | undefined;
+  /** The same without hashing it. */
+  peekAt(position: number): Chunk | undefined;
   /** Ends the use of it and of all that it gave. */
   close(): void;
 };
@@ -156,6 +158,7 @@ export async function openFrame(header: FrameHeader, payload: Buffer): Promise<O
       known.add(position);
       return chunk;
     },
+    peekAt: (position) => chunks[position],
     close: () => release(raw),
   };
 }

@@ -1,6 +1,5 @@
 import type { OpenFrame } from '../../core/content/frame.ts';
 import { release } from '../../core/content/release.ts';
-import { AppError } from '../../core/errors.ts';
 import type { Digest } from '../../core/ids.ts';
 import { type ChunkReader, createChunkReader } from './chunk-reader.ts';
 import type { Store } from './store.ts';
@@ -9,8 +8,13 @@ import type { Store } from './store.ts';
 export type BaseReader = {
   /** These will be asked for: when a frame is decoded, what is expected of it is kept, and it need not be decoded again. */
   expect(digests: readonly Digest[]): void;
-  /** Each chunk is checked before it is first given. What it gave may be gone once it is `done` with. */
+  /**
+   * Not hashed: what is decoded with a damaged base has other digests than it should have, and `getChecked` then tells which it was.
+   * What it gave may be gone once it is `done` with.
+   */
   readonly get: ChunkReader;
+  /** Hashed, and read anew: another copy, if the first is damaged. */
+  readonly getChecked: ChunkReader;
   /** Undoes one `expect`. */
   done(digests: readonly Digest[]): void;
 };
@@ -43,12 +47,13 @@ export function createBaseReader(store: Store): BaseReader {
     release(bytes);
   }
 
-  const read = createChunkReader(store, { cachedFrames: WHOLE_FRAMES, isSparse: true, onDecoded: keep });
+  const read = createChunkReader(store, { cachedFrames: WHOLE_FRAMES, hashes: 'nothing', onDecoded: keep });
   return {
     expect(digests) {
       for (const digest of digests) expected.set(digest, (expected.get(digest) ?? 0) + 1);
     },
     get: async (digest) => kept.get(digest) ?? read(digest),
+    getChecked: createChunkReader(store, { cachedFrames: WHOLE_FRAMES, hashes: 'chunk' }),
     done(digests) {
       for (const digest of digests) {
         const left = (expected.get(digest) ?? 0) - 1;
@@ -59,17 +64,11 @@ export function createBaseReader(store: Store): BaseReader {
   };
 }
 
-/** Whoever asks for a damaged chunk is told, and another copy is looked for: here it is only not kept. */
+/** In memory of its own, or it could not be given back. */
 function copyAt(frame: OpenFrame, position: number): Buffer | undefined {
-  try {
-    const chunk = frame.chunkAt(position);
-    if (chunk === undefined) return undefined;
-    // Memory of its own, or it could not be given back.
-    const bytes = Buffer.allocUnsafeSlow(chunk.bytes.length);
-    chunk.bytes.copy(bytes);
-    return bytes;
-  } catch (error) {
-    if (error instanceof AppError && error.code === 'bad_data') return undefined;
-    throw error;
-  }
+  const chunk = frame.peekAt(position);
+  if (chunk === undefined) return undefined;
+  const bytes = Buffer.allocUnsafeSlow(chunk.bytes.length);
+  chunk.bytes.copy(bytes);
+  return bytes;
 }

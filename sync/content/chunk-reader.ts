@@ -17,22 +17,23 @@ export type ChunkReader = (digest: Digest) => Promise<Buffer>;
 export type ReaderOptions = {
   readonly cachedFrames?: number;
   /**
-   * For a reader that uses few chunks of each frame: only what is given is hashed, neither the rest of its frame nor the
-   * frame's payload. Damage in what is not used goes unseen. What it gave may be gone once `cachedFrames` others were read.
+   * What is hashed: the whole `frame` (default), or only each `chunk` that is given, for who uses few of each frame, or `nothing`, for
+   * who finds out by what is made of them. Damage in what is not hashed goes unseen. Without the whole frame, what it gave may be gone
+   * once `cachedFrames` others were read.
    */
-  readonly isSparse?: boolean;
+  readonly hashes?: 'frame' | 'chunk' | 'nothing';
   /** Told of each frame once, before anything of it is given. */
   readonly onDecoded?: (frame: OpenFrame) => void;
 };
 
 /**
- * A reader of chunks: each is checked against its digest on every decode. With two copies, a damaged one
+ * A reader of chunks: each is checked against its digest on every decode, as far as `hashes` says. With two copies, a damaged one
  * is passed over. Errors: `not_found` when no copy is here, `corrupt` when none is right.
  */
 export function createChunkReader(store: Store, options: ReaderOptions = {}): ChunkReader {
-  const { cachedFrames = CACHED_FRAMES, isSparse = false, onDecoded } = options;
+  const { cachedFrames = CACHED_FRAMES, hashes = 'frame', onDecoded } = options;
   const cache = new Map<string, Promise<OpenFrame>>();
-  const decode = isSparse ? openFrameAt : decodeFrameAt;
+  const decode = hashes === 'frame' ? decodeFrameAt : openFrameAt;
 
   function decoded(location: Location): Promise<OpenFrame> {
     const key = `${location.pack}:${location.offset}`;
@@ -55,7 +56,8 @@ export function createChunkReader(store: Store, options: ReaderOptions = {}): Ch
 
   return (digest) =>
     fromAnyCopy(store, digest, async (location) => {
-      const chunk = (await decoded(location)).chunkAt(location.position);
+      const frame = await decoded(location);
+      const chunk = hashes === 'nothing' ? frame.peekAt(location.position) : frame.chunkAt(location.position);
       if (chunk?.digest !== digest) throw new AppError('corrupt', `the index says ${digest} is where another chunk lies`);
       return chunk.bytes;
     });
@@ -69,7 +71,8 @@ async function decodeFrameAt(store: Store, location: Location): Promise<OpenFram
   const { header, payload } = await readFrameAt(store, location);
   const chunks = await decodeFrame(header, payload);
   if (chunks[0]?.bytes.buffer !== payload.buffer) release(payload);
-  return { chunks: header.chunks, chunkAt: (position) => chunks[position], close: () => undefined };
+  const chunkAt = (position: number) => chunks[position];
+  return { chunks: header.chunks, chunkAt, peekAt: chunkAt, close: () => undefined };
 }
 
 /** The frame there, of which only what is asked for is hashed. */

@@ -1,4 +1,5 @@
 import { decodeAnyFrame, makeDictionaryRoom } from '../../core/content/delta-frame.ts';
+import type { Chunk } from '../../core/content/frame.ts';
 import { createFrameParser, type Frame } from '../../core/content/frame-reader.ts';
 import { MAX_PART_BYTES } from '../../core/content/limits.ts';
 import { release } from '../../core/content/release.ts';
@@ -68,7 +69,7 @@ type Bases = { readonly reader: BaseReader; readonly room: Buffer };
 async function storeFrame(frame: Frame, bases: Bases, session: WriteSession, counted: Counted): Promise<void> {
   counted.frames += 1;
   counted.rawBytes += frame.header.rawBytes;
-  const chunks = await decodeAnyFrame(frame.header, frame.payload, bases.reader.get, bases.room).catch(undefinedWhenBad);
+  const chunks = await decode(frame, bases).catch(undefinedWhenBad);
   bases.reader.done(frame.header.bases);
   if (chunks === undefined) {
     // The run finds out what is still missing and asks for it in plain frames.
@@ -77,6 +78,16 @@ async function storeFrame(frame: Frame, bases: Bases, session: WriteSession, cou
   }
   await session.putFrame(frame, chunks);
   counted.chunks += chunks.length;
+}
+
+/** A frame that does not come out right may be so itself, or one of its bases is: they are hashed then, and only then. */
+async function decode({ header, payload }: Frame, { reader, room }: Bases): Promise<Chunk[]> {
+  try {
+    return await decodeAnyFrame(header, payload, reader.get, room);
+  } catch (error) {
+    if (!(error instanceof AppError) || error.code !== 'bad_data' || header.bases.length === 0) throw error;
+    return decodeAnyFrame(header, payload, reader.getChecked, room);
+  }
 }
 
 async function* readPart(
