@@ -10,7 +10,7 @@ export type Outcome = {
   readonly ms: number;
 };
 
-/** Runs the files of one group, as many at a time as it says, printing a line per finished file. */
+/** Runs the files of one group, as many at a time as it says, printing a line per finished file, and what went wrong in it as soon as that is known; all its words stand at the end. */
 export async function runGroup(group: Group, files: readonly string[], deadline: AbortSignal): Promise<Outcome> {
   const started = performance.now();
   const waiting = [...files];
@@ -18,7 +18,9 @@ export async function runGroup(group: Group, files: readonly string[], deadline:
   const work = async () => {
     for (let path = waiting.shift(); path !== undefined; path = deadline.aborted ? undefined : waiting.shift()) {
       const outcome = await runFile(group, path, deadline);
-      console.log(lineOf(path, outcome));
+      console.log(
+        [lineOf(path, outcome), ...outcome.problems.map(({ title, text }) => `    ${title}: ${text.split('\n', 1)[0]}`)].join('\n'),
+      );
       ended.push(outcome);
     }
   };
