@@ -18,6 +18,7 @@ import { orElse } from '../helpers/or-else.ts';
 import { type PacingProxy, startPacingProxy } from '../helpers/pacing-proxy.ts';
 import { enrolAt, importDisk, makeDisk, makeSite, makeVersion, reopenSite } from '../helpers/replication-sites.ts';
 import { randomFrom } from '../helpers/seeded.ts';
+import { stopProcess } from '../helpers/stop-process.ts';
 import { temporaryDirectory } from '../helpers/temp-directory.ts';
 
 /**
@@ -205,7 +206,7 @@ async function beFull(ended: Promise<Run>): Promise<Run | undefined> {
 async function collectWhileStopped(): Promise<boolean> {
   const writers = listWriters();
   if (writers.length === 0) return false;
-  for (const pid of writers) process.kill(pid, 'SIGSTOP');
+  for (const pid of writers) await stopProcess(pid);
   try {
     await makeDisk(join(root, 'litter.raw'), 200_000);
     const { name, version } = await importDisk(branch, join(root, 'litter.raw'), 'litter');

@@ -10,6 +10,7 @@ import { waystation } from '../helpers/lab/command.ts';
 import { initServer } from '../helpers/lab/server.ts';
 import { makeDisk } from '../helpers/replication-sites.ts';
 import { CLEAN_ENV } from '../helpers/run-cli.ts';
+import { stopProcess } from '../helpers/stop-process.ts';
 import { temporaryDirectory } from '../helpers/temp-directory.ts';
 import { waitUntil } from '../helpers/wait-until.ts';
 
@@ -39,7 +40,7 @@ test('a server that is stopped in the middle of an import loses nothing to a col
     everyMs: 2,
     despiteErrors: true,
   });
-  server.process.kill('SIGSTOP');
+  await stopProcess(server.process.pid as number);
   const isOver = await Promise.race([importing.then(() => true), new Promise((resolve) => setTimeout(() => resolve(false), 300))]);
   assert.equal(isOver, false, 'it was stopped before its end');
   await age();

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createConnection } from 'mysql2/promise';
 import { program } from '../mariadb-programs.ts';
+import { stopProcess } from '../stop-process.ts';
 import { waitUntil } from '../wait-until.ts';
 import { type NodePlace, serverArguments } from './arguments.ts';
 import { allowToBeFirst, copyData, installData, type Joining, joiningOf, makeDirectories, recoverPosition } from './node-data.ts';
@@ -28,8 +29,8 @@ export type GaleraNode = NodePlace & {
   kill(): Promise<void>;
   /** In order: it says good-bye to its neighbours. */
   stop(): Promise<void>;
-  /** SIGSTOP: it hears nothing and says nothing; and its end. */
-  pause(): void;
+  /** SIGSTOP: once it resolves it hears nothing and says nothing; and its end. */
+  pause(): Promise<void>;
   resume(): void;
   /** Cuts it off from its neighbours, and back. */
   isolate(isAlone: boolean): Promise<void>;
@@ -116,7 +117,9 @@ export function galeraNode(place: NodePlace): GaleraNode {
     },
     kill: () => end('SIGKILL'),
     stop: () => end('SIGTERM'),
-    pause: () => void child?.kill('SIGSTOP'),
+    pause: async () => {
+      if (child?.pid !== undefined) await stopProcess(child.pid);
+    },
     resume: () => void child?.kill('SIGCONT'),
     isolate: async (isAlone) => {
       await ask(`set global wsrep_provider_options = 'gmcast.isolate=${isAlone ? 1 : 0}'`);

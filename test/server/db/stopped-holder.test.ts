@@ -9,6 +9,7 @@ import { acquireLease } from '../../../server/db/leases.ts';
 import { migrateDatabase } from '../../../server/db/migrate.ts';
 import { connectDatabase } from '../../../server/db/open.ts';
 import { adoptRun, getRun, insertRun, updateRun } from '../../../server/db/runs.ts';
+import { stopProcess } from '../../helpers/stop-process.ts';
 import { temporaryDirectory } from '../../helpers/temp-directory.ts';
 import { waitUntil } from '../../helpers/wait-until.ts';
 
@@ -34,7 +35,7 @@ test('a process that was stopped while it held a link writes nothing more once a
   };
   assert.equal((await lines.next()).value, 'held');
   assert.equal(await say(), 'renewed written');
-  holder.kill('SIGSTOP');
+  await stopProcess(holder.pid as number);
   const wish = { name: `link:${linkId}`, holder: 'heir', ttlMs: 60_000 };
   assert.equal(await acquireLease(db, { ...wish, now: Date.now() - 60_000 }), undefined, 'the lease is in force');
   const lease = await waitUntil('the lease ends', () => acquireLease(db, { ...wish, now: Date.now() }));

@@ -16,6 +16,7 @@ import { openShared } from '../../../server/shared/open.ts';
 import { eventually } from '../../helpers/control-sites.ts';
 import { startMariadb } from '../../helpers/mariadb.ts';
 import { rowOf, sharedSetting, startSharedNode } from '../../helpers/shared-sites.ts';
+import { stopProcess } from '../../helpers/stop-process.ts';
 import { temporaryDirectory } from '../../helpers/temp-directory.ts';
 
 const HOLDER = fileURLToPath(new URL('../../helpers/shared-lease-holder.ts', import.meta.url));
@@ -52,7 +53,7 @@ test('a duty has one holder; a stopped one is followed within 30 s, and writes n
   assert.equal(await first.next(), 'held 1');
   const second = startHolder();
   assert.equal(await first.say(), 'written');
-  first.child.kill('SIGSTOP');
+  await stopProcess(first.child.pid as number);
   const stopped = performance.now();
   assert.equal(await second.next(), 'held 2');
   const ms = performance.now() - stopped;
