@@ -11,6 +11,7 @@ import { askToReplace } from '../ask-to-replace.ts';
 import type { Frame } from '../frame.ts';
 import { runLongWork } from '../long-work.ts';
 import { details, formatBytes, table } from '../output.ts';
+import { work } from '../work.ts';
 
 type CreateOptions = { want?: string[]; have?: string; out: string; yes?: boolean };
 
@@ -50,21 +51,14 @@ export function register(program: Command, frame: Frame): void {
 }
 
 async function toc(frame: Frame, { out, yes }: { out?: string; yes?: boolean }): Promise<void> {
-  const reached = await frame.reach();
-  try {
-    const found = reached.kind === 'client' ? await reached.client.get<Toc>('/api/v1/archives/toc') : await tocOffline(reached.site);
-    if (out !== undefined) await write(frame, out, { toc: found, isAgreed: yes ?? false });
-    frame.print(found as unknown as Json, () =>
-      out === undefined ? JSON.stringify(found, null, 2) : `${out}: ${found.images.length} images`,
-    );
-  } finally {
-    if (reached.kind === 'site') await reached.site.close();
-  }
-}
-
-async function tocOffline(site: Parameters<typeof import('../../server/archives/toc.ts').readToc>[0]): Promise<Toc> {
-  const { readToc } = await import('../../server/archives/toc.ts');
-  return readToc(site);
+  const found = await work<Toc>(frame, {
+    client: (client) => client.get('/api/v1/archives/toc'),
+    site: async (site) => (await import('../../server/archives/toc.ts')).readToc(site),
+  });
+  if (out !== undefined) await write(frame, out, { toc: found, isAgreed: yes ?? false });
+  frame.print(found as unknown as Json, () =>
+    out === undefined ? JSON.stringify(found, null, 2) : `${out}: ${found.images.length} images`,
+  );
 }
 
 async function write(frame: Frame, path: string, { toc, isAgreed }: { toc: Toc; isAgreed: boolean }): Promise<void> {
@@ -102,14 +96,10 @@ async function inspect(frame: Frame, file: string, isVerified: boolean): Promise
 /** What the server here calls that one; its id when it does not know it, or none is here: the file is inspected all the same. */
 async function nameOf(frame: Frame, id: string): Promise<string> {
   try {
-    const reached = await frame.reach();
-    if (reached.kind === 'client') return (await reached.client.get<{ name: string }>(`/api/v1/servers/${id}`)).name;
-    try {
-      const { serverName } = await import('../../server/control/servers-below.ts');
-      return await serverName(reached.site.db, id as Id);
-    } finally {
-      await reached.site.close();
-    }
+    return await work(frame, {
+      client: async (client) => (await client.get<{ name: string }>(`/api/v1/servers/${id}`)).name,
+      site: async ({ db }) => (await import('../../server/control/servers-below.ts')).serverName(db, id as Id),
+    });
   } catch (error) {
     if (error instanceof AppError) return id;
     throw error;

@@ -9,6 +9,7 @@ import type { Site } from '../../server/site.ts';
 import type { Frame } from '../frame.ts';
 import { runLongWork } from '../long-work.ts';
 import { details, formatBytes, table } from '../output.ts';
+import { work } from '../work.ts';
 
 type EngineView = {
   readonly [key: string]: Json;
@@ -87,17 +88,12 @@ async function buildInto(frame: Frame, outDir: string, options: BuildOptions) {
 }
 
 async function list(frame: Frame): Promise<void> {
-  const reached = await frame.reach();
-  try {
-    const images =
-      reached.kind === 'client'
-        ? (await reached.client.get<{ items: EngineView[] }>('/api/v1/images')).items
-        : await listOffline(reached.site);
-    const items = images.filter(({ kind }) => kind === 'engine');
-    frame.print({ items, next: null }, () => listing(items));
-  } finally {
-    if (reached.kind === 'site') await reached.site.close();
-  }
+  const images = await work(frame, {
+    client: async (client) => (await client.get<{ items: EngineView[] }>('/api/v1/images')).items,
+    site: listOffline,
+  });
+  const items = images.filter(({ kind }) => kind === 'engine');
+  frame.print({ items, next: null }, () => listing(items));
 }
 
 async function listOffline(site: Site): Promise<EngineView[]> {

@@ -8,6 +8,7 @@ import { runLongWork } from '../long-work.ts';
 import { details, formatBytes, table } from '../output.ts';
 import { wholeNumber } from '../parse.ts';
 import { printReport, type ReportView } from '../report.ts';
+import { work } from '../work.ts';
 import { registerOffers } from './image-offers.ts';
 import { registerVersions } from './image-versions.ts';
 import { useOf, type VersionUse } from './sync-holdings.ts';
@@ -96,22 +97,17 @@ export function register(program: Command, frame: Frame): void {
 
 async function importFile(frame: Frame, file: string, options: ImportOptions): Promise<void> {
   const { name, version, arch, sectorSize, group, activateAt, ring } = options;
-  const work = { kind: 'import', path: resolve(file), name, version, arch, sectorSize, group, activateAt, ring } as const;
-  const image = await runLongWork<ImageView>(frame, 'import', work);
+  const wish = { kind: 'import', path: resolve(file), name, version, arch, sectorSize, group, activateAt, ring } as const;
+  const image = await runLongWork<ImageView>(frame, 'import', wish);
   frame.print(image, () => `${image.name}@${image.version}\n${describe(image)}`);
 }
 
 async function list(frame: Frame): Promise<void> {
-  const reached = await frame.reach();
-  try {
-    const items =
-      reached.kind === 'client'
-        ? (await reached.client.get<{ items: ImageView[] }>('/api/v1/images')).items
-        : await listOffline(reached.site);
-    frame.print({ items, next: null }, () => listing(items));
-  } finally {
-    if (reached.kind === 'site') await reached.site.close();
-  }
+  const items = await work(frame, {
+    client: async (client) => (await client.get<{ items: ImageView[] }>('/api/v1/images')).items,
+    site: listOffline,
+  });
+  frame.print({ items, next: null }, () => listing(items));
 }
 
 async function listOffline(site: Site): Promise<ImageView[]> {

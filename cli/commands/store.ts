@@ -8,6 +8,7 @@ import { runLongWork } from '../long-work.ts';
 import { details, formatBytes } from '../output.ts';
 import { wholeNumber } from '../parse.ts';
 import { printReport, type ReportView } from '../report.ts';
+import { work } from '../work.ts';
 
 type GcOptions = { dryRun?: boolean; graceHours?: number };
 
@@ -41,13 +42,8 @@ async function check(frame: Frame, repair: boolean): Promise<void> {
 }
 
 async function stats(frame: Frame): Promise<void> {
-  const reached = await frame.reach();
-  try {
-    const figures = reached.kind === 'client' ? await reached.client.get<StoreView>('/api/v1/store') : await viewHere(reached.site);
-    frame.print({ ...figures }, () => describeStats(figures));
-  } finally {
-    if (reached.kind === 'site') await reached.site.close();
-  }
+  const figures = await work<StoreView>(frame, { client: (client) => client.get('/api/v1/store'), site: viewHere });
+  frame.print({ ...figures }, () => describeStats(figures));
 }
 
 async function viewHere(site: Site): Promise<StoreView> {
