@@ -69,7 +69,7 @@ async function runProcess(
   child.stderr.on('data', take);
   const stop = async () => {
     open = '';
-    open = await askWhatIsOpen(child.pid as number, join(directory, OPEN));
+    open = await askWhatIsOpen(child, join(directory, OPEN));
     child.kill('SIGTERM');
     setTimeout(() => child.kill('SIGKILL'), KILL_AFTER_MS).unref();
   };

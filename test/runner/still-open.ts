@@ -1,3 +1,4 @@
+import type { ChildProcess } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 
@@ -6,15 +7,16 @@ import { setTimeout as sleep } from 'node:timers/promises';
 const ASK = 'SIGUSR2';
 const ANSWER_MS = 2_000;
 
-/** What makes node write, when asked, a report of what is open: JSON at `path`. It names no environment, which may hold secrets. */
+/** What makes node write, when asked, a report of what is open: JSON under that name. It names no environment, which may hold secrets. */
 export function reportArguments(directory: string, name: string): string[] {
   const file = [`--report-directory=${directory}`, `--report-filename=${name}`];
   return ['--report-on-signal', `--report-signal=${ASK}`, '--report-exclude-network', '--report-exclude-env', ...file];
 }
 
 /** Asks the process and gives what it holds open in lines; empty when it does not answer. */
-export async function askWhatIsOpen(pid: number, report: string): Promise<string> {
-  process.kill(pid, ASK);
+export async function askWhatIsOpen(child: ChildProcess, report: string): Promise<string> {
+  // False, not an error, when it has ended just now: an error here would end the runner, and with it the whole run.
+  if (!child.kill(ASK)) return '';
   await sleep(ANSWER_MS);
   try {
     return describe(JSON.parse(readFileSync(report, 'utf8')) as Report);

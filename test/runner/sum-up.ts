@@ -42,12 +42,12 @@ export function sumUp(
 
 /** Which test had begun and not ended; if none, it is a hook, or what the tests left open. */
 function atWork(lines: readonly Line[]): string {
-  const open = new Map<string, string>();
+  const open = new Set<string>();
   let ended = 0;
   for (const line of lines) {
-    if (line.kind === 'begun') open.set(`${line.where} ${line.name}`, line.name);
+    if (line.kind === 'begun') open.add(`${line.where} ${line.name}`);
     if (line.kind === 'ended' && open.delete(`${line.where} ${line.name}`)) ended += 1;
   }
-  const names = [...open].map(([key]) => key).join(', ');
+  const names = [...open].join(', ');
   return `${ended} tests had ended; at work: ${names || 'none of them, so a hook, or what they left open'}`;
 }
