@@ -4,7 +4,7 @@ import { howMany } from '../helpers/how-many.ts';
 import { type Laboratory, type LaboratoryOptions, openLaboratory } from '../helpers/lab/laboratory.ts';
 import { cutOff, eventsAt, orderAtHeadquarters, stateAt } from '../helpers/lab/outage.ts';
 import { openAhead } from '../helpers/open-ahead.ts';
-import { waitUntil } from '../helpers/wait-until.ts';
+import { ASKING_A_SERVER, waitUntil } from '../helpers/wait-until.ts';
 
 /** How often each run is done; every one has a new machine, disk, NVRAM, network and all data directories. */
 const RUNS = howMany({ sample: 1, full: 5 });
@@ -78,7 +78,7 @@ for (let run = 1; run <= RUNS; run += 1) {
           async () => {
             return JSON.stringify(eventsAt(server, branch)) === JSON.stringify(eventsAt(branch, branch));
           },
-          { limitMs: 60_000, everyMs: 500, despiteErrors: true },
+          { ...ASKING_A_SERVER, limitMs: 60_000 },
         );
         assert.equal(eventsAt(server, branch, { subject: order.id, kind: 'order.current' }).length, 1);
         t.diagnostic(

@@ -11,7 +11,7 @@ import { writeSeededDisk } from '../helpers/power/seeded-disk.ts';
 import { makeSitePair, type SitePair } from '../helpers/power/site-pair.ts';
 import { randomFrom } from '../helpers/seeded.ts';
 import { temporaryDirectory } from '../helpers/temp-directory.ts';
-import { waitUntil } from '../helpers/wait-until.ts';
+import { ASKING_A_SERVER, waitUntil } from '../helpers/wait-until.ts';
 
 /**
  * A branch in a machine of its own loses its power, again and again: the machine's memory and its disk's write cache are
@@ -138,7 +138,7 @@ async function assertComplete({ hq, hqDatabase, branch }: SitePair, cut: number,
       const ids = [...view.targets, ...view.orders].map(({ id }) => id);
       return sent.every(({ targetId, orderId }) => [targetId, orderId].every((id) => ids.filter((one) => one === id).length === 1));
     },
-    { limitMs: 120_000, everyMs: 500, despiteErrors: true },
+    { ...ASKING_A_SERVER, limitMs: 120_000 },
   );
   await waitUntil(
     'headquarters knows what happened before the cut',
@@ -146,6 +146,6 @@ async function assertComplete({ hq, hqDatabase, branch }: SitePair, cut: number,
       const [row] = readRows(hqDatabase, 'select count(*) as n from events where origin = ?', origin);
       return Number(row?.['n']) >= events.length;
     },
-    { limitMs: 120_000, everyMs: 500, despiteErrors: true },
+    { ...ASKING_A_SERVER, limitMs: 120_000 },
   );
 }

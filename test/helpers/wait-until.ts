@@ -15,6 +15,9 @@ export type WaitOptions = {
   readonly during?: Promise<unknown> | undefined;
 };
 
+/** For who asks a server that may be starting, busy or away: now and then, and whatever it says of itself is no answer yet. */
+export const ASKING_A_SERVER = { everyMs: 500, despiteErrors: true } as const satisfies WaitOptions;
+
 /**
  * Looks again and again until there is an answer (anything but undefined and false), and gives it. No wait of a test is without a limit: it would
  * keep the servers of its file, and so the file, up.

@@ -1,7 +1,7 @@
 import { mkdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type MachineNetwork, startMachine } from '../qemu.ts';
-import { waitUntil } from '../wait-until.ts';
+import { ASKING_A_SERVER, waitUntil } from '../wait-until.ts';
 import { type Comparison, compareDisk, writeRandomDisk } from './disks.ts';
 import type { LabNetwork } from './network.ts';
 import type { Sites } from './sites.ts';
@@ -85,7 +85,7 @@ export async function deployMachine(options: DeploymentOptions): Promise<Deploym
         const view = await show();
         return ['current', 'failed', 'stopped'].includes(view.state) && view;
       },
-      { limitMs: 420_000, everyMs: 500, despiteErrors: true },
+      { ...ASKING_A_SERVER, limitMs: 420_000 },
     );
     timeline.say('branch-1', `order is ${ended.state}${ended.error ? `: ${ended.error.message}` : ''}`);
     // The server knows of the call before the machine has read the answer and said so on its console.
@@ -133,6 +133,6 @@ async function discovered({ sites, mac }: DeploymentOptions): Promise<TargetView
       const { items } = await sites.branch.get<{ items: TargetView[] }>('/api/v1/targets');
       return items.find((target) => target.macs.includes(mac) && target.environment === 'engine');
     },
-    { limitMs: 300_000, everyMs: 500, despiteErrors: true },
+    { ...ASKING_A_SERVER, limitMs: 300_000 },
   );
 }

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { SharedView } from '../../../server/shared/view.ts';
-import { waitUntil } from '../wait-until.ts';
+import { ASKING_A_SERVER, waitUntil } from '../wait-until.ts';
 import type { OrderView } from './deployment.ts';
 import { type Laboratory, MACHINE } from './laboratory.ts';
 import type { LabServer } from './server.ts';
@@ -16,9 +16,8 @@ export async function orderAtHeadquarters(
   await hq.json('target', 'add', 'till', '--mac', MACHINE, '--server', branch.name);
   const { id } = await hq.json<OrderView>('order', 'create', '--target', 'till', '--image', image);
   await waitUntil('the order is at the branch', async () => (await stateAt(branch, id)) === 'activated', {
+    ...ASKING_A_SERVER,
     limitMs: 60_000,
-    everyMs: 500,
-    despiteErrors: true,
   });
   timeline.say('hq', `order made here: ${image} to ${MACHINE} at ${branch.name}, which knows it`);
   return { id };
@@ -45,11 +44,7 @@ export async function cutOff({ sites, network, meeting, timeline }: Laboratory):
   const startedMs = performance.now();
   timeline.say('lab', 'MariaDB is killed, and the WAN is cut');
   const told = async () => (await sites.branch.json<{ shared: SharedView }>('sync', 'status')).shared;
-  await waitUntil('the branch knows it', async () => (await told()).state === 'unreachable', {
-    limitMs: 30_000,
-    everyMs: 500,
-    despiteErrors: true,
-  });
+  await waitUntil('the branch knows it', async () => (await told()).state === 'unreachable', { ...ASKING_A_SERVER, limitMs: 30_000 });
   return {
     told,
     end: async (atLeastSeconds) => {

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { waitUntil } from '../wait-until.ts';
+import { ASKING_A_SERVER, waitUntil } from '../wait-until.ts';
 import type { LabNetwork } from './network.ts';
 import { initServer, type LabServer, type ServerOptions } from './server.ts';
 import type { Timeline } from './timeline.ts';
@@ -81,7 +81,7 @@ export async function assignParent({ hq, branch }: Sites, timeline: Timeline, sc
       const { items } = await hq.get<{ items: { name: string }[] }>('/api/v1/servers');
       return items.some(({ name }) => name === 'branch-1');
     },
-    { limitMs: 60_000, everyMs: 500, despiteErrors: true },
+    { ...ASKING_A_SERVER, limitMs: 60_000 },
   );
   await hq.json('server', 'parent', 'set', 'branch-1', '--parent', 'hq');
   timeline.say('hq', 'is wished as the parent of branch-1, in the database');
@@ -91,7 +91,7 @@ export async function assignParent({ hq, branch }: Sites, timeline: Timeline, sc
       const { items } = await branch.get<{ items: { name: string; relation: string }[] }>('/api/v1/servers');
       return items.some(({ name, relation }) => name === 'hq' && relation === 'parent');
     },
-    { limitMs: 60_000, everyMs: 500, despiteErrors: true },
+    { ...ASKING_A_SERVER, limitMs: 60_000 },
   );
   timeline.say('branch-1', "enrolled at hq by itself, hq's certificate authority is pinned");
   await setSchedule(branch, timeline, schedule);
@@ -114,7 +114,7 @@ export async function waitForReplication({ branch }: Sites, names: readonly stri
       const held = items.filter((image) => image.state === undefined || image.state === 'published').map((image) => image.name);
       return names.every((name) => held.includes(name));
     },
-    { limitMs: 600_000, everyMs: 500, despiteErrors: true },
+    { ...ASKING_A_SERVER, limitMs: 600_000 },
   );
   await timeline.during('branch-1', 'replication', async () => (await history()).items[0]?.progress ?? undefined, published);
   const { items } = await history();
